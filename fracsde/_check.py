@@ -1,0 +1,316 @@
+"""Checks of what callers pass in; each returns a fresh read-only value or raises.
+
+Every message says what was asked, what arrived and, through ``remedy``, what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracsde.errors import (
+    IndefiniteError,
+    InputError,
+    NotFiniteError,
+    NotSymmetricError,
+    OutOfRangeError,
+    ShapeError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fracsde._typing import FloatArray
+
+__all__ = [
+    "choice",
+    "finite_array",
+    "integer",
+    "matrix",
+    "positive_semidefinite",
+    "real",
+    "symmetric",
+    "vector",
+]
+
+# Relative size below which an asymmetry or a negative eigenvalue is taken for rounding: a
+# matrix assembled from float32 data is symmetric to 1e-7 at best, and is meant to be usable.
+ROUNDING = 1e-6
+
+
+def _join(message: str, remedy: str) -> str:
+    return f"{message}; {remedy}" if remedy else message
+
+
+def finite_array(
+    name: str,
+    value: Any,
+    *,
+    shape: Sequence[int | None] | None = None,
+    ndim: int | Sequence[int] | None = None,
+    remedy: str = "",
+) -> FloatArray:
+    """Return a read-only float64 copy of ``value``.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : array_like
+        What the caller passed.
+    shape : sequence of int or None, optional
+        Required lengths; ``None`` accepts any length.
+    ndim : int or sequence of int, optional
+        Allowed numbers of axes.
+    remedy : str
+        What to do, appended to the message.
+
+    Returns
+    -------
+    ndarray of float64
+        Read-only, C-contiguous, never a view of the caller's memory.
+
+    Raises
+    ------
+    InputError
+        If the value is not numeric or is complex.
+    ShapeError
+        If the shape does not fit.
+    NotFiniteError
+        If an entry is NaN or infinite.
+    """
+    array = _float64(name, value, remedy)
+    allowed = (ndim,) if isinstance(ndim, int) else ndim
+    if allowed is not None and array.ndim not in allowed:
+        wanted = " or ".join(str(n) for n in allowed)
+        msg = _join(f"`{name}` must have {wanted} axes, got shape {array.shape}", remedy)
+        raise ShapeError(msg)
+    if shape is not None and (
+        array.ndim != len(shape)
+        or any(want not in {None, have} for want, have in zip(shape, array.shape, strict=True))
+    ):
+        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+        msg = _join(f"`{name}` must have shape {wanted}, got {array.shape}", remedy)
+        raise ShapeError(msg)
+    bad = np.argwhere(~np.isfinite(array))
+    if bad.size:
+        where = tuple(int(i) for i in bad[0])
+        first = array[where]
+        place = f"{len(bad)} of {array.size} entries are NaN or infinite, the first is {first}"
+        if where:
+            place += f" at index {where if len(where) > 1 else where[0]}"
+        msg = _join(f"`{name}` must be finite: {place}", remedy)
+        raise NotFiniteError(msg)
+    array.flags.writeable = False
+    return array
+
+
+def _float64(name: str, value: Any, remedy: str) -> FloatArray:
+    try:
+        raw = np.asarray(value)
+        array = None if np.iscomplexobj(raw) else np.array(raw, dtype=np.float64, order="C")
+    except (TypeError, ValueError):
+        array = None
+    if array is None:
+        kind = type(value).__name__
+        msg = _join(f"`{name}` must be an array of real numbers, got {kind}: {value!r}", remedy)
+        raise InputError(msg)
+    return array
+
+
+def vector(name: str, value: Any, *, length: int | None = None, remedy: str = "") -> FloatArray:
+    """Return ``value`` as a vector; a number becomes a constant vector where ``length`` is known.
+
+    Returns
+    -------
+    (length,) ndarray of float64
+    """
+    array = finite_array(name, value, ndim=(0, 1), remedy=remedy)
+    if array.ndim == 0:
+        array = np.full(1 if length is None else length, float(array))
+        array.flags.writeable = False
+    return finite_array(name, array, shape=(length,), remedy=remedy)
+
+
+def matrix(name: str, value: Any, *, size: int | None = None, remedy: str = "") -> FloatArray:
+    """Return ``value`` as a square matrix; a number becomes 1 x 1.
+
+    Returns
+    -------
+    (n, n) ndarray of float64
+
+    Raises
+    ------
+    ShapeError
+        If it is not square, is empty, or is not ``size`` x ``size``.
+    """
+    array = finite_array(name, value, ndim=(0, 2), remedy=remedy)
+    if array.ndim == 0:
+        array = finite_array(name, array.reshape(1, 1))
+    rows, columns = array.shape
+    if rows != columns or rows == 0:
+        msg = _join(f"`{name}` must be a square matrix, got shape {array.shape}", remedy)
+        raise ShapeError(msg)
+    if size is not None and rows != size:
+        msg = _join(f"`{name}` must be {size} x {size}, got shape {array.shape}", remedy)
+        raise ShapeError(msg)
+    return array
+
+
+def symmetric(name: str, value: Any, *, size: int | None = None) -> FloatArray:
+    """Return ``value`` as a symmetric matrix, rounding-level asymmetry averaged away.
+
+    Returns
+    -------
+    (n, n) ndarray of float64
+
+    Raises
+    ------
+    NotSymmetricError
+        If it differs from its transpose by more than rounding.
+    """
+    array = matrix(name, value, size=size)
+    gap = float(np.abs(array - array.T).max())
+    scale = float(np.abs(array).max())
+    if gap > ROUNDING * scale:
+        i, j = np.unravel_index(int(np.argmax(np.abs(array - array.T))), array.shape)
+        msg = (
+            f"`{name}` must be symmetric: entries [{i}, {j}] and [{j}, {i}] are "
+            f"{array[i, j]:.6g} and {array[j, i]:.6g}; if the difference is sampling noise, "
+            f"pass 0.5 * ({name} + {name}.T)"
+        )
+        raise NotSymmetricError(msg)
+    array = np.asarray(0.5 * (array + array.T), dtype=np.float64)
+    array.flags.writeable = False
+    return array
+
+
+def positive_semidefinite(
+    name: str, value: Any, *, size: int | None = None, remedy: str = ""
+) -> FloatArray:
+    """Return ``value`` as a symmetric matrix without negative eigenvalues beyond rounding.
+
+    Returns
+    -------
+    (n, n) ndarray of float64
+
+    Raises
+    ------
+    IndefiniteError
+        If an eigenvalue is negative by more than rounding.
+    """
+    array = symmetric(name, value, size=size)
+    eigenvalues = np.linalg.eigvalsh(array)
+    low, high = float(eigenvalues[0]), float(np.abs(eigenvalues).max())
+    if low < -ROUNDING * high:
+        count = int(np.sum(eigenvalues < -ROUNDING * high))
+        msg = _join(
+            f"`{name}` must be positive semi-definite: {count} of {len(eigenvalues)} eigenvalues "
+            f"are negative, the lowest is {low:.6g} (the largest magnitude is {high:.6g})",
+            remedy,
+        )
+        raise IndefiniteError(msg)
+    return array
+
+
+def real(
+    name: str,
+    value: Any,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    closed: str = "",
+    remedy: str = "",
+) -> float:
+    """Return ``value`` as a finite float inside an interval.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name.
+    value : float
+        What the caller passed.
+    low, high : float
+        Ends of the interval.
+    closed : {"", "low", "high", "both"}
+        Which ends belong to it.
+    remedy : str
+        What to do, appended to the message.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If it is not a real number.
+    NotFiniteError
+        If it is NaN or infinite.
+    OutOfRangeError
+        If it lies outside the interval.
+    """
+    if isinstance(value, (bool, np.bool_, str, bytes, complex)):
+        msg = _join(f"`{name}` must be a real number, got {value!r}", remedy)
+        raise InputError(msg)
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        msg = _join(f"`{name}` must be a real number, got {value!r}", remedy)
+        raise InputError(msg) from error
+    if not np.isfinite(number):
+        msg = _join(f"`{name}` must be finite, got {number}", remedy)
+        raise NotFiniteError(msg)
+    above = number >= low if closed in {"low", "both"} else number > low
+    below = number <= high if closed in {"high", "both"} else number < high
+    if not (above and below):
+        left = "[" if closed in {"low", "both"} else "("
+        right = "]" if closed in {"high", "both"} else ")"
+        msg = _join(f"`{name}` must lie in {left}{low:g}, {high:g}{right}, got {number:g}", remedy)
+        raise OutOfRangeError(msg)
+    return number
+
+
+def integer(name: str, value: Any, *, low: int, high: int | None = None, remedy: str = "") -> int:
+    """Return ``value`` as an int in ``[low, high]``.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        If it is not a whole number.
+    OutOfRangeError
+        If it lies outside the interval.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        msg = _join(f"`{name}` must be a whole number, got {value!r}", remedy)
+        raise InputError(msg)
+    number = int(value)
+    if number < low or (high is not None and number > high):
+        wanted = f"at least {low}" if high is None else f"between {low} and {high}"
+        msg = _join(f"`{name}` must be {wanted}, got {number}", remedy)
+        raise OutOfRangeError(msg)
+    return number
+
+
+def choice(name: str, value: Any, options: Sequence[str]) -> str:
+    """Return ``value`` if it is one of ``options``.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if not isinstance(value, str) or value not in options:
+        wanted = ", ".join(repr(option) for option in options)
+        msg = f"`{name}` must be one of {wanted}, got {value!r}"
+        raise InputError(msg)
+    return value

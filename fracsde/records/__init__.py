@@ -1,0 +1,8 @@
+"""Records: trajectories, measurements and predictions, the nouns both wings share."""
+
+from __future__ import annotations
+
+from fracsde.records.measurement import Measurement, Prediction, Quantity
+from fracsde.records.trajectory import Trajectory
+
+__all__ = ["Measurement", "Prediction", "Quantity", "Trajectory"]
