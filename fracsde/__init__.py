@@ -1,1 +1,91 @@
-"""fracsde."""
+"""Where stochastic gradient descent settles, how it gets there, and whether a run agrees.
+
+Everything below is imported when first used::
+
+    import fracsde as fs
+
+    sgd = fs.SGDNearMinimum(hessian=H, gradient_noise=C, learning_rate=0.1, batch_size=32)
+    fs.stationary_covariance(sgd.map()).matrix
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+_HOME = {
+    # nouns: processes and problems
+    "OUProcess": "problems.ornstein_uhlenbeck",
+    "LinearRecursion": "problems.ornstein_uhlenbeck",
+    "SGDNearMinimum": "problems.sgd",
+    "FokkerPlanck": "problems.fokker_planck",
+    "Gaussian": "problems.fokker_planck",
+    "PointMass": "problems.fokker_planck",
+    "FractionalFokkerPlanck": "problems.fractional",
+    "TimeGrid": "grids",
+    "SpaceGrid": "grids",
+    # nouns: methods
+    "L1": "schemes.l1",
+    "GrunwaldLetnikov": "schemes.grunwald_letnikov",
+    "Propagator": "schemes.propagator",
+    "Direct": "schemes.history",
+    "ExactOU": "schemes.paths",
+    "EulerMaruyama": "schemes.paths",
+    "FiniteVolume": "operators.finite_volume",
+    # nouns: records
+    "Trajectory": "records.trajectory",
+    "Quantity": "records.measurement",
+    "Measurement": "records.measurement",
+    "Prediction": "records.measurement",
+    "Status": "status",
+    # verbs
+    "stationary_covariance": "stationary",
+    "mean_at": "transients",
+    "covariance_at": "transients",
+    "autocovariance": "transients",
+    "mean_square_displacement": "transients",
+    "solve": "solve",
+    "simulate": "simulate",
+    "compare": "compare",
+    "cite": "citations",
+    # what the verbs return
+    "StationaryCovariance": "stationary",
+    "Solution": "solution",
+    "Report": "compare",
+    "Verdict": "compare",
+}
+_FOLDERS = ("errors", "estimators", "networks", "special", "testing")
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("fracsde")
+    if name in _HOME:
+        value = getattr(import_module(f"fracsde.{_HOME[name]}"), name)
+    elif name in _FOLDERS:
+        value = import_module(f"fracsde.{name}")
+    else:
+        msg = f"module 'fracsde' has no attribute {name!r}"
+        raise AttributeError(msg)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME, *_FOLDERS])
+
+
+class _Facade(ModuleType):
+    """Keep ``fracsde.solve`` the verb when the module of the same name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOME and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Facade

@@ -18,7 +18,7 @@ Not here: what follows from them, see :mod:`fracsde.stationary`, :mod:`fracsde.t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -62,6 +62,8 @@ class OUProcess:
     >>> process.dimension
     2
     """
+
+    citation: ClassVar[tuple[str, ...]] = ("UhlenbeckOrnstein1930", "Gardiner2009")
 
     drift: FloatArray
     noise: FloatArray

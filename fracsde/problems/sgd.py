@@ -24,7 +24,7 @@ References: [Mandt2017]_ for the flow; [Liu2021]_ for the map with momentum.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -89,6 +89,8 @@ class SGDNearMinimum:
     >>> sgd.critical_learning_rate()
     2.0
     """
+
+    citation: ClassVar[tuple[str, ...]] = ("Mandt2017", "Liu2021")
 
     hessian: FloatArray
     gradient_noise: FloatArray

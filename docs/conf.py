@@ -1,0 +1,47 @@
+"""Sphinx configuration: warnings are errors."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as package_version
+
+project = "fracsde"
+author = "The fracsde developers"
+copyright = "2026, The fracsde developers"  # noqa: A001 - Sphinx reads this name
+version = release = package_version("fracsde")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinxcontrib.bibtex",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "fracsde"
+html_static_path: list[str] = []
+nitpicky = False
+
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "plain"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+
+def _citations_to_roles(app, what, name, obj, options, lines) -> None:
+    """Turn ``[Key]_`` of docstrings into citations of the one bibliography."""
+    import re
+
+    for number, line in enumerate(lines):
+        lines[number] = re.sub(r"\[(\w+\d{4}\w?)\]_", r":cite:`\1`", line)
+
+
+def setup(app) -> None:
+    """Connect the citation filter before numpydoc reads the docstrings."""
+    app.connect("autodoc-process-docstring", _citations_to_roles, priority=100)
