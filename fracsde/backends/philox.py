@@ -21,7 +21,8 @@ with :math:`u \in (0, 1]` from words 0 and 1 and :math:`v \in [0, 1)` from words
 bits each: the largest normal is :math:`\sqrt{104 \log 2} = 8.49`, so :math:`2 \cdot 10^{-17}`
 of the law is cut off.  Logarithm, sine and cosine are short power series in additions,
 multiplications and one division, never contracted into fused operations: the normals have the
-same bits on every machine, and a loop over blocks compiles to vector instructions.
+same bits on every machine, and a loop over blocks compiles to vector instructions, about
+twice as many normals a second as NumPy's ``standard_normal``.
 
 Not here: choosing addresses.  The convention is the caller's; a common one is
 ``(index, step, stream, purpose)`` under the key of :func:`seed_key`.
@@ -32,16 +33,19 @@ References: [Salmon2011]_ for the generator and its test vectors, [BoxMuller1958
 from __future__ import annotations
 
 from math import pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 from fracsde._check import integer
-from fracsde._typing import FloatArray, RandomState
 from fracsde.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracsde._typing import FloatArray, RandomState
 
 __all__ = [
     "fill_normals",
@@ -53,21 +57,23 @@ __all__ = [
 ]
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_W0, _W1 = np.uint32(0x9E3779B9), np.uint32(0xBB67AE85)
+_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 # log m = 2 artanh(s), s = (m - 1) / (m + 1), |s| <= 3 - sqrt(8): eleven terms reach 1e-17.
 _LOG = tuple(2.0 / (2 * k + 1) for k in range(11))
 _ONE_BITS = np.uint64(0x3FF0000000000000)
 _MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
+_TOP20 = np.uint64(0xFFFFF)
 _SHIFT_WORD, _SHIFT_EXPONENT = np.uint64(20), np.uint64(52)
 _BIAS = np.int64(1023)
 _LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
 _SQRT2 = 2.0**0.5
+_TILE = 256
 
 
 def _taylor(first: int, terms: int) -> tuple[float, ...]:
-    """Coefficients in x**2 of cos (first = 0) or of sin / x (first = 1)."""
+    # In x**2: of cos x (first = 0) or of sin(x) / x (first = 1).
     values, term = [], 1.0
     for k in range(terms):
         values.append(term)
@@ -79,24 +85,22 @@ def _taylor(first: int, terms: int) -> tuple[float, ...]:
 _COS, _SIN = _taylor(0, 9), _taylor(1, 9)
 
 
-@intrinsic
-def _as_float(typingctx: Any, bits: Any) -> Any:
-    """Read the bits of an unsigned integer as a float64."""
-
+def _float_of_bits(typingctx: Any, bits: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], context.get_value_type(types.float64))
 
     return types.float64(types.uint64), generate
 
 
-@intrinsic
-def _as_bits(typingctx: Any, value: Any) -> Any:
-    """Read the bits of a float64 as an unsigned integer."""
-
+def _bits_of_float(typingctx: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], context.get_value_type(types.uint64))
 
     return types.uint64(types.float64), generate
+
+
+_as_float: Any = intrinsic(_float_of_bits)
+_as_bits: Any = intrinsic(_bits_of_float)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -120,23 +124,25 @@ def philox4x32(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     >>> [hex(word) for word in philox4x32(0, 0, 0, 0, 0, 0)]
     ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
-    w0, w1, w2, w3 = np.uint32(c0), np.uint32(c1), np.uint32(c2), np.uint32(c3)
-    key0, key1 = np.uint32(k0), np.uint32(k1)
+    # Words live in 64-bit lanes with a clear upper half: the products need no repacking.
+    w0, w1 = np.uint64(c0) & _LOW, np.uint64(c1) & _LOW
+    w2, w3 = np.uint64(c2) & _LOW, np.uint64(c3) & _LOW
+    key0, key1 = np.uint64(k0) & _LOW, np.uint64(k1) & _LOW
     for _ in range(10):
-        first = _M0 * np.uint64(w0)
-        second = _M1 * np.uint64(w2)
-        w0 = np.uint32(np.uint32(second >> _HALF) ^ w1 ^ key0)
-        w1 = np.uint32(second & _LOW)
-        w2 = np.uint32(np.uint32(first >> _HALF) ^ w3 ^ key1)
-        w3 = np.uint32(first & _LOW)
-        key0 = np.uint32(key0 + _W0)
-        key1 = np.uint32(key1 + _W1)
-    return w0, w1, w2, w3
+        first = _M0 * w0
+        second = _M1 * w2
+        w0 = (second >> _HALF) ^ w1 ^ key0
+        w1 = second & _LOW
+        w2 = (first >> _HALF) ^ w3 ^ key1
+        w3 = first & _LOW
+        key0 = (key0 + _W0) & _LOW
+        key1 = (key1 + _W1) & _LOW
+    return np.uint32(w0), np.uint32(w1), np.uint32(w2), np.uint32(w3)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _log(x: Any) -> Any:
-    """Natural logarithm of a positive normal float64, to 1 unit in the last place or so."""
+    # Positive normal arguments only; right to about one unit in the last place.
     bits = _as_bits(x)
     exponent = np.int64(bits >> _SHIFT_EXPONENT) - _BIAS
     mantissa = _as_float((bits & _MANTISSA) | _ONE_BITS)
@@ -190,9 +196,6 @@ def philox_normal_pair(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> 
     return radius * a, radius * b
 
 
-_TOP20 = np.uint64(0xFFFFF)
-
-
 @njit(cache=True, error_model="numpy")
 def fill_normals(out: Any, first: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> None:
     """Write standard normals into ``out``; callable from Python and from compiled code.
@@ -203,7 +206,7 @@ def fill_normals(out: Any, first: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: A
     Parameters
     ----------
     out : (n,) float64
-        Overwritten; contiguous, ``n`` at most ``2**33 - 2 * first``.
+        Overwritten; ``n`` at most ``2**33 - 2 * first``.
     first : int
         Counter word 0 of the first block.
     c1, c2, c3 : int
@@ -212,11 +215,107 @@ def fill_normals(out: Any, first: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: A
         Key words.
     """
     pairs = out.shape[0] // 2
-    start = np.uint32(first)
-    for i in range(pairs):
-        a, b = philox_normal_pair(start + np.uint32(i), c1, c2, c3, k0, k1)
-        out[2 * i] = a
-        out[2 * i + 1] = b
+    even, odd = np.empty(_TILE), np.empty(_TILE)
+    for start in range(0, pairs, _TILE):
+        size = min(_TILE, pairs - start)
+        for i in range(size):
+            even[i], odd[i] = philox_normal_pair(first + start + i, c1, c2, c3, k0, k1)
+        for i in range(size):
+            out[2 * (start + i)] = even[i]
+            out[2 * (start + i) + 1] = odd[i]
     if out.shape[0] % 2:
-        a, b = philox_normal_pair(start + np.uint32(pairs), c1, c2, c3, k0, k1)
-        out[2 * pairs] = a
+        out[2 * pairs] = philox_normal_pair(first + pairs, c1, c2, c3, k0, k1)[0]
+
+
+def seed_key(seed: RandomState) -> tuple[np.uint32, np.uint32]:
+    """Return the two key words of a seed.
+
+    Parameters
+    ----------
+    seed : int, SeedSequence or Generator
+        A whole number or a seed sequence gives the same key each time; a generator is drawn
+        from, so each call gives another key.
+
+    Returns
+    -------
+    tuple of two uint32
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> seed_key(7) == seed_key(np.random.SeedSequence(7))
+    True
+    """
+    words: NDArray[Any]
+    if isinstance(seed, np.random.Generator):
+        words = seed.integers(0, 2**32, size=2, dtype=np.uint32)
+    elif isinstance(seed, np.random.SeedSequence):
+        words = seed.generate_state(2)
+    elif isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        words = np.random.SeedSequence(integer("seed", seed, low=0)).generate_state(2)
+    else:
+        msg = (
+            "`seed` must be a whole number, a numpy SeedSequence or a numpy Generator, "
+            f"got {seed!r}; results can only be made again from a seed"
+        )
+        raise InputError(msg)
+    return np.uint32(words[0]), np.uint32(words[1])
+
+
+def philox4x32_reference(
+    counter: NDArray[np.uint32], key: tuple[np.uint32, np.uint32]
+) -> NDArray[np.uint32]:
+    """Random words of many blocks in plain NumPy: the definition of correct.
+
+    Parameters
+    ----------
+    counter : (..., 4) uint32
+        Addresses.
+    key : two uint32
+        Key words.
+
+    Returns
+    -------
+    (..., 4) uint32
+    """
+    c0, c1, c2, c3 = np.moveaxis(np.asarray(counter, dtype=np.uint64), -1, 0)
+    key0, key1 = (np.uint64(word) for word in key)
+    for _ in range(10):
+        first, second = _M0 * c0, _M1 * c2
+        c0, c1, c2, c3 = (
+            (second >> _HALF) ^ c1 ^ key0,
+            second & _LOW,
+            (first >> _HALF) ^ c3 ^ key1,
+            first & _LOW,
+        )
+        key0, key1 = (key0 + _W0) & _LOW, (key1 + _W1) & _LOW
+    return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
+
+
+def philox_normals_reference(
+    counter: NDArray[np.uint32], key: tuple[np.uint32, np.uint32]
+) -> FloatArray:
+    """Return the two standard normals of many blocks, from NumPy's own log, sin and cos.
+
+    Parameters
+    ----------
+    counter : (..., 4) uint32
+        Addresses.
+    key : two uint32
+        Key words.
+
+    Returns
+    -------
+    (..., 2) float64
+        What :func:`philox_normal_pair` gives, to rounding.
+    """
+    words = philox4x32_reference(counter, key).astype(np.uint64)
+    top = (words[..., 0::2] << _SHIFT_WORD) | (words[..., 1::2] & _TOP20)
+    uniform = top.astype(np.float64) * 2.0**-52
+    radius = np.sqrt(-2.0 * np.log(1.0 - uniform[..., 0]))
+    angle = 2.0 * pi * uniform[..., 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
