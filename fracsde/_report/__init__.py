@@ -1,0 +1,1 @@
+"""What a comparison returns and how it is shown: nouns, text, page and folder."""

@@ -1,0 +1,39 @@
+"""Reports: what :func:`fracsde.compare` returns, and pages that show several of them.
+
+A report folder holds one self-contained page, ``index.html``, which loads nothing and runs no
+script; ``report.json`` with every row in plain types; and the figures as PNG.  It is written beside
+its place and renamed into it, so that what stands there is always one whole report.
+
+Not here: the comparison itself (:mod:`fracsde.compare`).
+"""
+
+from __future__ import annotations
+
+from fracsde._report.folder import ReportWriteError
+from fracsde._report.nouns import Exclusion, Report
+from fracsde._report.page import (
+    HtmlPage,
+    figure_section,
+    mapping_section,
+    overview_section,
+    reading_section,
+    report_section,
+)
+from fracsde._report.rows import QuantitySummary, Row, Verdict
+from fracsde._report.write import write_report
+
+__all__ = [
+    "Exclusion",
+    "HtmlPage",
+    "QuantitySummary",
+    "Report",
+    "ReportWriteError",
+    "Row",
+    "Verdict",
+    "figure_section",
+    "mapping_section",
+    "overview_section",
+    "reading_section",
+    "report_section",
+    "write_report",
+]
