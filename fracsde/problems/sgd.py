@@ -228,8 +228,11 @@ class SGDNearMinimum:
         bool
             True when every curvature is positive and the learning rate is below the critical one.
         """
-        low = float(self._preconditioned_curvatures()[0])
-        return low > 0.0 and self.learning_rate < self.critical_learning_rate()
+        curvatures = self._preconditioned_curvatures()
+        low, high = float(curvatures[0]), float(curvatures[-1])
+        # A curvature of zero is computed as a few roundings of the largest.
+        rounding = 4.0 * self.dimension * float(np.finfo(np.float64).eps) * high
+        return low > rounding and self.learning_rate < self.critical_learning_rate()
 
     def critical_learning_rate(self) -> float:
         """Return the learning rate ``2 (1 + mu) / h_max`` at which the iteration stops converging.

@@ -1,0 +1,1 @@
+"""Operators in space: what a problem becomes on a finite set of cells."""

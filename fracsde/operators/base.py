@@ -1,0 +1,111 @@
+r"""What a scheme in time may ask of an operator in space.
+
+A generator is the matrix :math:`L` of :math:`\dot p = L p`.  Schemes touch it only through
+``apply`` (:math:`L p`) and ``solve_shifted`` (:math:`(\sigma I - L)^{-1} r`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
+    from fracsde.problems.fokker_planck import FokkerPlanck
+
+__all__ = ["Generator", "Space"]
+
+
+class Generator(ABC):
+    """A Fokker-Planck operator on finitely many cells."""
+
+    @property
+    @abstractmethod
+    def points(self) -> FloatArray:
+        """Where the values of a density stand, ``(n,)`` [x]."""
+
+    @property
+    @abstractmethod
+    def widths(self) -> FloatArray:
+        """Quadrature weights of the points, ``(n,)`` [x]."""
+
+    @abstractmethod
+    def apply(self, p: FloatArray) -> FloatArray:
+        """Return ``L p``.
+
+        Parameters
+        ----------
+        p : (..., n) float64 [1/x]
+            A density, or several.
+
+        Returns
+        -------
+        (..., n) ndarray [1/(x t)]
+        """
+
+    @abstractmethod
+    def solve_shifted(self, shift: float, rhs: FloatArray) -> FloatArray:
+        """Return the solution ``p`` of ``(shift I - L) p = rhs``.
+
+        Parameters
+        ----------
+        shift : float [1/t]
+            Positive.
+        rhs : (n,) float64 [1/(x t)]
+            Right-hand side.
+
+        Returns
+        -------
+        (n,) ndarray [1/x]
+        """
+
+    @abstractmethod
+    def stationary(self) -> FloatArray:
+        """Return the density that does not change, of mass one.
+
+        Returns
+        -------
+        (n,) ndarray [1/x]
+        """
+
+    def march_block(
+        self,
+        engine: Any,
+        states: FloatArray,
+        start: int,
+        coefficients: FloatArray,
+        shifts: FloatArray,
+        sources: FloatArray,
+    ) -> None:
+        """Fill in the next rows of ``states``, one solve per row.
+
+        A generator with a compiled march overrides this; the arguments are those of
+        :func:`fracsde.backends.marching_reference.march`, with masses of points as states.
+
+        Parameters
+        ----------
+        engine : module
+            Not used here.
+        states : (m, n) float64 [1]
+            Written in place.
+        start : int
+            Last known row.
+        coefficients : (B, start + B) float64 [1/t]
+            Memory weights.
+        shifts : (B,) float64 [1/t]
+            Of each step.
+        sources : (B, n) float64 [1/t]
+            Of each step.
+        """
+        for b, shift in enumerate(shifts):
+            row = start + 1 + b
+            rhs = coefficients[b, :row] @ states[:row] + sources[b]
+            states[row] = self.solve_shifted(float(shift), rhs / self.widths) * self.widths
+
+
+class Space(Protocol):
+    """A way of turning a problem into a generator: a frozen value."""
+
+    def discretise(self, problem: FokkerPlanck) -> Any:
+        """Return the generator of a problem."""
+        ...

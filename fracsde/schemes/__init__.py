@@ -1,0 +1,1 @@
+"""Schemes in time: frozen values whose difference is data."""

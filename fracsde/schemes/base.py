@@ -1,0 +1,116 @@
+r"""What a convolution scheme supplies: weights.
+
+.. math::
+    (D^\alpha u)(t_n) \approx \sum_{k=0}^{n-1} w_{n,k}\,(u_{k+1} - u_k)
+
+Weights are positive and grow with ``k``, so that the step solved for :math:`u_n` has positive
+coefficients :math:`w_{n,0}` and :math:`w_{n,k} - w_{n,k-1}` before all earlier states.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from fracsde.errors import GridError
+from fracsde.schemes.history import Direct
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
+    from fracsde.grids import TimeGrid
+
+__all__ = ["ConvolutionScheme", "is_uniform"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionScheme(ABC):
+    """A discrete Caputo derivative.
+
+    Parameters
+    ----------
+    history : Direct
+        How the memory sum is evaluated.
+    """
+
+    citation: ClassVar[tuple[str, ...]] = ()
+    positive: ClassVar[bool] = True
+    """Whether densities stay positive on every mesh that the scheme accepts."""
+    equal_steps_because: ClassVar[str] = ""
+    """Why the scheme needs equal steps; empty if it takes any mesh."""
+
+    history: Direct = field(default_factory=Direct)
+
+    @abstractmethod
+    def weights(self, times: FloatArray, *, alpha: float) -> FloatArray:
+        """Return the weights of the increments that end at the last time.
+
+        Parameters
+        ----------
+        times : (n + 1,) float64 [t]
+            Strictly increasing, starting where memory starts.
+        alpha : float [1]
+            Order of the derivative.
+
+        Returns
+        -------
+        (n,) ndarray [t**-alpha]
+        """
+
+    @abstractmethod
+    def order(self, *, alpha: float, grading: float = 1.0, final: bool = False) -> float:
+        """Return the order in ``1/N`` for data that start like ``t**alpha``.
+
+        Parameters
+        ----------
+        alpha : float [1]
+            Order of the derivative.
+        grading : float [1]
+            Exponent of the mesh.
+        final : bool
+            The error at the final time instead of the largest nodal error.
+
+        Returns
+        -------
+        float
+        """
+
+    def check(self, grid: TimeGrid) -> None:
+        """Refuse a mesh that the scheme cannot use.
+
+        Parameters
+        ----------
+        grid : TimeGrid
+            The mesh.
+
+        Raises
+        ------
+        GridError
+            If the scheme needs equal steps and these differ by more than rounding.
+        """
+        if self.equal_steps_because and not is_uniform(grid.times):
+            steps = grid.steps
+            msg = (
+                f"{type(self).__name__} needs equal steps, because {self.equal_steps_because}; got "
+                f"steps from {steps.min():.3g} to {steps.max():.3g}; use TimeGrid.uniform, or L1, "
+                "which takes any mesh"
+            )
+            raise GridError(msg)
+
+
+def is_uniform(times: FloatArray) -> bool:
+    """Whether all steps are equal to rounding.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_uniform(np.linspace(0.0, 0.3, 100)), is_uniform(np.array([0.0, 1.0, 3.0]))
+    (True, False)
+    """
+    even = times[-1] * (np.arange(len(times)) / (len(times) - 1))
+    return bool(np.abs(times - even).max() <= 8 * np.finfo(np.float64).eps * times[-1])

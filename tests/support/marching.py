@@ -1,0 +1,80 @@
+"""One relaxing number as an operator, and damaged schemes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fracsde.grids import TimeGrid
+from fracsde.operators.base import Generator
+from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov
+from fracsde.schemes.l1 import L1
+from fracsde.schemes.marching import march
+from tests.support.damage import newest_weight
+
+
+@dataclass(frozen=True)
+class Decay(Generator):
+    """``L p = -rate p`` on one cell."""
+
+    rate: float
+    points = np.zeros(1)
+    widths = np.ones(1)
+
+    def apply(self, p):
+        return -self.rate * p
+
+    def solve_shifted(self, shift, rhs):
+        return rhs / (shift + self.rate)
+
+    def stationary(self):
+        return np.zeros(1)
+
+
+class HeavyNewestL1(L1):
+    """Newest weight one per cent too large."""
+
+    def weights(self, times, *, alpha):
+        return newest_weight(super().weights(times, alpha=alpha))
+
+
+class HeavyNewestGL(GrunwaldLetnikov):
+    """Newest weight one per cent too large."""
+
+    def weights(self, times, *, alpha):
+        return newest_weight(super().weights(times, alpha=alpha))
+
+
+def _forget_one(weights):
+    damaged = np.array(weights)
+    damaged[:-1] = np.append(weights[0], weights[:-2]) if len(weights) > 1 else []
+    return damaged
+
+
+class LateL1(L1):
+    """Memory off by one place."""
+
+    def weights(self, times, *, alpha):
+        return _forget_one(super().weights(times, alpha=alpha))
+
+
+class LateGL(GrunwaldLetnikov):
+    """Memory off by one place."""
+
+    def weights(self, times, *, alpha):
+        return _forget_one(super().weights(times, alpha=alpha))
+
+
+def relax(scheme, n, *, alpha, rate, grading=1.0, source=None, start=1.0):
+    """March one number through ``n`` steps to time 1; returns times and values."""
+    times = TimeGrid.graded(1.0, n, grading).times
+    states = march(
+        Decay(rate),
+        scheme,
+        times,
+        initial=np.array([start]),
+        alpha=alpha,
+        scale=1.0,
+        source=source,
+        engine=None,
+    )
+    return times, states[:, 0]
