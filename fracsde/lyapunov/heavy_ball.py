@@ -1,0 +1,169 @@
+r"""The stationary law of heavy-ball SGD from the eigenvectors of its curvature alone.
+
+The map of momentum is
+
+.. math::
+    T = \begin{pmatrix} I - K & \mu I \\ -K & \mu I \end{pmatrix}, \qquad
+    \texttt{noise} = \begin{pmatrix} N & N \\ N & N \end{pmatrix},
+
+with :math:`K = K^T` (learning rate times curvature).  ``T`` is not symmetric, but in the
+eigenvectors of ``K`` its Stein equation falls apart into one small system for each pair of modes.
+With :math:`k_i` the eigenvalues of ``K`` and :math:`p = k_i k_j`,
+
+.. math::
+    S_{ij} &= N_{ij} \Big/ \Big[(1-\mu)(k_i + k_j)
+        + \frac{\mu (k_i - k_j)^2 - (1-\mu)^2 p}{1-\mu^2}\Big], \\
+    \mathrm{E}[w_i v_j] &= S_{ij}\,\frac{k_i - \mu k_j}{1 - \mu^2}, \qquad
+    \mathrm{E}[v_i v_j] = S_{ij}\,\frac{k_i + k_j}{1 + \mu} .
+
+The first line is in [Liu2021]_; the others follow from stationarity of :math:`w' = w + v'`.  The
+cost is that of a matrix of half the size, and symmetric.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fracsde.lyapunov.rounding import EPS, is_symmetric
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
+    from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
+
+__all__ = ["HeavyBall", "heavy_ball"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeavyBall:
+    """Modes of a heavy-ball map.
+
+    Parameters
+    ----------
+    pull : (n,) float64 [1]
+        Eigenvalues ``k`` of ``K``.
+    basis : (n, n) float64
+        Its eigenvectors.
+    momentum : float [1]
+        ``mu``, inside the unit interval.
+    noise : (n, n) float64
+        ``N`` in that basis.
+    """
+
+    pull: FloatArray
+    basis: FloatArray
+    momentum: float
+    noise: FloatArray
+
+    def eigenvalues(self) -> FloatArray:
+        """Return the eigenvalues of the transition, two for each mode.
+
+        Returns
+        -------
+        (2 n,) complex128
+        """
+        return np.asarray(1.0 - self._apart())
+
+    def margins(self) -> FloatArray:
+        """Return the distance of each eigenvalue inside the unit circle, without cancellation.
+
+        Returns
+        -------
+        (2 n,) float64
+        """
+        apart = self._apart()
+        # |1 - z|^2 = 1 - 2 Re z + |z|^2, so the distance is free of the subtraction from 1.
+        inside = 2.0 * apart.real - np.abs(apart) ** 2
+        return np.asarray(inside / (1.0 + np.abs(1.0 - apart)))
+
+    def tolerance(self) -> float:
+        """Return what rounding can move a margin by.
+
+        Returns
+        -------
+        float
+        """
+        size = len(self.pull) * float(np.abs(self.pull).max())
+        return 4.0 * EPS * (1.0 + size / (1.0 - self.momentum))
+
+    def covariance(self) -> FloatArray:
+        """Return the stationary covariance of weights and velocities.
+
+        Returns
+        -------
+        (2 n, 2 n) float64
+        """
+        k, mu, V = self.pull, self.momentum, self.basis
+        lost = (1.0 - mu) * (1.0 + mu)  # 1 - mu^2 would cancel near mu = 1
+        total = np.add.outer(k, k)
+        apart = np.subtract.outer(k, k)
+        shape = mu * apart**2 - (1.0 - mu) ** 2 * np.multiply.outer(k, k)
+        weights = self.noise / ((1.0 - mu) * total + shape / lost)
+        # k_i - mu k_j, without its cancellation where k_i = k_j and mu is near 1.
+        cross = weights * (apart + (1.0 - mu) * k) / lost
+        velocities = weights * total / (1.0 + mu)
+        cross = V @ cross @ V.T
+        state = np.block([[V @ weights @ V.T, cross], [cross.T, V @ velocities @ V.T]])
+        return np.asarray(0.5 * (state + state.T))
+
+    def inverse_norm(self) -> float:
+        """Return the norm of the map from noise to covariance, attained at the identity.
+
+        Returns
+        -------
+        float
+        """
+        k, mu = self.pull, self.momentum
+        a, one = 1.0 - k, np.ones_like(k)
+        # Second moments (ww, wv, vv) of one mode: x = M x + (1, 0, 1).
+        M = np.array(
+            [
+                [a * a, 2.0 * a * mu, mu**2 * one],
+                [-a * k, mu * (a - k), mu**2 * one],
+                [k * k, -2.0 * k * mu, mu**2 * one],
+            ]
+        ).transpose(2, 0, 1)
+        right = np.broadcast_to(np.array([1.0, 0.0, 1.0])[:, None], (len(k), 3, 1))
+        ww, wv, vv = np.linalg.solve(np.eye(3) - M, right)[..., 0].T
+        return float((0.5 * (ww + vv) + np.hypot(0.5 * (ww - vv), wv)).max())
+
+    def _apart(self) -> FloatArray:
+        # 1 minus the eigenvalues: roots of z^2 - (1 - mu + k) z + k, the small one by Vieta.
+        k = self.pull.astype(np.complex128)
+        b = 1.0 - self.momentum + k
+        large = 0.5 * (b + np.where(b.real >= 0.0, 1.0, -1.0) * np.sqrt(b * b - 4.0 * k))
+        return np.concatenate([large, k / large])
+
+
+def heavy_ball(process: LinearRecursion) -> HeavyBall | None:
+    """Return the modes of a heavy-ball map, nothing for any other map.
+
+    Parameters
+    ----------
+    process : LinearRecursion
+        The map; weights come before velocities.
+
+    Returns
+    -------
+    HeavyBall or None
+    """
+    T, noise = process.transition, process.noise
+    n = len(T) // 2
+    if len(T) != 2 * n or n == 0:
+        return None
+    mu, K = float(T[-1, -1]), -T[n:, :n]
+    keep = mu * np.eye(n)
+    fits = (
+        0.0 < mu < 1.0
+        and np.array_equal(T[:n, n:], keep)
+        and np.array_equal(T[n:, n:], keep)
+        and np.array_equal(T[:n, :n], np.eye(n) - K)
+        and is_symmetric(K)
+        and all(np.array_equal(noise[:n, :n], part) for part in (noise[:n, n:], noise[n:, n:]))
+    )
+    if not fits:
+        return None
+    pull, V = np.linalg.eigh(0.5 * (K + K.T))
+    return HeavyBall(pull=pull, basis=V, momentum=mu, noise=V.T @ noise[:n, :n] @ V)

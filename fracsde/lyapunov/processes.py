@@ -1,0 +1,229 @@
+r"""Stationary covariances of processes: which equation, whether it has a solution, how good.
+
+A flow has a stationary law when every eigenvalue of its drift has a positive real part, a map
+when every eigenvalue of its transition lies inside the unit circle.  An eigenvalue that rounding
+cannot tell from the border is *marginal*: the direction neither decays nor grows.
+
+Not here: the record that users see, :mod:`fracsde.stationary`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracsde.errors import ComputationError, InputError, UnstableError
+from fracsde.lyapunov.dense import (
+    Decomposition,
+    decompose,
+    measured,
+    solve_decomposed,
+)
+from fracsde.lyapunov.heavy_ball import heavy_ball
+from fracsde.lyapunov.rounding import EPS, spectral_tolerance
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.status import Status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracsde._typing import FloatArray
+    from fracsde.lyapunov.propagators import LinearProcess
+
+__all__ = ["StationaryState", "as_linear", "require_stationary", "stationary_state"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StationaryState:
+    """Stationary covariance of a whole state.
+
+    Parameters
+    ----------
+    matrix : (d, d) float64 [x^2]
+        The covariance; NaN where there is none.
+    residual : float [1]
+        Relative residual of the equation; NaN where it was not solved.
+    error_estimate : float [x^2]
+        Bound on the spectral norm of the error of ``matrix``.
+    status : Status
+        The outcome.
+    method : {"eigen", "bartels_stewart"}
+        How the equation was, or would have been, solved.
+    detail : str
+        What was found, for messages; empty on success.
+    """
+
+    matrix: FloatArray
+    residual: float
+    error_estimate: float
+    status: Status
+    method: str
+    detail: str = ""
+
+
+def as_linear(process: Any) -> LinearProcess:
+    """Return a linear process; SGD stands for its map.
+
+    Parameters
+    ----------
+    process : OUProcess, LinearRecursion or SGDNearMinimum
+        What the caller passed.
+
+    Returns
+    -------
+    OUProcess or LinearRecursion
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if isinstance(process, SGDNearMinimum):
+        return process.map()
+    if isinstance(process, (OUProcess, LinearRecursion)):
+        return process
+    msg = (
+        "`process` must be an OUProcess, a LinearRecursion or an SGDNearMinimum, got "
+        f"{type(process).__name__}; wrap matrices as OUProcess(drift=A, noise=Q)"
+    )
+    raise InputError(msg)
+
+
+def stationary_state(process: LinearProcess, *, method: str = "auto") -> StationaryState:
+    """Solve for the stationary covariance; failure is a status.
+
+    Parameters
+    ----------
+    process : OUProcess or LinearRecursion
+        The process.
+    method : {"auto", "eigen", "bartels_stewart"}
+        As for :func:`fracsde.lyapunov.solve_lyapunov`.
+
+    Returns
+    -------
+    StationaryState
+    """
+    flow = isinstance(process, OUProcess)
+    array = process.drift if isinstance(process, OUProcess) else process.transition
+    ball = None
+    if isinstance(process, LinearRecursion) and method in {"auto", "eigen"}:
+        ball = heavy_ball(process)
+    if ball is not None:
+        used = "eigen"
+        status, detail = _stability(
+            ball.eigenvalues(), ball.margins(), ball.tolerance(), discrete=True
+        )
+    else:
+        name = "drift" if flow else "transition"
+        form = decompose(array, discrete=not flow, method=method, name=name)
+        used = form.method
+        status, detail = _stability(
+            form.eigenvalues, _margins(form), _tolerance(form), discrete=form.discrete
+        )
+    if not status.ok:
+        return StationaryState(
+            matrix=np.full(array.shape, np.nan),
+            residual=float("nan"),
+            error_estimate=float("inf"),
+            status=status,
+            method=used,
+            detail=f"{detail} {process.context}".strip(),
+        )
+    if ball is None:
+        solution = solve_decomposed(form, process.noise)
+    else:
+        solution = measured(
+            array,
+            process.noise,
+            ball.covariance(),
+            discrete=True,
+            method=used,
+            norm=ball.inverse_norm(),
+        )
+    limit = 10.0 * EPS * max(10, len(array))
+    if not solution.residual <= limit:
+        status = Status.INACCURATE
+        detail = f"The relative residual is {solution.residual:.3g}; {limit:.3g} is expected."
+    return StationaryState(
+        matrix=solution.matrix,
+        residual=solution.residual,
+        error_estimate=solution.error_estimate,
+        status=status,
+        method=solution.method,
+        detail=detail,
+    )
+
+
+def require_stationary(process: LinearProcess, *, method: str = "auto") -> StationaryState:
+    """Solve for the stationary covariance or raise.
+
+    Parameters
+    ----------
+    process : OUProcess or LinearRecursion
+        The process.
+    method : {"auto", "eigen", "bartels_stewart"}
+        As for :func:`stationary_state`.
+
+    Returns
+    -------
+    StationaryState
+
+    Raises
+    ------
+    UnstableError
+        If perturbations grow.
+    ComputationError
+        If the law is not unique, or the result is inaccurate.
+    """
+    state = stationary_state(process, method=method)
+    if state.status is Status.UNSTABLE:
+        msg = f"{state.status.sentence} {state.detail}"
+        raise UnstableError(msg)
+    if not state.status.ok:
+        raise ComputationError(state.status, state.detail)
+    return state
+
+
+def _margins(form: Decomposition) -> FloatArray:
+    # Positive where a mode decays.
+    if form.discrete and form.method == "eigen":
+        return np.asarray(np.minimum(form.form, 2.0 - form.form))
+    return np.asarray(1.0 - np.abs(form.eigenvalues) if form.discrete else form.eigenvalues.real)
+
+
+def _stability(
+    values: NDArray[Any], margin: FloatArray, tolerance: float, *, discrete: bool
+) -> tuple[Status, str]:
+    growing = int(np.sum(margin < -tolerance))
+    level = int(np.sum(np.abs(margin) <= tolerance))
+    worst = complex(values[int(np.argmin(margin))])
+    number = f"{worst.real:.6g}" if worst.imag == 0.0 else f"{worst:.6g}"
+    what, border = (
+        ("transition", "all must be inside the unit circle")
+        if discrete
+        else ("drift", "all must have positive real parts")
+    )
+    if growing:
+        return Status.UNSTABLE, (
+            f"{growing} of {len(values)} modes are unstable: the {what} has the eigenvalue "
+            f"{number} ({border})."
+        )
+    if level:
+        return Status.MARGINAL, (
+            f"{level} of {len(values)} modes are marginal: the {what} has the eigenvalue "
+            f"{number} to rounding ({border}); project them out."
+        )
+    return Status.SUCCESS, ""
+
+
+def _tolerance(form: Decomposition) -> float:
+    # The symmetric map is decomposed as I - T, whose eigenvalues are as small as the learning
+    # rate and carry an error in proportion, though T itself was rounded at 1.
+    if form.discrete and form.method == "eigen":
+        return 4.0 * EPS + 4.0 * len(form.form) * EPS * float(np.abs(form.form).max())
+    if form.method == "eigen":
+        return 4.0 * len(form.form) * EPS * float(np.abs(form.form).max())
+    return spectral_tolerance(form.matrix)

@@ -1,0 +1,72 @@
+r"""What rounding does to matrices: symmetry, sizes and the border of stability.
+
+A matrix is symmetric to rounding when :math:`|A_{ij} - A_{ji}| \le 4\sqrt n\,\varepsilon \max|A|`,
+which a product of ``n`` terms may miss by; :math:`\varepsilon = 2^{-52}`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
+
+__all__ = ["EPS", "is_symmetric", "spectral_norm", "spectral_tolerance"]
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+def is_symmetric(array: FloatArray) -> bool:
+    """Whether a square matrix equals its transpose, exactly or to the rounding of a product.
+
+    Parameters
+    ----------
+    array : (n, n) float64
+        The matrix.
+
+    Returns
+    -------
+    bool
+    """
+    gap = float(np.abs(array - array.T).max())
+    return gap <= 4.0 * EPS * float(np.sqrt(len(array))) * float(np.abs(array).max())
+
+
+def spectral_norm(array: FloatArray) -> float:
+    """Return the largest singular value, to a few per cent and never too large.
+
+    Parameters
+    ----------
+    array : (n, n) float64
+        The matrix.
+
+    Returns
+    -------
+    float
+    """
+    # Power iteration from a fixed start approaches the norm from below.
+    x = np.cos(np.arange(1.0, len(array) + 1.0))
+    size = 0.0
+    for _ in range(12):
+        x = array.T @ (array @ (x / np.linalg.norm(x)))
+        size = float(np.linalg.norm(x))
+        if size == 0.0:
+            return 0.0
+    return float(np.sqrt(size))
+
+
+def spectral_tolerance(array: FloatArray) -> float:
+    """Return the distance within which rounding can move an eigenvalue across the border.
+
+    Parameters
+    ----------
+    array : (n, n) float64
+        A drift or transition.
+
+    Returns
+    -------
+    float
+    """
+    return 4.0 * len(array) * EPS * float(np.linalg.norm(array))

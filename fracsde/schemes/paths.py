@@ -1,0 +1,268 @@
+r"""Steps of sample paths: the normal law that carries a state over each gap of time.
+
+A scheme turns a linear process and a set of gaps into
+
+.. math::
+    X' - m = E\,(X - m) + L z, \qquad z \sim N(0, I),
+
+with :math:`E = e^{-Ah}` and :math:`L L^T = G(h)` for :class:`ExactOU`, whose paths have the exact
+law at any gap, and :math:`E = (I - Ah)^n`, :math:`h = \texttt{gap}/n`, for ``n`` substeps of
+:class:`EulerMaruyama`, which is of order 1 in the law.
+
+Where one change of coordinates :math:`X - m = W y` makes drift and noise diagonal together, as
+it does for every process with detailed balance and a regular noise, the steps are
+
+.. math:: y_i' = \rho_i\,y_i + \sigma_i z_i
+
+and a path costs one product with :math:`W` a draw in place of two products a step.
+
+Not here: the loop over steps (:mod:`fracsde.backends`) and the choice of gaps
+(:mod:`fracsde.simulate`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+
+import numpy as np
+
+from fracsde._check import integer
+from fracsde.lyapunov.propagators import Modes, composed, gap_law, modes
+from fracsde.problems.ornstein_uhlenbeck import OUProcess
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
+    from fracsde.lyapunov.propagators import LinearProcess
+
+__all__ = [
+    "DecoupledSteps",
+    "DenseSteps",
+    "EulerMaruyama",
+    "ExactOU",
+    "PathScheme",
+    "Steps",
+    "exact_steps",
+    "noise_factor",
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DenseSteps:
+    """One linear step for each gap.
+
+    Parameters
+    ----------
+    transition : (g, d, d) float64 [1]
+        ``E`` of each gap.
+    factor : (g, d, r) float64 [x]
+        ``L`` of each gap, with as many columns as the largest rank.
+    """
+
+    transition: FloatArray
+    factor: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecoupledSteps:
+    """Independent scalar steps in the coordinates ``y = inverse (X - m)``.
+
+    Parameters
+    ----------
+    decay : (g, d) float64 [1]
+        Factor of each coordinate over each gap.
+    scale : (g, d) float64
+        Standard deviation of its noise.
+    basis, inverse : (d, d) float64
+        ``W`` and its inverse.
+    """
+
+    decay: FloatArray
+    scale: FloatArray
+    basis: FloatArray
+    inverse: FloatArray
+
+
+Steps: TypeAlias = DenseSteps | DecoupledSteps
+
+
+class PathScheme(Protocol):
+    """What :func:`fracsde.simulate` asks of a scheme for an Ornstein-Uhlenbeck process."""
+
+    citation: ClassVar[tuple[str, ...]]
+
+    def steps(self, process: OUProcess, gaps: FloatArray) -> Steps:
+        """Return the step over each gap.
+
+        Parameters
+        ----------
+        process : OUProcess
+            The process.
+        gaps : (g,) float64 [t]
+            Positive.
+
+        Returns
+        -------
+        DenseSteps or DecoupledSteps
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactOU:
+    """The exact transition law: no error at any gap.
+
+    Examples
+    --------
+    >>> step = ExactOU().steps(OUProcess(drift=[[1.0]], noise=[[2.0]]), np.array([np.log(2.0)]))
+    >>> (step.decay**2 + step.scale**2).round(12)
+    array([[1.]])
+    """
+
+    citation: ClassVar[tuple[str, ...]] = ("Gillespie1996", "VanLoan1978")
+
+    def steps(self, process: OUProcess, gaps: FloatArray) -> Steps:
+        """Return the step over each gap.
+
+        Parameters
+        ----------
+        process : OUProcess
+            The process.
+        gaps : (g,) float64 [t]
+            Positive.
+
+        Returns
+        -------
+        DenseSteps or DecoupledSteps
+        """
+        return exact_steps(process, gaps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EulerMaruyama:
+    """Equal Euler-Maruyama substeps within each gap: order 1 in the law, and a rival to beat.
+
+    The substeps of a gap are drawn as one, from the law that they compose to.
+
+    Parameters
+    ----------
+    substeps : int
+        Substeps per gap, at least 1.
+    """
+
+    citation: ClassVar[tuple[str, ...]] = ("Maruyama1955",)
+
+    substeps: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "substeps", integer("substeps", self.substeps, low=1))
+
+    def steps(self, process: OUProcess, gaps: FloatArray) -> Steps:
+        """Return the step over each gap.
+
+        Parameters
+        ----------
+        process : OUProcess
+            The process.
+        gaps : (g,) float64 [t]
+            Positive.
+
+        Returns
+        -------
+        DenseSteps
+        """
+        laws = []
+        for gap in gaps:
+            h = float(gap) / self.substeps
+            away = -h * process.drift
+            once = (np.eye(process.dimension) + away, away, h * process.noise)
+            laws.append(composed(once, self.substeps))
+        return _stacked([(E, G) for E, _, G in laws])
+
+
+def exact_steps(process: LinearProcess, gaps: FloatArray) -> Steps:
+    """Return the exact step of a flow or a map over each gap.
+
+    Parameters
+    ----------
+    process : OUProcess or LinearRecursion
+        Stable or not.
+    gaps : (g,) float64 [t, or steps]
+        Positive.
+
+    Returns
+    -------
+    DenseSteps or DecoupledSteps
+        Decoupled wherever the process allows it.
+    """
+    decoupled = _decoupled(process)
+    if decoupled is None:
+        law = gap_law(process)
+        return _stacked([(E, G) for E, _, G in (law(float(gap)) for gap in gaps)])
+    modal, variance, basis, inverse = decoupled
+    growth = np.array([np.diag(modal.spread(float(gap))) for gap in gaps])
+    return DecoupledSteps(
+        decay=modal.decay(gaps),
+        scale=np.sqrt(np.maximum(variance * growth, 0.0)),
+        basis=basis,
+        inverse=inverse,
+    )
+
+
+def noise_factor(covariance: FloatArray) -> FloatArray:
+    """Return ``L`` with ``L L^T`` equal to a covariance that may be singular.
+
+    Parameters
+    ----------
+    covariance : (d, d) float64
+        Symmetric positive semi-definite, to rounding.
+
+    Returns
+    -------
+    (d, r) float64
+        One column per direction that varies; at least one column.
+    """
+    # Scaled to unit diagonal first: small variances keep their digits beside large ones.
+    deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    safe = np.where(deviation > 0.0, deviation, 1.0)
+    values, vectors = np.linalg.eigh(covariance / np.multiply.outer(safe, safe))
+    keep = values > 4.0 * len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    keep[-1] = True
+    roots = np.sqrt(np.maximum(values[keep], 0.0))
+    return np.asarray(deviation[:, None] * vectors[:, keep] * roots)
+
+
+def _stacked(laws: list[tuple[FloatArray, FloatArray]]) -> DenseSteps:
+    factors = [noise_factor(G) for _, G in laws]
+    rank = max(factor.shape[1] for factor in factors)
+    padded = [np.pad(factor, ((0, 0), (0, rank - factor.shape[1]))) for factor in factors]
+    return DenseSteps(transition=np.array([E for E, _ in laws]), factor=np.array(padded))
+
+
+def _decoupled(
+    process: LinearProcess,
+) -> tuple[Modes, FloatArray, FloatArray, FloatArray] | None:
+    # Modes, noise of each, and the change of coordinates; nothing where there is none.
+    modal = modes(process)
+    if modal is not None:
+        noise = modal.basis.T @ process.noise @ modal.basis
+        if _off_diagonal(noise) <= 1e-14 * float(np.abs(noise).max()):
+            return modal, np.diag(noise), modal.basis, modal.basis.T
+    values, vectors = np.linalg.eigh(process.noise)
+    if values[0] <= 1e-6 * values[-1]:
+        return None
+    # In coordinates where the noise is the identity, detailed balance is symmetry.
+    root, unroot = vectors * np.sqrt(values), (vectors / np.sqrt(values)).T
+    flow = isinstance(process, OUProcess)
+    matrix = process.drift if isinstance(process, OUProcess) else process.transition
+    inner = unroot @ matrix @ root
+    if float(np.abs(inner - inner.T).max()) > 1e-13 * float(np.abs(inner).max()):
+        return None
+    even = 0.5 * (inner + inner.T)
+    pull, turn = np.linalg.eigh(even if flow else np.eye(len(even)) - even)
+    modal = Modes(basis=turn, pull=pull, discrete=not flow)
+    return modal, np.ones(len(pull)), root @ turn, turn.T @ unroot
+
+
+def _off_diagonal(array: FloatArray) -> float:
+    return float(np.abs(array - np.diag(np.diag(array))).max())

@@ -1,0 +1,340 @@
+r"""How a linear process gets where it settles: means, covariances and displacements in time.
+
+.. math::
+    \mathrm{E}X_t = m + E(t)(X_0 - m), \qquad
+    \operatorname{Cov} X_t = E(t)\operatorname{Cov}(X_0)E(t)^T + G(t),
+
+.. math::
+    R(s) = \mathrm{E}[(X_{t+s} - m)(X_t - m)^T] = E(s)\,\Sigma
+    \qquad\text{(stationary; the later time on the left)},
+
+.. math::
+    \mathrm{E}|X_{t+s} - X_t|^2 = 2\operatorname{Tr}(\Sigma - R(s))
+    = -2\operatorname{Tr}[(E(s) - I)\,\Sigma],
+
+with :math:`E` and :math:`G` of :mod:`fracsde.lyapunov.propagators`: :math:`E(t) = e^{-At}` for the
+flow and :math:`T^t` for the map, whose times are whole numbers of steps.  What is not stationary
+needs no stability.
+
+Results hold the observed coordinates only (the weights).  Starting states may give the weights
+alone; velocities then start at zero.  SGD stands for its map.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracsde._check import finite_array, positive_semidefinite
+from fracsde.errors import ComputationError, OutOfRangeError, ShapeError
+from fracsde.lyapunov.processes import as_linear, require_stationary
+from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.status import Status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.lyapunov.propagators import LinearProcess
+    from fracsde.problems.sgd import SGDNearMinimum
+
+__all__ = [
+    "autocovariance",
+    "covariance_at",
+    "mean_at",
+    "mean_square_displacement",
+    "relaxation_rates",
+]
+
+
+def mean_at(
+    process: OUProcess | LinearRecursion | SGDNearMinimum, times: ArrayLike, initial: ArrayLike
+) -> FloatArray:
+    """Return the mean of the observed coordinates at given times.
+
+    Parameters
+    ----------
+    process : OUProcess, LinearRecursion or SGDNearMinimum
+        Stable or not.
+    times : (t,) array_like [t, or steps]
+        Not negative, in any order; whole numbers for a map.
+    initial : (k,) or (d,) array_like [x]
+        Observed coordinates or the whole state at time 0.
+
+    Returns
+    -------
+    (t, k) float64 [x]
+
+    Examples
+    --------
+    >>> process = OUProcess(drift=[[1.0]], noise=[[2.0]])
+    >>> mean_at(process, [0.0, np.log(2.0)], [3.0]).round(12)
+    array([[3. ],
+           [1.5]])
+    """
+    linear = as_linear(process)
+    when = _times("times", times, linear)
+    start = _state(linear, initial) - linear.mean
+    moved = _evolve(linear, when, start[:, None])[:, :, 0]
+    return np.asarray((linear.mean + moved)[:, linear.observed])
+
+
+def covariance_at(
+    process: OUProcess | LinearRecursion | SGDNearMinimum,
+    times: ArrayLike,
+    initial_covariance: ArrayLike = 0.0,
+) -> FloatArray:
+    """Return the covariance of the observed coordinates at given times.
+
+    Parameters
+    ----------
+    process : OUProcess, LinearRecursion or SGDNearMinimum
+        Stable or not: free directions diffuse, unstable ones spread exponentially.
+    times : (t,) array_like [t, or steps]
+        Not negative, in any order; whole numbers for a map.
+    initial_covariance : 0, (k, k) or (d, d) array_like [x^2]
+        Covariance of the observed coordinates or of the whole state at time 0; 0 for a start
+        from one point.
+
+    Returns
+    -------
+    (t, k, k) float64 [x^2]
+
+    Raises
+    ------
+    ShapeError
+        If the initial covariance fits neither the observed coordinates nor the state.
+
+    Examples
+    --------
+    A direction without restoring force diffuses:
+
+    >>> covariance_at(OUProcess(drift=[[0.0]], noise=[[2.0]]), [0.0, 3.0]).ravel()
+    array([0., 6.])
+    """
+    linear = as_linear(process)
+    when = _times("times", times, linear)
+    current = _state_covariance(linear, initial_covariance)
+    law = gap_law(linear)
+    observed = np.ix_(linear.observed, linear.observed)
+    out = np.empty((len(when), len(linear.observed), len(linear.observed)))
+    order = np.argsort(when, kind="stable")
+    gaps, index = distinct_gaps(np.append(0.0, when[order]))
+    laws = [law(gap) for gap in gaps]
+    for place, which in zip(order, index, strict=True):
+        E, _, G = laws[which]
+        current = E @ current @ E.T + G
+        out[place] = 0.5 * (current + current.T)[observed]
+    return _finite(out)
+
+
+def autocovariance(
+    process: OUProcess | LinearRecursion | SGDNearMinimum, lags: ArrayLike
+) -> FloatArray:
+    """Return the stationary autocovariance ``R(s) = E[(X_{t+s} - m)(X_t - m)^T]``.
+
+    The row belongs to the later time.
+
+    Parameters
+    ----------
+    process : OUProcess, LinearRecursion or SGDNearMinimum
+        Stable.
+    lags : (lag,) array_like [t, or steps]
+        Not negative, in any order; whole numbers for a map.
+
+    Returns
+    -------
+    (lag, k, k) float64 [x^2]
+
+    Examples
+    --------
+    >>> autocovariance(LinearRecursion(transition=[[0.5]], noise=[[0.75]]), [0, 1, 2]).ravel()
+    array([1.  , 0.5 , 0.25])
+    """
+    linear = as_linear(process)
+    when = _times("lags", lags, linear)
+    columns = require_stationary(linear).matrix[:, linear.observed]
+    return np.asarray(_evolve(linear, when, columns)[:, linear.observed])
+
+
+def mean_square_displacement(
+    process: OUProcess | LinearRecursion | SGDNearMinimum,
+    lags: ArrayLike,
+    *,
+    directions: ArrayLike | None = None,
+    start: ArrayLike | None = None,
+) -> FloatArray:
+    r"""Return the mean-square displacement over each lag.
+
+    Stationary, along a direction ``u`` of the observed coordinates,
+    :math:`\mathrm{E}[u\cdot(X_{t+s} - X_t)]^2 = -2\,u^T (E(s) - I)\,\Sigma\,u`; from a given
+    start, :math:`[u\cdot(E(s) - I)(X_0 - m)]^2 + u^T G(s)\,u`.
+
+    Parameters
+    ----------
+    process : OUProcess, LinearRecursion or SGDNearMinimum
+        Stable, unless ``start`` is given.
+    lags : (lag,) array_like [t, or steps]
+        Not negative, in any order; whole numbers for a map.
+    directions : (k, p) array_like [1], optional
+        One direction per column, used as they are, not normalised.
+    start : (k,) or (d,) array_like [x], optional
+        Where all paths start; without it the process is stationary.
+
+    Returns
+    -------
+    (lag,) or (lag, p) float64 [x^2]
+        Summed over the observed coordinates, or along each direction.
+
+    Examples
+    --------
+    >>> process = OUProcess(drift=[[1.0]], noise=[[2.0]])
+    >>> mean_square_displacement(process, [0.0, 1e9])
+    array([0., 2.])
+    """
+    linear = as_linear(process)
+    when = _times("lags", lags, linear)
+    size, observed = linear.dimension, linear.observed
+    U = np.zeros((size, len(observed)))
+    U[observed, np.arange(len(observed))] = 1.0
+    if directions is not None:
+        U = U @ finite_array("directions", directions, shape=(len(observed), None))
+    if start is not None:
+        each = _displacement_from(linear, when, _state(linear, start) - linear.mean, U)
+    else:
+        cross = require_stationary(linear).matrix @ U
+        modal = modes(linear)
+        if modal is not None:
+            pairs = (modal.basis.T @ U) * (modal.basis.T @ cross)
+            each = -2.0 * modal.away(when) @ pairs
+        else:
+            each = -2.0 * np.einsum("dp,tdp->tp", U, _evolve(linear, when, cross, away=True))
+    each = _finite(np.maximum(each, 0.0))
+    return each if directions is not None else np.asarray(each.sum(axis=1))
+
+
+def relaxation_rates(
+    process: OUProcess | LinearRecursion | SGDNearMinimum,
+) -> NDArray[np.complex128]:
+    """Return the rates at which perturbations decay, slowest first.
+
+    Parameters
+    ----------
+    process : OUProcess, LinearRecursion or SGDNearMinimum
+        Stable or not.
+
+    Returns
+    -------
+    (d,) complex128 [1/t, or 1/step]
+        Eigenvalues of the drift, or minus the principal logarithm of those of the transition: a
+        mode that alternates in sign has imaginary part pi in magnitude, one that vanishes in one
+        step an infinite rate.  One per coordinate of the state, velocities included.
+
+    Examples
+    --------
+    >>> relaxation_rates(OUProcess(drift=[[2.0, 0.0], [0.0, 1.0]], noise=np.eye(2)))
+    array([1.+0.j, 2.+0.j])
+    """
+    linear = as_linear(process)
+    modal = modes(linear)
+    if isinstance(linear, OUProcess):
+        values = np.linalg.eigvals(linear.drift) if modal is None else modal.pull
+        return np.sort_complex(values.astype(np.complex128))
+    if modal is not None:
+        away = -modal.pull.astype(np.complex128)
+    else:
+        away = np.linalg.eigvals(linear.transition).astype(np.complex128) - 1.0
+    rates = np.full(len(away), np.inf, dtype=np.complex128)
+    moving = away != -1.0
+    # log|1 + z| through log1p keeps the rates of slow modes.
+    z = away[moving]
+    size = 0.5 * np.log1p(2.0 * z.real + z.real**2 + z.imag**2)
+    rates[moving] = -size - 1j * np.angle(1.0 + z)
+    return np.sort_complex(rates)
+
+
+def _evolve(
+    process: LinearProcess, times: FloatArray, X: FloatArray, *, away: bool = False
+) -> FloatArray:
+    # E(t) X, or (E(t) - I) X, for every time: (t, d, p).
+    modal = modes(process)
+    if modal is not None:
+        factors = modal.away(times) if away else modal.decay(times)
+        return _finite(modal.basis @ (factors[:, :, None] * (modal.basis.T @ X)))
+    law = gap_law(process)
+    order = np.argsort(times, kind="stable")
+    gaps, index = distinct_gaps(np.append(0.0, times[order]))
+    laws = [law(gap)[:2] for gap in gaps]
+    out = np.empty((len(times), *X.shape))
+    current = np.zeros_like(X) if away else X
+    for place, which in zip(order, index, strict=True):
+        E, apart = laws[which]
+        current = E @ current + apart @ X if away else E @ current
+        out[place] = current
+    return _finite(out)
+
+
+def _displacement_from(
+    process: LinearProcess, times: FloatArray, start: FloatArray, U: FloatArray
+) -> FloatArray:
+    law = gap_law(process)
+    out = np.empty((len(times), U.shape[1]))
+    for i, time in enumerate(times):
+        _, away, G = law(float(time))
+        out[i] = ((away @ start) @ U) ** 2 + np.einsum("dp,dp->p", U, G @ U)
+    return out
+
+
+def _times(name: str, value: ArrayLike, process: LinearProcess) -> FloatArray:
+    times = finite_array(name, value, ndim=(0, 1)).reshape(-1)
+    if np.any(times < 0.0):
+        msg = f"`{name}` must not be negative, got {times.min():g}; time starts at 0"
+        raise OutOfRangeError(msg)
+    if isinstance(process, LinearRecursion) and np.any(times != np.rint(times)):
+        odd = float(times[times != np.rint(times)][0])
+        msg = f"`{name}` of a map must be whole numbers of steps, got {odd:g}; use the flow"
+        raise OutOfRangeError(msg)
+    return times
+
+
+def _state(process: LinearProcess, value: ArrayLike) -> FloatArray:
+    given = finite_array("initial", value, ndim=(0, 1)).reshape(-1)
+    size, observed = process.dimension, process.observed
+    if len(given) == size:
+        return given
+    if len(given) == len(observed):
+        state = np.zeros(size)
+        state[observed] = given
+        return state
+    wanted = f"{len(observed)} entries"
+    if size != len(observed):
+        wanted += f", or {size} for the whole state"
+    msg = f"the starting state must have {wanted}, got {len(given)}"
+    raise ShapeError(msg)
+
+
+def _state_covariance(process: LinearProcess, value: Any) -> FloatArray:
+    size, observed = process.dimension, process.observed
+    if np.ndim(value) == 0 and float(value) == 0.0:
+        return np.zeros((size, size))
+    given = positive_semidefinite("initial_covariance", value)
+    if len(given) == size:
+        return given
+    if len(given) == len(observed):
+        state = np.zeros((size, size))
+        state[np.ix_(observed, observed)] = given
+        return state
+    wanted = f"{len(observed)} x {len(observed)}"
+    if size != len(observed):
+        wanted += f", or {size} x {size} for the whole state"
+    msg = f"`initial_covariance` must be {wanted}, got {given.shape}"
+    raise ShapeError(msg)
+
+
+def _finite(array: FloatArray) -> FloatArray:
+    if not np.all(np.isfinite(array)):
+        detail = "The process grows beyond the largest float; ask for shorter times."
+        raise ComputationError(Status.NOT_FINITE, detail)
+    return array
