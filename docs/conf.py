@@ -6,7 +6,7 @@ from importlib.metadata import version as package_version
 
 project = "fracsde"
 author = "The fracsde developers"
-copyright = "2026, The fracsde developers"  # noqa: A001 - Sphinx reads this name
+copyright = "2026, The fracsde developers"
 version = release = package_version("fracsde")
 
 extensions = [

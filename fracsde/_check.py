@@ -94,7 +94,7 @@ def finite_array(
         msg = _join(f"`{name}` must have shape {wanted}, got {array.shape}", remedy)
         raise ShapeError(msg)
     bad = np.argwhere(~np.isfinite(array))
-    if bad.size:
+    if len(bad):  # of a number, argwhere is one row without columns
         where = tuple(int(i) for i in bad[0])
         first = array[where]
         place = f"{len(bad)} of {array.size} entries are NaN or infinite, the first is {first}"

@@ -26,6 +26,7 @@ __all__ = [
     "NotSymmetricError",
     "OutOfRangeError",
     "RecordError",
+    "ReportWriteError",
     "SamplingError",
     "ShapeError",
     "UnstableError",
@@ -87,6 +88,10 @@ class RecordError(InputError):
 
 class UnsupportedError(InputError):
     """A meaningful request that this version does not serve; says what serves instead."""
+
+
+class ReportWriteError(FracsdeError, OSError):
+    """A report that could not be written: disk full, no permission.  The old one is intact."""
 
 
 class BackendUnavailable(FracsdeError, ImportError):  # noqa: N818 - the name is public contract

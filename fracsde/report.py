@@ -9,18 +9,20 @@ Not here: the comparison itself (:mod:`fracsde.compare`).
 
 from __future__ import annotations
 
-from fracsde._report.folder import ReportWriteError
 from fracsde._report.nouns import Exclusion, Report
 from fracsde._report.page import (
     HtmlPage,
     figure_section,
+    findings_section,
     mapping_section,
     overview_section,
     reading_section,
     report_section,
+    table_section,
 )
 from fracsde._report.rows import QuantitySummary, Row, Verdict
-from fracsde._report.write import write_report
+from fracsde._report.write import refuse_target, write_report
+from fracsde.errors import ReportWriteError
 
 __all__ = [
     "Exclusion",
@@ -31,9 +33,12 @@ __all__ = [
     "Row",
     "Verdict",
     "figure_section",
+    "findings_section",
     "mapping_section",
     "overview_section",
     "reading_section",
+    "refuse_target",
     "report_section",
+    "table_section",
     "write_report",
 ]

@@ -21,7 +21,7 @@ class Status(Enum):
     SUCCESS = "The computation succeeded."
     UNSTABLE = "The process has no stationary law: perturbations grow."
     MARGINAL = "The process has no unique stationary law: some directions neither decay nor grow."
-    INACCURATE = "The residual is larger than rounding explains: do not rely on the result."
+    INACCURATE = "The result is less accurate than it should be: do not rely on it."
     NOT_CONVERGED = "The iteration stopped before it met its tolerance."
     NOT_FINITE = "The computation produced NaN or infinity."
 

@@ -35,6 +35,7 @@ def test_symmetric_part_of_any_matrix_is_accepted_and_copied(array: np.ndarray) 
     [
         (lambda: _check.finite_array("x", [1, np.nan]), NotFiniteError, "1 of 2 .* at index 1"),
         (lambda: _check.finite_array("x", [[1, 2], [np.inf, 0]]), NotFiniteError, r"\(1, 0\)"),
+        (lambda: _check.finite_array("x", np.nan), NotFiniteError, "the first is nan"),
         (lambda: _check.finite_array("x", "abc"), InputError, "real numbers, got str"),
         (lambda: _check.finite_array("x", [1j]), InputError, "real numbers"),
         (lambda: _check.finite_array("x", [[1], [2, 3]]), InputError, "real numbers, got list"),

@@ -18,21 +18,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fracsde.errors import FracsdeError, InputError
+from fracsde.errors import InputError, ReportWriteError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["ReportWriteError", "check_target", "file_names", "replace_folder", "write_file"]
+__all__ = ["check_target", "file_names", "replace_folder", "write_file"]
 
 MARKER = "report.json"
 _OURS = frozenset({MARKER, "index.html", "figures"})
 _DESKTOP = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-
-
-class ReportWriteError(FracsdeError, OSError):
-    """A report that could not be written: disk full, no permission.  The old one is intact."""
 
 
 def _failure(path: str | os.PathLike[str], error: OSError) -> str:

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "HtmlPage",
     "figure_section",
+    "findings_section",
     "mapping_section",
     "overview_section",
     "reading_section",
     "report_section",
+    "table_section",
 ]
 
 OPEN_ROWS = 12  # a longer table starts closed
@@ -139,6 +141,28 @@ def overview_section(reports: Mapping[str, Report]) -> str:
         ">rivals excluded",
     ]
     return f"<section>\n{_table(head, body)}\n</section>"
+
+
+def findings_section(findings: Sequence[str]) -> str:
+    """Return what was found, one item per finding.
+
+    Returns
+    -------
+    str
+    """
+    items = "".join(f"<li>{escape(finding)}</li>" for finding in findings)
+    return f"<section>\n<h2>Findings</h2>\n<ul>{items}</ul>\n</section>"
+
+
+def table_section(heading: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of plain text under a heading.
+
+    Returns
+    -------
+    str
+    """
+    body = [[escape(cell) for cell in row] for row in rows]
+    return f"<section>\n<h2>{escape(heading)}</h2>\n{_table(columns, body)}\n</section>"
 
 
 def reading_section() -> str:

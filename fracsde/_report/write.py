@@ -10,23 +10,26 @@ from fracsde._report.folder import check_target, file_names, replace_folder
 from fracsde._report.page import (
     HtmlPage,
     figure_section,
+    findings_section,
     mapping_section,
     overview_section,
     reading_section,
     report_section,
+    table_section,
 )
 from fracsde._report.plain import plain, to_json
 from fracsde._report.rows import overall
 from fracsde.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
     from pathlib import Path
 
     from fracsde._report.nouns import Report
     from fracsde.provenance import Provenance
 
-__all__ = ["COLLECTION_SCHEMA", "SCHEMA", "publish", "write_report"]
+__all__ = ["COLLECTION_SCHEMA", "SCHEMA", "publish", "refuse_target", "write_report"]
 
 SCHEMA = "fracsde-report/1"
 COLLECTION_SCHEMA = "fracsde-report-collection/1"
@@ -39,6 +42,8 @@ def write_report(
     title: str,
     reports: Mapping[str, Report],
     lead: str = "",
+    findings: Sequence[str] = (),
+    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[str]]]] | None = None,
     figures: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     provenance: Provenance | None = None,
@@ -59,9 +64,14 @@ def write_report(
         One section each, in this order.
     lead : str
         Paragraph under the heading.
+    findings : sequence of str, optional
+        What was found, one sentence or two each; a list after the overview.
+    tables : mapping from heading to (columns, rows), optional
+        Summaries in plain text, after the findings.
     figures : mapping from name to figure, optional
         A figure is a matplotlib Figure or the bytes of a PNG, or a pair of one of these and a
-        caption.  A figure named like a report's heading stands in its section, the others follow.
+        caption.  A figure named like a report's heading stands in its section, the others before
+        all of them.
     settings : mapping, optional
         What a reader needs to repeat the work; plain types after conversion.
     provenance : Provenance, optional
@@ -84,12 +94,43 @@ def write_report(
         "schema": COLLECTION_SCHEMA,
         "title": title,
         "lead": lead,
+        "findings": list(findings),
+        "tables": {
+            heading: [dict(zip(columns, row, strict=True)) for row in rows]
+            for heading, (columns, rows) in (tables or {}).items()
+        },
         "verdict": overall(report.verdict for report in reports.values()).name,
         "reports": {heading: report.to_dict() for heading, report in reports.items()},
         "settings": plain("settings", settings or {}),
         "provenance": None if provenance is None else provenance.to_dict(),
     }
-    return publish(folder, content, title=title, lead=lead, reports=reports, figures=figures or {})
+    summary = [findings_section(findings)] if findings else []
+    summary += [table_section(heading, *table) for heading, table in (tables or {}).items()]
+    return publish(
+        folder,
+        content,
+        title=title,
+        lead=lead,
+        reports=reports,
+        figures=figures or {},
+        summary=summary,
+    )
+
+
+def refuse_target(folder: str | PathLike[str]) -> None:
+    """Raise if a report could not be written to ``folder``: to ask before long work, not after.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the report is to stand.
+
+    Raises
+    ------
+    InputError
+        If the folder holds anything but an earlier report.
+    """
+    check_target(folder, (SCHEMA, COLLECTION_SCHEMA))
 
 
 def publish(
@@ -100,6 +141,7 @@ def publish(
     lead: str,
     reports: Mapping[str, Report],
     figures: Mapping[str, Any],
+    summary: Sequence[str] = (),
 ) -> Path:
     """Write the page of ``reports`` with ``content`` as its ``report.json``.
 
@@ -114,13 +156,14 @@ def publish(
     files = {name: f"figures/{file}" for name, file in file_names(pictures, ".png").items()}
     drawn = {name: figure_section(name, *picture) for name, picture in pictures.items()}
     sections = [overview_section(reports)] if len(reports) > 1 else []
+    sections += summary
+    others = [section for name, section in drawn.items() if name not in reports]
+    if others:
+        sections.append("<section>\n<h2>Figures</h2>\n" + "\n".join(others) + "\n</section>")
     sections.append(reading_section())
     for i, (heading, report) in enumerate(reports.items()):
         own = [drawn[heading]] if heading in drawn else []
         sections.append(report_section(i, heading, report, own))
-    others = [section for name, section in drawn.items() if name not in reports]
-    if others:
-        sections.append("<section>\n<h2>Figures</h2>\n" + "\n".join(others) + "\n</section>")
     if content["schema"] == COLLECTION_SCHEMA:
         origin = {**content["settings"], **(content["provenance"] or {})}
         sections += [mapping_section("Settings and provenance", origin)] if origin else []
