@@ -46,6 +46,7 @@ _HOME = {
     "covariance_at": "transients",
     "autocovariance": "transients",
     "mean_square_displacement": "transients",
+    "relaxation_rates": "transients",
     "solve": "solve",
     "simulate": "simulate",
     "compare": "compare",

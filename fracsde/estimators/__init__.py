@@ -1,0 +1,67 @@
+"""Estimators: from trajectories to measurements, every value with an honest standard error.
+
+All of them take a :class:`~fracsde.records.trajectory.Trajectory`, simulated or recorded, or an
+array with axes (chain, draw, coordinate).  None of them knows a theory.
+"""
+
+from __future__ import annotations
+
+from fracsde.estimators.autocorrelation import (
+    autocorrelation_at,
+    effective_sample_size,
+    integrated_time,
+)
+from fracsde.estimators.autocovariance import autocovariance
+from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.diagnostics import (
+    StationarityCheck,
+    check_stationary,
+    split_r_hat,
+    stationarity,
+)
+from fracsde.estimators.displacement import Displacement, mean_square_displacement
+from fracsde.estimators.exponents import (
+    ExponentMeasurement,
+    LocalExponents,
+    displacement_exponent,
+    local_exponents,
+    msd_exponent,
+)
+from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.moments import (
+    CovarianceMeasurement,
+    covariance,
+    covariance_entries,
+    mean,
+    standard_deviations,
+    variances,
+)
+
+__all__ = [
+    "CovarianceMeasurement",
+    "Displacement",
+    "ExponentMeasurement",
+    "FractionalOrderFit",
+    "LocalExponents",
+    "StationarityCheck",
+    "autocorrelation_at",
+    "autocovariance",
+    "check_stationary",
+    "covariance",
+    "covariance_entries",
+    "displacement_exponent",
+    "effective_sample_size",
+    "fit_fractional_order",
+    "from_chains",
+    "integrated_time",
+    "jackknife_error",
+    "leave_one_out_means",
+    "local_exponents",
+    "mean",
+    "mean_square_displacement",
+    "msd_exponent",
+    "split_r_hat",
+    "standard_deviations",
+    "stationarity",
+    "variances",
+]

@@ -1,0 +1,297 @@
+r"""Integrated autocorrelation time, effective sample size, and correlations with errors.
+
+.. math::
+    \rho(k) = C(k) / C(0), \qquad
+    \tau = 1 + 2 \sum_{k \ge 1} \rho(k), \qquad
+    \operatorname{Var}(\bar x) \simeq \frac{C(0)\,\tau}{R N}
+
+for ``R`` chains of ``N`` draws.  :math:`\tau` is counted in draws; independent draws have
+:math:`\tau = 1` (half of it is the convention of the lattice-field literature).
+
+The sum is cut at the first ``M`` with :math:`M \ge 5\,(1/2 + \sum_{k \le M} |\rho(k)|)`: Sokal's
+automatic window, here applied to the envelope :math:`|\rho|`, so that a series that alternates
+(a large learning rate) or swings (momentum) is not cut in the middle of a swing.  For a positive
+:math:`\rho` the two are the same.  What the window leaves out is of relative size
+:math:`e^{-5}` for one exponential.  The sum of covariances is corrected for the mean's own noise by
+the factor :math:`1 + (2M + 1)/(RN)`; the relative variance of the estimate is
+:math:`2(2M + 1)/(RN)`.
+
+Not here: displacements (:mod:`fracsde.estimators.displacement`), which need no mean.
+
+References: [MadrasSokal1988]_, [Sokal1997]_ for the window, [Wolff2004]_ for the correction,
+[Bartlett1946]_ for the error of a correlation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracsde.errors import RecordError
+from fracsde.estimators.autocovariance import (
+    autocovariance,
+    centre_of,
+    chain_means,
+    checked_lags,
+    equally_spaced,
+    without_mean,
+)
+from fracsde.estimators.chains import (
+    MIN_CHAINS,
+    coordinate_names,
+    jackknife_error,
+    measured,
+    named,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fracsde._typing import ArrayLike, FloatArray, IntArray
+    from fracsde.records.measurement import Measurement, Quantity
+    from fracsde.records.trajectory import Trajectory
+
+__all__ = ["autocorrelation_at", "effective_sample_size", "integrated_time"]
+
+_WINDOW = 5.0  # window in units of tau / 2
+_MIN_TIMES = 50.0  # autocorrelation times that a record must hold
+_MIN_WINDOWS = 5.0  # and windows: below, the error of the error is itself of order one
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CorrelationTimes:
+    """Time-series errors of each coordinate; what the few-chain estimators work with."""
+
+    tau: FloatArray  # 1 + 2 sum rho [draw]
+    window: IntArray  # M [draw]
+    variance: FloatArray  # C(0) [x^2]
+    correlation: FloatArray  # (lag, coordinate), zero beyond the window
+    count: int  # R N
+
+    @property
+    def replicas(self) -> FloatArray:
+        """Windows in the record: independent values behind an error."""
+        return np.asarray(self.count / (2.0 * self.window + 1.0), dtype=np.float64)
+
+    @property
+    def stderr_of_mean(self) -> FloatArray:
+        """Standard error of the mean of all draws [x]."""
+        return np.sqrt(self.variance * self.tau / self.count)
+
+
+def correlation_times(
+    run: Trajectory, mean: ArrayLike | None = None, *, names: Sequence[str] = ()
+) -> CorrelationTimes:
+    """Estimate the correlation times, refusing records too short to show them.
+
+    Returns
+    -------
+    CorrelationTimes
+    """
+    covariance = autocovariance(run, mean=mean)
+    labels = names or coordinate_names(run)
+    variance = covariance[0]
+    scale = np.abs(run.values[0, 0]) * 4 * np.finfo(np.float64).eps
+    _refuse_constant(variance, scale, labels)
+    rho = covariance / variance
+    envelope = 0.5 + np.cumsum(np.abs(rho[1:]), axis=0)
+    lags = np.arange(1, run.draws)
+    inside = lags[:, None] >= _WINDOW * envelope
+    window = np.where(inside.any(axis=0), inside.argmax(axis=0) + 1, run.draws)
+    count = run.chains * run.draws
+    rho[np.arange(run.draws)[:, None] > window] = 0.0
+    tau = 2.0 * rho.sum(axis=0) - 1.0
+    if mean is None:
+        mended = 1.0 + tau / count
+        tau *= (1.0 + (2.0 * window + 1.0) / count) / mended
+        variance = variance * mended
+    # A floor as in Stan: an alternating series cannot be trusted to average better than this.
+    tau = np.maximum(tau, 1.0 / max(1.0, np.log10(count)))
+    _refuse_short(window, np.maximum(tau, 1.0), count, run.draws, labels)
+    return CorrelationTimes(tau=tau, window=window, variance=variance, correlation=rho, count=count)
+
+
+def _refuse_constant(variance: FloatArray, scale: Any, labels: Sequence[str]) -> None:
+    constant = variance <= np.square(scale)
+    if np.any(constant):
+        k = int(np.argmax(constant))
+        msg = (
+            f"coordinate {labels[k]!r} does not vary, so it has no autocorrelation; drop constant "
+            "coordinates and frozen parameters"
+        )
+        raise RecordError(msg)
+
+
+def _refuse_short(
+    window: IntArray, tau: FloatArray, count: int, draws: int, labels: Sequence[str]
+) -> None:
+    windows = count / (2.0 * window + 1.0)
+    short = (window >= draws) | (count < _MIN_TIMES * tau) | (windows < _MIN_WINDOWS)
+    if np.any(short):
+        k = int(np.argmax(short))
+        msg = (
+            f"{count} draws ({draws} per chain) do not hold {_MIN_TIMES:g} autocorrelation times "
+            f"of coordinate {labels[k]!r} (estimated at {tau[k]:.3g} draws so far); record longer, "
+            f"or run at least {MIN_CHAINS} chains, which need no autocorrelation time"
+        )
+        raise RecordError(msg)
+
+
+def integrated_time(
+    trajectory: Trajectory | ArrayLike,
+    *,
+    mean: ArrayLike | None = None,
+    quantity: Quantity | None = None,
+) -> Measurement:
+    r"""Estimate the integrated autocorrelation time of every coordinate.
+
+    .. math::
+        \tau = 1 + 2 \sum_{k=1}^{M} \rho(k)
+
+    Parameters
+    ----------
+    trajectory : Trajectory or (chain, draw, coordinate) array_like [x]
+        Equally spaced draws of a stationary run; chains are averaged.
+    mean : (coordinate,) array_like, optional [x]
+        The mean, if it is known.
+    quantity : Quantity, optional
+        Name and labels of the result.
+
+    Returns
+    -------
+    Measurement
+        In draws; multiply by ``trajectory.spacing`` for time.
+
+    Raises
+    ------
+    RecordError
+        If a coordinate is constant or the record holds fewer than 50 autocorrelation times.
+
+    References
+    ----------
+    [MadrasSokal1988]_, [Sokal1997]_, [Wolff2004]_
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(1).standard_normal((4, 1000, 1))
+    >>> bool(abs(integrated_time(noise).value[0] - 1.0) < 0.2)
+    True
+    """
+    run = equally_spaced(trajectory)
+    times = correlation_times(run, mean)
+    label = named(quantity, "integrated autocorrelation time", "draw", coordinate_names(run))
+    stderr = times.tau * np.sqrt(2.0 / times.replicas)
+    method = "Sokal's window on the envelope of the pooled autocorrelation"
+    return measured(label, times.tau, stderr, times.replicas, method)
+
+
+def effective_sample_size(
+    trajectory: Trajectory | ArrayLike, *, mean: ArrayLike | None = None
+) -> FloatArray:
+    r"""Count the independent draws that would fix the mean as well: :math:`R N / \tau`.
+
+    Parameters
+    ----------
+    trajectory : Trajectory or (chain, draw, coordinate) array_like [x]
+        Equally spaced draws of a stationary run.
+    mean : (coordinate,) array_like, optional [x]
+        The mean, if it is known.
+
+    Returns
+    -------
+    (coordinate,) ndarray of float64 [1]
+        With :math:`\tau = 1 + 2\sum\rho`; at most ``R N log10(R N)``, however strongly the draws
+        alternate.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(1).standard_normal((4, 1000, 1))
+    >>> bool(3200 < effective_sample_size(noise)[0] < 4800)
+    True
+    """
+    times = correlation_times(equally_spaced(trajectory), mean)
+    return np.asarray(times.count / times.tau, dtype=np.float64)
+
+
+def autocorrelation_at(
+    trajectory: Trajectory | ArrayLike,
+    lags: Sequence[int],
+    *,
+    mean: ArrayLike | None = None,
+    quantity: Quantity | None = None,
+) -> Measurement:
+    r"""Measure the autocorrelation :math:`\rho(k) = C(k)/C(0)` at chosen lags.
+
+    With at least 16 chains the error is the delete-one-chain jackknife of the ratio.  With fewer it
+    is Bartlett's formula, which is exact to leading order for linear Gaussian processes,
+
+    .. math::
+        \operatorname{Var}\hat\rho_k \simeq \frac{1}{RN} \sum_{m \ge 1} \bigl[
+        \rho_{m+k} + \rho_{m-k} - 2\rho_k\rho_m \bigr]^2 .
+
+    Parameters
+    ----------
+    trajectory : Trajectory or (chain, draw, coordinate) array_like [x]
+        Equally spaced draws of a stationary run.
+    lags : sequence of int
+        Lags in draws, from 1.
+    mean : (coordinate,) array_like, optional [x]
+        The mean, if it is known.
+    quantity : Quantity, optional
+        Name and labels of the result; entries run over lags, then coordinates.
+
+    Returns
+    -------
+    Measurement
+
+    Raises
+    ------
+    RecordError
+        If a lag is 0 or beyond the record, or a coordinate is constant.
+
+    References
+    ----------
+    [Bartlett1946]_, [Efron1982]_
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(1).standard_normal((32, 500, 1))
+    >>> m = autocorrelation_at(noise, [1, 2])
+    >>> bool(np.all(abs(m.value) < 4 * m.stderr)), m.quantity.labels
+    (True, ('0 at lag 1', '0 at lag 2'))
+    """
+    run = equally_spaced(trajectory)
+    chosen = checked_lags(lags, run.draws)
+    labels = tuple(f"{name} at lag {k}" for k in chosen for name in coordinate_names(run))
+    label = named(quantity, "autocorrelation", "1", labels)
+    if run.chains < MIN_CHAINS:
+        times = correlation_times(run, mean)
+        covariance = autocovariance(run, int(chosen.max()), mean=mean)
+        rho = covariance[chosen] / covariance[0]
+        stderr = _bartlett(times.correlation, rho, chosen, times.count)
+        replicas = np.tile(times.replicas, len(chosen))
+        return measured(label, rho.ravel(), stderr.ravel(), replicas, "Bartlett's formula")
+    per_chain = autocovariance(run, int(chosen.max()), mean=mean, per_chain=True)
+    _refuse_constant(per_chain[:, 0].mean(axis=0), 0.0, coordinate_names(run))
+    means = None if mean is not None else chain_means(run) - centre_of(run, None)
+    numerator, top = without_mean(per_chain[:, chosen], means)
+    denominator, bottom = without_mean(per_chain[:, :1], means)
+    stderr = jackknife_error(top / bottom)
+    method = f"jackknife over {run.chains} chains"
+    rho = numerator / denominator
+    return measured(label, rho.ravel(), stderr.ravel(), float(run.chains), method)
+
+
+def _bartlett(rho: FloatArray, at: FloatArray, lags: IntArray, count: int) -> FloatArray:
+    # Return Bartlett's standard error of ``at``, the correlations at ``lags``.
+    last = int(lags.max())
+    used = int(np.flatnonzero(np.any(rho != 0, axis=1))[-1])
+    padded = np.concatenate([rho[: used + 1], np.zeros((2 * last + 1, rho.shape[1]))])
+    m = np.arange(1, used + last + 1)
+    variance = np.empty_like(at)
+    for row, k in enumerate(lags):
+        swing = padded[m + k] + padded[np.abs(m - k)] - 2.0 * at[row] * padded[m]
+        variance[row] = np.square(swing).sum(axis=0)
+    return np.sqrt(variance / count)
