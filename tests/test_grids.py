@@ -12,7 +12,9 @@ from fracsde.grids import SpaceGrid, TimeGrid
 
 
 @given(st.floats(1e-3, 1e3), st.integers(1, 200), st.floats(1, 6))
-def test_graded_grid_starts_at_zero_ends_at_its_time_and_increases(T: float, n: int, r: float) -> None:
+def test_graded_grid_starts_at_zero_ends_at_its_time_and_increases(
+    T: float, n: int, r: float
+) -> None:
     grid = TimeGrid.graded(T, n, r)
     assert len(grid) == n + 1
     assert grid.times[0] == 0.0

@@ -24,7 +24,14 @@ from fracsde._report import folder as folder_module
 from fracsde.compare import compare
 from fracsde.errors import BackendUnavailable, FracsdeError, InputError
 from fracsde.records.measurement import Measurement, Prediction, Quantity
-from fracsde.report import HtmlPage, Report, ReportWriteError, Verdict, write_report
+from fracsde.report import (
+    HtmlPage,
+    Report,
+    ReportWriteError,
+    Verdict,
+    refuse_target,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,9 +196,38 @@ def test_long_tables_start_closed_and_short_ones_open(page: str) -> None:
 
 
 def test_figure_named_like_a_report_stands_in_its_section(page: str) -> None:
-    section = page[page.index('id="report-2"') : page.index("<h2>Figures</h2>")]
+    section = page[page.index('id="report-2"') :]
     assert section.count("<img") == 1
     assert page.count("<img") == 2
+
+
+def test_other_figures_stand_before_the_reports(page: str) -> None:
+    assert page.index("<h2>Figures</h2>") < page.index('id="report-1"')
+
+
+def test_findings_and_tables_stand_on_the_page_and_in_the_json(tmp_path: Path) -> None:
+    target = write_report(
+        tmp_path / "r",
+        title="t",
+        reports={"one": report()},
+        findings={"the <finding>": "5 % more"},
+        tables={"a table": (["name", "value"], [["x & y", "1"]])},
+    )
+    text = target.read_text(encoding="utf-8")
+    assert is_sound(text)
+    assert "the &lt;finding&gt;" in text
+    assert "5\u00a0% more" in text
+    assert "x &amp; y" in text
+    stored = json.loads((tmp_path / "r" / "report.json").read_text(encoding="utf-8"))
+    assert stored["findings"] == {"the <finding>": "5 % more"}
+    assert stored["tables"] == {"a table": [{"name": "x & y", "value": "1"}]}
+
+
+def test_target_can_be_refused_before_the_work(tmp_path: Path) -> None:
+    refuse_target(tmp_path / "new")
+    (tmp_path / "photo.jpg").write_text("mine")
+    with pytest.raises(InputError, match=r"photo\.jpg"):
+        refuse_target(tmp_path)
 
 
 def test_html_page_can_be_built_from_any_section() -> None:

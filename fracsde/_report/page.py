@@ -65,7 +65,7 @@ class HtmlPage:
         -------
         str
         """
-        lead = f'<p class="lead">{escape(self.lead)}</p>\n' if self.lead else ""
+        lead = f'<p class="lead">{_words(self.lead)}</p>\n' if self.lead else ""
         return (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -76,6 +76,11 @@ class HtmlPage:
             + "\n".join(self.sections)
             + "\n</main>\n</body>\n</html>\n"
         )
+
+
+def _words(text: str) -> str:
+    # Escaped, with numbers and their per cent signs kept on one line.
+    return escape(text).replace(" %", "\u00a0%")
 
 
 def _badge(verdict: Verdict) -> str:
@@ -143,15 +148,17 @@ def overview_section(reports: Mapping[str, Report]) -> str:
     return f"<section>\n{_table(head, body)}\n</section>"
 
 
-def findings_section(findings: Sequence[str]) -> str:
-    """Return what was found, one item per finding.
+def findings_section(findings: Mapping[str, str]) -> str:
+    """Return what was found: a description list, heading by heading.
 
     Returns
     -------
     str
     """
-    items = "".join(f"<li>{escape(finding)}</li>" for finding in findings)
-    return f"<section>\n<h2>Findings</h2>\n<ul>{items}</ul>\n</section>"
+    items = "".join(
+        f"<dt>{escape(heading)}</dt><dd>{_words(text)}</dd>" for heading, text in findings.items()
+    )
+    return f'<section>\n<h2>Findings</h2>\n<dl class="findings">{items}</dl>\n</section>'
 
 
 def table_section(heading: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -202,7 +209,7 @@ def report_section(index: int, heading: str, report: Report, figures: Sequence[s
     -------
     str
     """
-    sentence = escape(report.sentence).replace(" %", "\u00a0%")  # kept on one line
+    sentence = _words(report.sentence)
     bound = f"{report.expected_false_alarms:.2g}"
     parts = [
         f'<section id="{_anchor(index)}">\n<h2>{escape(heading)}</h2>',

@@ -42,7 +42,7 @@ def write_report(
     title: str,
     reports: Mapping[str, Report],
     lead: str = "",
-    findings: Sequence[str] = (),
+    findings: Mapping[str, str] | None = None,
     tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[str]]]] | None = None,
     figures: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -64,10 +64,10 @@ def write_report(
         One section each, in this order.
     lead : str
         Paragraph under the heading.
-    findings : sequence of str, optional
-        What was found, one sentence or two each; a list after the overview.
+    findings : mapping from heading to str, optional
+        What was found, in words; after the overview.
     tables : mapping from heading to (columns, rows), optional
-        Summaries in plain text, after the findings.
+        Summaries in plain text, after the figures that belong to no report.
     figures : mapping from name to figure, optional
         A figure is a matplotlib Figure or the bytes of a PNG, or a pair of one of these and a
         caption.  A figure named like a report's heading stands in its section, the others before
@@ -94,7 +94,7 @@ def write_report(
         "schema": COLLECTION_SCHEMA,
         "title": title,
         "lead": lead,
-        "findings": list(findings),
+        "findings": dict(findings or {}),
         "tables": {
             heading: [dict(zip(columns, row, strict=True)) for row in rows]
             for heading, (columns, rows) in (tables or {}).items()
@@ -104,8 +104,8 @@ def write_report(
         "settings": plain("settings", settings or {}),
         "provenance": None if provenance is None else provenance.to_dict(),
     }
-    summary = [findings_section(findings)] if findings else []
-    summary += [table_section(heading, *table) for heading, table in (tables or {}).items()]
+    words = [findings_section(findings)] if findings else []
+    numbers = [table_section(heading, *table) for heading, table in (tables or {}).items()]
     return publish(
         folder,
         content,
@@ -113,7 +113,8 @@ def write_report(
         lead=lead,
         reports=reports,
         figures=figures or {},
-        summary=summary,
+        words=words,
+        numbers=numbers,
     )
 
 
@@ -141,7 +142,8 @@ def publish(
     lead: str,
     reports: Mapping[str, Report],
     figures: Mapping[str, Any],
-    summary: Sequence[str] = (),
+    words: Sequence[str] = (),
+    numbers: Sequence[str] = (),
 ) -> Path:
     """Write the page of ``reports`` with ``content`` as its ``report.json``.
 
@@ -156,11 +158,11 @@ def publish(
     files = {name: f"figures/{file}" for name, file in file_names(pictures, ".png").items()}
     drawn = {name: figure_section(name, *picture) for name, picture in pictures.items()}
     sections = [overview_section(reports)] if len(reports) > 1 else []
-    sections += summary
+    sections += words
     others = [section for name, section in drawn.items() if name not in reports]
     if others:
         sections.append("<section>\n<h2>Figures</h2>\n" + "\n".join(others) + "\n</section>")
-    sections.append(reading_section())
+    sections += [*numbers, reading_section()]
     for i, (heading, report) in enumerate(reports.items()):
         own = [drawn[heading]] if heading in drawn else []
         sections.append(report_section(i, heading, report, own))

@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize
 from scipy.special import erfcx
 
-from fracsde.errors import RecordError
+from fracsde.errors import InputError, RecordError
 from fracsde.estimators import fit_fractional_order
 from fracsde.special import mittag_leffler
 from tests.support.laws import covers, follows
@@ -82,6 +82,37 @@ def test_law_interval_covers_the_order(alpha, seed):
     assert covers(hits, TRIALS, 0.95)
     # Bias of the estimate below a third of its spread, and seen above that.
     assert abs(values.mean() - alpha) < values.std() / 3
+
+
+def test_law_interval_of_diagonal_weights_covers_the_order(seed):
+    def interval(curves, known):
+        fit = fit_fractional_order(TIMES, curves, plateau=0.0, weights="diagonal")
+        return (*fit.alpha_interval(0.95), fit.alpha)
+
+    hits, _ = _hits(seed, 0.7, interval)
+    assert covers(hits, TRIALS, 0.95)
+
+
+def test_diagonal_weights_stay_near_a_mean_that_no_order_describes(seed):
+    rng = np.random.default_rng(seed)
+    times = np.geomspace(0.05, 30.0, 20)
+    mean = 0.6 * np.exp(-times / 0.5) + 0.4 * np.exp(-times / 10.0)
+    # Every chain goes its own length of the way: strong correlation, small noise of its own.
+    lengths = 1.0 + 0.1 * rng.standard_normal((256, 1))
+    own = 0.003 * np.sqrt(times) * rng.standard_normal((256, 20))
+    curves = 1.0 - lengths * (1.0 - mean) + own
+
+    def miss(weights):
+        fit = fit_fractional_order(times, curves, weights=weights)
+        decay = mittag_leffler(-((times / fit.timescale) ** fit.alpha), fit.alpha)
+        return np.abs(fit.plateau + fit.amplitude * decay - mean).max()
+
+    assert miss("diagonal") < 0.5 * miss("generalised")
+
+
+def test_refuses_weights_that_do_not_exist():
+    with pytest.raises(InputError, match="one of 'generalised', 'diagonal'"):
+        fit_fractional_order(TIMES, _curves(np.random.default_rng(0), 0.5), weights="robust")
 
 
 def test_law_interval_covers_the_ordinary_clock_from_one_side(seed):

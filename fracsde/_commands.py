@@ -1,0 +1,82 @@
+"""The commands themselves; imported by :mod:`fracsde.cli` once Typer is known to be there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Where SGD settles, how it gets there, and whether a run agrees.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+demo = typer.Typer(help="Run a worked comparison on real data.", no_args_is_help=True)
+app.add_typer(demo, name="demo")
+
+
+@demo.command("digits")
+def digits(
+    output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("reports/digits"),
+    replicas: Annotated[int, typer.Option(min=16, help="Replicas of each run.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random number.")] = 0,
+    quick: Annotated[
+        bool, typer.Option(help="A twentieth of the steps: to look, not to judge.")
+    ] = False,
+    progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
+) -> None:
+    """Compare SGD on handwritten digits with its theories and write a report."""
+    from fracsde.demo.digits import run_digits
+    from fracsde.demo.settings import DigitsSettings
+
+    settings = DigitsSettings(replicas=replicas, seed=seed, quick=quick)
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not progress) as bar:
+        task = bar.add_task("digits", total=1.0)
+
+        def show(what: str, done: float) -> None:
+            bar.update(task, description=what, completed=done)
+
+        result = run_digits(output, settings, show)
+    typer.echo(result.table)
+    typer.echo(f"\nReport: {output / 'index.html'}\n")
+    typer.echo(result.sentence)
+
+
+@app.command("doctor")
+def doctor() -> None:
+    """Say which engines and optional packages are installed."""
+    from fracsde.backends import registry
+
+    typer.echo(registry.doctor())
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Where SGD settles, how it gets there, and whether a run agrees.
+
+    Raises
+    ------
+    Exit
+        After the version was printed.
+    """
+    if show:
+        import fracsde
+
+        typer.echo(fracsde.__version__)
+        raise typer.Exit

@@ -1,0 +1,106 @@
+"""Everything the demo on digits was told beforehand: stated before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fracsde._check import integer
+
+__all__ = ["DigitsSettings", "Regime"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime:
+    """One learning rate, given by its product with the largest curvature, and one momentum.
+
+    Parameters
+    ----------
+    rate : float [1]
+        ``eta h_max``.
+    momentum : float [1]
+        Fraction of the velocity that is kept.
+    """
+
+    rate: float
+    momentum: float
+
+    @property
+    def name(self) -> str:
+        """A label for tables and figures."""
+        tail = f", momentum {self.momentum:g}" if self.momentum else ""
+        return f"η·h_max = {self.rate:g}{tail}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsSettings:
+    """Settings of ``fracsde demo digits``.
+
+    Parameters
+    ----------
+    replicas : int
+        Independent runs of each kind.
+    batch_size : int
+        Examples per step, drawn with replacement.
+    weight_decay : float [loss/weight^2]
+        Part of the loss, so that a true minimum exists.
+    hidden : int
+        Hidden units of the multilayer perceptron.
+    directions : int
+        Leading Hessian eigenvectors that are compared.
+    relaxations : float [1]
+        Length of a stationary record in relaxation times of the slowest compared direction.
+    burn_in : float [1]
+        Steps dropped before it, in the same unit.
+    positions : int
+        Points of the stationary law at which noise and curvature are measured again.
+    random_relaxations : float [1]
+        Length of a run from a random start in relaxation times of the weight decay.
+    late_from : float [1]
+        Where its late window starts, as a fraction of its length.
+    tolerance, level : float [1]
+        Of every comparison.
+    seed : int
+        Of every random number.
+    quick : bool
+        A twentieth of the steps and fewer positions; most verdicts are then INCONCLUSIVE.
+    """
+
+    replicas: int = 256
+    batch_size: int = 32
+    weight_decay: float = 1e-2
+    hidden: int = 16
+    directions: int = 20
+    relaxations: float = 300.0
+    burn_in: float = 60.0
+    positions: int = 96
+    random_relaxations: float = 15.0
+    late_from: float = 1 / 30
+    tolerance: float = 0.05
+    level: float = 1e-3
+    seed: int = 0
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        integer("replicas", self.replicas, low=16, remedy="errors are taken across replicas")
+        integer("seed", self.seed, low=0)
+        if self.quick:
+            object.__setattr__(self, "relaxations", self.relaxations / 20)
+            object.__setattr__(self, "positions", 16)
+            object.__setattr__(self, "random_relaxations", self.random_relaxations / 3)
+
+    @property
+    def regimes(self) -> tuple[Regime, ...]:
+        """The regimes, from the gentlest."""
+        return tuple(
+            Regime(rate=rate, momentum=momentum) for rate in (0.1, 0.5) for momentum in (0.0, 0.9)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain types.
+
+        Returns
+        -------
+        dict
+        """
+        return asdict(self)

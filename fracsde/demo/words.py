@@ -1,0 +1,340 @@
+"""What the demo found, in words and small tables, composed from the numbers alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fracsde.compare import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fracsde._typing import FloatArray
+    from fracsde.compare import Row
+    from fracsde.demo.digits import FromRandom, Stationary
+
+__all__ = ["findings", "sentence", "table", "tables"]
+
+VARIANCE = "stationary variance"
+SPREAD = "spread over replicas"
+THEORIES = ("map", "flow")
+LEFT = 1.0  # standard deviations: beyond it a run has left its minimum
+NOTABLE = 0.02  # a mean deviation below this is not worth a reason
+SHARE = 0.2  # of the map's error that an assumption must explain to be named
+
+
+def _rows(rows: Sequence[Row], quantity: str) -> list[Row]:
+    return [row for row in rows if row.quantity == quantity]
+
+
+def _count(rows: Sequence[Row], verdict: Verdict) -> int:
+    return sum(row.verdict is verdict for row in rows)
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    order = (Verdict.AGREES, Verdict.INCONCLUSIVE, Verdict.DISAGREES)
+    return " / ".join(str(_count(rows, verdict)) for verdict in order)
+
+
+def _span(values: FloatArray) -> str:
+    return f"{np.min(values):.2f} to {np.max(values):.2f}"
+
+
+def _ratios(rows: Sequence[Row]) -> FloatArray:
+    return np.array([row.ratio for row in rows])
+
+
+def _of(item: Stationary, theory: str) -> Sequence[Row]:
+    return item.report.rows if theory == "map" else item.report.rivals[theory]
+
+
+def _change(ratio: float) -> str:
+    """Return a ratio as a change in per cent."""
+    percent = 100.0 * (ratio - 1.0)
+    return f"{_percent(percent)} {'larger' if percent >= 0 else 'smaller'}"
+
+
+def _percent(value: float) -> str:
+    return f"{abs(value):.0f} %" if abs(value) >= 20.0 else f"{abs(value):.1f} %"
+
+
+def _heading(name: str, item: Stationary) -> str:
+    return f"{name}, {item.plan.regime.name}"
+
+
+def tables(
+    stationary: Mapping[str, list[Stationary]], random: Mapping[str, FromRandom]
+) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Return the summary tables: columns and rows by heading.
+
+    Returns
+    -------
+    dict
+    """
+    rivals = list(next(iter(stationary.values()))[0].report.rivals)
+    heads = [f"measured ÷ {theory}" for theory in ("map", *rivals)]
+    items = [(name, item) for name, regimes in stationary.items() for item in regimes]
+    return {
+        "The minima": (
+            [
+                "network",
+                "weights",
+                "loss",
+                "gradient norm",
+                "negative eigenvalues",
+                "h_max",
+                "h of the last direction",
+                "h_min",
+            ],
+            [_minimum(name, regimes[0]) for name, regimes in stationary.items()],
+        ),
+        "Theory against run near the minimum: ratios (rows that agree / are open / disagree)": (
+            ["network and regime", "quantity", *heads],
+            [row for name, item in items for row in _comparison(name, item)],
+        ),
+        "Which assumption fails: what theories hold constant, measured over the run": (
+            [
+                "network and regime",
+                "trace of the noise, run / minimum",
+                "noise along directions",
+                "curvature, mean over directions",
+                "largest excess kurtosis",
+                "largest shift of the mean [sd]",
+                "variance / map, mean",
+                "with the noise of the run",
+                "and with its curvature",
+            ],
+            [_reasons(name, item) for name, item in items],
+        ),
+        "From random starts": (
+            [
+                "network",
+                "displacement exponent, early",
+                "late",
+                "whole run",
+                "fractional order (95 %)",
+                "p-value of the fit",
+                "timescale [steps]",
+                "fractional: agree / open / disagree",
+                "ordinary: agree / open / disagree",
+            ],
+            [_start(name, start) for name, start in random.items()],
+        ),
+    }
+
+
+def _minimum(name: str, item: Stationary) -> list[str]:
+    curvature = item.curvature
+    minimum = curvature.minimum
+    return [
+        name,
+        f"{curvature.network.parameters}",
+        f"{minimum.loss:.6f}",
+        f"{minimum.gradient_norm:.1e}",
+        f"{minimum.negative_eigenvalues} of {len(minimum.eigenvalues)}",
+        f"{curvature.curvatures[0]:.4f}",
+        f"{curvature.curvatures[-1]:.4f}",
+        f"{minimum.eigenvalues[0]:.2e}",
+    ]
+
+
+def _comparison(name: str, item: Stationary) -> list[list[str]]:
+    found = []
+    for quantity in dict.fromkeys(row.quantity for row in item.report.rows):
+        cells = [_heading(name, item), quantity]
+        for theory in ("map", *item.report.rivals):
+            chosen = _rows(_of(item, theory), quantity)
+            cells.append(f"{_span(_ratios(chosen))} ({_counts(chosen)})")
+        found.append(cells)
+    return found
+
+
+def _reasons(name: str, item: Stationary) -> list[str]:
+    why = item.reasons
+    return [
+        _heading(name, item),
+        f"{why.noise_trace_ratio:.3f} ± {why.noise_trace_stderr:.3f}",
+        _span(why.noise_ratio),
+        f"{why.curvature_ratio.mean():.3f} ± {why.curvature_mean_stderr:.3f}",
+        f"{np.abs(why.excess_kurtosis).max():.2f}",
+        f"{np.abs(why.mean_shift).max():.2f}",
+        f"{why.map_ratio.mean():.3f}",
+        f"{why.with_noise.mean():.3f}",
+        f"{why.with_both.mean():.3f}",
+    ]
+
+
+def _start(name: str, start: FromRandom) -> list[str]:
+    fit = start.relaxation.fit
+    low, high = fit.alpha_interval(0.95)
+    exponents = [start.descent.early, start.descent.late, start.descent.whole]
+    rival = next(iter(start.report.rivals.values()))
+    known = "" if fit.identified else "; not identified"
+    return [
+        name,
+        *(f"{float(m.value[0]):.4f} ± {float(m.stderr[0]):.4f}" for m in exponents),
+        f"{fit.alpha:.3f} ({low:.3f} to {high:.3f}){known}",
+        f"{fit.misfit_p_value:.1g}",
+        f"{fit.timescale:.0f}",
+        _counts(start.report.rows),
+        _counts(rival),
+    ]
+
+
+def findings(
+    stationary: Mapping[str, list[Stationary]], random: Mapping[str, FromRandom]
+) -> dict[str, str]:
+    """Return what holds and what fails, and why: an item per regime and network.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    said = {}
+    for name, regimes in stationary.items():
+        for item in regimes:
+            verdicts = "; ".join(f"the {theory} {_judge(item, theory)}" for theory in THEORIES)
+            text = f"{verdicts}. {_blame(item)}"
+            said[_heading(name, item)] = text[0].upper() + text[1:]
+    for name, start in random.items():
+        text = _random(start)
+        said[f"{name}, from random starts"] = f"{text[0].upper()}{text[1:]}."
+    return said
+
+
+def _judge(item: Stationary, theory: str) -> str:
+    variance = _rows(_of(item, theory), VARIANCE)
+    ratios = _ratios(variance)
+    failed = _count(variance, Verdict.DISAGREES)
+    if _count(variance, Verdict.AGREES) == len(variance):
+        return f"holds in every direction (variance ratios {_span(ratios)})"
+    if not failed:
+        return f"is neither confirmed nor refuted in every direction ({_span(ratios)})"
+    return (
+        f"fails in {failed} of {len(variance)} directions, the measured variance being "
+        f"{_change(float(ratios.mean()))} than predicted on average ({_span(ratios)})"
+    )
+
+
+def blamed(item: Stationary) -> list[str]:
+    """Return which assumptions explain the map's error, if it is worth explaining."""
+    why = item.reasons
+    steps = (why.map_ratio, why.with_noise, why.with_both)
+    errors = [float(np.abs(ratio - 1.0).mean()) for ratio in steps]
+    if errors[0] < NOTABLE:
+        return []
+    gains = {"constant noise": errors[0] - errors[1], "a quadratic loss": errors[1] - errors[2]}
+    return [name for name, gain in gains.items() if gain > SHARE * errors[0]]
+
+
+def _blame(item: Stationary) -> str:
+    """Say by how much the map's error shrinks as each constant is replaced by its run average."""
+    why = item.reasons
+    steps = (why.map_ratio, why.with_noise, why.with_both)
+    errors = [100.0 * float(np.abs(ratio - 1.0).mean()) for ratio in steps]
+    shift = float(np.abs(why.mean_shift).max())
+    text = (
+        f"Over the run the trace of the gradient noise is {_change(why.noise_trace_ratio)} and the "
+        f"curvature {_change(float(why.curvature_ratio.mean()))} than at the minimum"
+    )
+    if shift > LEFT:
+        text += f", and the mean lies up to {shift:.1f} standard deviations from it"
+    text += (
+        f"; the map's mean error of {_percent(errors[0])} becomes {_percent(errors[1])} with the "
+        f"noise of the run and {_percent(errors[2])} with its curvature too"
+    )
+    if errors[0] < 100.0 * NOTABLE:
+        return f"{text}: no assumption of the map fails by much."
+    names = blamed(item)
+    if not names:
+        return f"{text}: neither constant explains the error, so the law is far from Gaussian."
+    rest = ", and a good part stays unexplained" if errors[2] > 0.5 * errors[0] else ""
+    return f"{text}: what fails is the assumption of {' and that of '.join(names)}{rest}."
+
+
+def _random(item: FromRandom) -> str:
+    fit = item.relaxation.fit
+    low, high = fit.alpha_interval(0.95)
+    early, late = float(item.descent.early.value[0]), float(item.descent.late.value[0])
+    text = (
+        f"displacement exponent {early:.2f} early and {late:.2f} late; the mean way gone in the "
+        f"late window is fitted by order {fit.alpha:.3f} (95 %: {low:.3f} to {high:.3f})"
+    )
+    if fit.misfit_p_value < 1e-3:
+        text += f", though no order fits within the errors (p = {fit.misfit_p_value:.0e})"
+    spread = _rows(item.report.rows, SPREAD)
+    if _count(spread, Verdict.DISAGREES) == 0:
+        return f"{text}; the spread over replicas does not contradict it"
+    factor = float(np.exp(-np.log(_ratios(spread)).mean()))
+    rival = _rows(next(iter(item.report.rivals.values())), SPREAD)
+    ordinary = (
+        "the ordinary equation fails too, by less"
+        if _count(rival, Verdict.DISAGREES)
+        else "the ordinary equation is not contradicted there"
+    )
+    return (
+        f"{text}; but the equation of that order lets the replicas spread {factor:.1f} times as "
+        f"far as they do, so there is no random clock behind the slow relaxation ({ordinary})"
+    )
+
+
+def sentence(stationary: Mapping[str, list[Stationary]], random: Mapping[str, FromRandom]) -> str:
+    """Return the one sentence with which the demo ends.
+
+    Returns
+    -------
+    str
+    """
+    plain = [
+        item for regimes in stationary.values() for item in regimes if not item.plan.regime.momentum
+    ]
+    parts = []
+    for rate in sorted({item.plan.regime.rate for item in plain}):
+        items = [item for item in plain if item.plan.regime.rate == rate]
+        names = list(dict.fromkeys(name for item in items for name in blamed(item)))
+        why = f", because the assumption of {' and that of '.join(names)} fails" if names else ""
+        parts.append(
+            f"at η·h_max = {rate:g} the discrete map {_overall(items, 'map')} and the continuous "
+            f"flow {_overall(items, 'flow')}{why}"
+        )
+    refuted = sum(
+        _count(_rows(item.report.rows, SPREAD), Verdict.DISAGREES) > 0 for item in random.values()
+    )
+    tail = (
+        "late relaxation from random starts is not fractional diffusion, for the replicas stay too "
+        "close together"
+        if refuted == len(random)
+        else f"fractional diffusion from random starts is refuted in {refuted} of {len(random)}"
+    )
+    return f"SGD without momentum on handwritten digits: {'; '.join(parts)}; {tail}."
+
+
+def _overall(items: list[Stationary], theory: str) -> str:
+    rows = [row for item in items for row in _rows(_of(item, theory), VARIANCE)]
+    tolerance = 100.0 * items[0].report.tolerance
+    if _count(rows, Verdict.AGREES) == len(rows):
+        return f"predicts every variance within {tolerance:g} %"
+    off = 100.0 * float(np.abs(_ratios(rows) - 1.0).mean())
+    return f"is off by {_percent(off)} on average"
+
+
+def table(stationary: Mapping[str, list[Stationary]], random: Mapping[str, FromRandom]) -> str:
+    """Return the summary tables as text for a terminal.
+
+    Returns
+    -------
+    str
+    """
+    blocks = []
+    for heading, (columns, rows) in tables(stationary, random).items():
+        blocks += [heading, *(_block(columns, row) for row in rows), ""]
+    return "\n".join(blocks).rstrip()
+
+
+def _block(columns: list[str], row: list[str]) -> str:
+    """Return a row with its columns as lines: the tables are wider than a terminal."""
+    lines = [f"  {row[0]}"]
+    lines += [f"    {column:<46} {cell}" for column, cell in zip(columns[1:], row[1:], strict=True)]
+    return "\n".join(lines)

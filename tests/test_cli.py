@@ -1,0 +1,82 @@
+"""The command line: exit codes, messages, and no traceback for what a user can mend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("typer")
+
+COMMAND = [sys.executable, "-c", "from fracsde.cli import main; main()"]
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=120, **options
+    )
+
+
+def test_version_and_help_succeed() -> None:
+    assert run("--version").stdout.strip() == __import__("fracsde").__version__
+    shown = run("--help")
+    assert shown.returncode == 0
+    assert "demo" in shown.stdout
+
+
+def test_doctor_lists_the_engines() -> None:
+    shown = run("doctor")
+    assert shown.returncode == 0
+    assert "numba" in shown.stdout
+    assert "numpy" in shown.stdout
+
+
+@pytest.mark.parametrize("arguments", [("nothing",), ("demo", "digits", "--replicas", "3")])
+def test_refuses_bad_usage_with_code_two(arguments: tuple[str, ...]) -> None:
+    shown = run(*arguments)
+    assert shown.returncode == 2
+    assert "Traceback" not in shown.stderr
+
+
+def test_refuses_a_foreign_folder_with_code_two(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    (tmp_path / "letter.txt").write_text("mine")
+    shown = run("demo", "digits", "--output", str(tmp_path), "--no-progress")
+    assert shown.returncode == 2
+    assert "letter.txt" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_says_which_extra_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ImportError('hidden', name='typer')")
+    shown = run("doctor", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert shown.returncode == 2
+    assert 'pip install "fracsde[cli]"' in shown.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_interrupt_ends_without_a_traceback_and_without_a_report(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    target = tmp_path / "digits"
+    with subprocess.Popen(
+        [*COMMAND, "demo", "digits", "--output", str(target), "--no-progress"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        time.sleep(6.0)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not target.exists()
+    assert list(tmp_path.iterdir()) == []
