@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One BLAS thread: the linear algebra here is faster so, and results repeat.
 export OPENBLAS_NUM_THREADS ?= 1
-export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 .PHONY: help install demo test test-fast lint types floors docs bench all clean
 
