@@ -57,7 +57,7 @@ _HOME = {
     "Report": "compare",
     "Verdict": "compare",
 }
-_FOLDERS = ("errors", "estimators", "networks", "special", "testing")
+_FOLDERS = ("errors", "estimators", "networks", "special")
 
 __all__ = [*_HOME]
 

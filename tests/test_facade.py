@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +33,12 @@ def test_import_is_lazy() -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = fracsde.nothing
+
+
+def test_types_are_those_of_the_facade() -> None:
+    stub = Path(fracsde.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    pairs = re.findall(r"^from fracsde\.([\w.]+) import \w+ as (\w+)$", stub, re.MULTILINE)
+    seen = {name: home for home, name in pairs}
+    assert seen == fracsde._HOME
+    folders = set(re.findall(r"^from fracsde import \w+ as (\w+)$", stub, re.MULTILINE))
+    assert folders == set(fracsde._FOLDERS)
