@@ -5,6 +5,7 @@ Exit codes: 0 finished, 2 bad input or a missing extra, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import sys
 
 from fracsde.errors import FracsdeError
@@ -20,6 +21,9 @@ def main() -> None:
     SystemExit
         With the exit code, always.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that knows no Greek must not cost the table at the end of a long run.
+        sys.stdout.reconfigure(errors="replace")
     try:
         from fracsde._commands import app
     except ImportError as error:

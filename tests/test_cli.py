@@ -62,6 +62,21 @@ def test_says_which_extra_is_missing(tmp_path: Path) -> None:
     assert 'pip install "fracsde[cli]"' in shown.stderr
 
 
+def test_prints_on_a_terminal_that_knows_no_greek() -> None:
+    say = "_commands.app = lambda: print('\\u03b7 = 1')"
+    code = f"from fracsde import _commands, cli; {say}; cli.main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout == "? = 1\n"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals differ")
 def test_interrupt_ends_without_a_traceback_and_without_a_report(tmp_path: Path) -> None:

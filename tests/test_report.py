@@ -230,6 +230,22 @@ def test_target_can_be_refused_before_the_work(tmp_path: Path) -> None:
         refuse_target(tmp_path)
 
 
+def test_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    refuse_target(tmp_path / "new" / "deep")
+    with pytest.raises(ReportWriteError, match="cannot write the report"):
+        refuse_target(tmp_path / "file" / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "table", [(["a", "a"], [["1", "2"]]), (["a", "b"], [["1"]]), (["a", "b"], [["1", 2]])]
+)
+def test_refuses_a_table_that_would_lose_a_cell(tmp_path: Path, table: Any) -> None:
+    with pytest.raises(InputError, match=r"tables\['Summary'\]"):
+        write_report(tmp_path / "x", title="t", reports={"r": report()}, tables={"Summary": table})
+
+
 def test_html_page_can_be_built_from_any_section() -> None:
     assert is_sound(HtmlPage(title=NASTY, sections=["<section><p>x</p></section>"]).render())
 

@@ -23,7 +23,7 @@ from fracsde.errors import InputError, ReportWriteError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["check_target", "file_names", "replace_folder", "write_file"]
+__all__ = ["check_place", "check_target", "file_names", "replace_folder", "write_file"]
 
 MARKER = "report.json"
 _OURS = frozenset({MARKER, "index.html", "figures"})
@@ -88,6 +88,31 @@ def check_target(folder: str | os.PathLike[str], schemas: Collection[str]) -> Pa
         )
         raise InputError(msg)
     return target
+
+
+def check_place(target: Path) -> None:
+    """Refuse a place in which no folder can be made or replaced.
+
+    Parameters
+    ----------
+    target : Path
+        As :func:`check_target` returned it.
+
+    Raises
+    ------
+    ReportWriteError
+        If a folder cannot be made where the new one would be written.
+    """
+    try:
+        around = next(path for path in target.parents if path.exists())
+        trial = _sibling(around / target.name, "new")
+        try:
+            trial.mkdir()
+        finally:
+            with suppress(OSError):
+                trial.rmdir()
+    except OSError as error:
+        raise ReportWriteError(_failure(target, error)) from error
 
 
 def _some(names: list[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fracsde._figures import png_bytes
-from fracsde._report.folder import check_target, file_names, replace_folder
+from fracsde._report.folder import check_place, check_target, file_names, replace_folder
 from fracsde._report.page import (
     HtmlPage,
     figure_section,
@@ -85,11 +85,14 @@ def write_report(
     Raises
     ------
     InputError
-        If there is no report, a figure is neither, or the folder holds something else.
+        If there is no report, a figure is neither, a table is not one of distinct columns and rows
+        of as many texts, or the folder holds something else.
     """
     if not isinstance(reports, Mapping) or not reports:
         msg = "`reports` must map headings to Reports, at least one, got " + repr(reports)
         raise InputError(msg)
+    for heading, table in (tables or {}).items():
+        _check_table(heading, *table)
     content = {
         "schema": COLLECTION_SCHEMA,
         "title": title,
@@ -130,8 +133,10 @@ def refuse_target(folder: str | PathLike[str]) -> None:
     ------
     InputError
         If the folder holds anything but an earlier report.
+    ReportWriteError
+        If nothing can be written there.
     """
-    check_target(folder, (SCHEMA, COLLECTION_SCHEMA))
+    check_place(check_target(folder, (SCHEMA, COLLECTION_SCHEMA)))
 
 
 def publish(
@@ -178,6 +183,17 @@ def publish(
     written |= {files[name]: picture[0] for name, picture in pictures.items()}
     replace_folder(target, written, schemas)
     return target / "index.html"
+
+
+def _check_table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    # Refuse what the page and report.json would not both show whole.
+    texts = all(isinstance(cell, str) for row in (columns, *rows) for cell in row)
+    if not texts or len({*columns}) < len(columns) or {len(row) for row in rows} - {len(columns)}:
+        msg = (
+            f"`tables[{heading!r}]` must have distinct columns and rows of as many texts, got the "
+            f"columns {columns!r} and {len(rows)} rows"
+        )
+        raise InputError(msg)
 
 
 def _picture(name: str, figure: Any) -> tuple[bytes, str]:

@@ -48,7 +48,9 @@ def class_rows(targets: Any, rows: int, classes: int | None) -> tuple[Any, Float
         )
         raise OutOfRangeError(msg)
     labels.flags.writeable = False
-    return labels, np.eye(count)[labels]
+    goals = np.zeros((rows, count))
+    goals[np.arange(rows), labels] = 1.0
+    return labels, goals
 
 
 def value_rows(targets: Any, rows: int) -> tuple[FloatArray, FloatArray]:

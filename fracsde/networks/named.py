@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class MultilayerPerceptron(Network):
     """
 
     def __post_init__(self) -> None:
-        if len(tuple(self.hidden)) == 0:
+        if isinstance(self.hidden, Sized) and len(self.hidden) == 0:
             msg = "`hidden` must name at least one layer; use SoftmaxRegression or Network for none"
             raise ShapeError(msg)
         super().__post_init__()

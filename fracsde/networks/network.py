@@ -15,6 +15,7 @@ randomness in a loss.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,13 @@ _ACTIVATIONS = ("tanh", "relu")
 _OBJECTIVES = ("cross_entropy", "squared_error")
 # Examples whose gradients are held at once when their covariance is summed.
 _HELD = 4096
+
+
+def _widths(hidden: Any) -> tuple[int, ...]:
+    if not isinstance(hidden, Iterable):
+        msg = f"`hidden` must be a sequence of layer widths, got {hidden!r}; pass ({hidden!r},)"
+        raise InputError(msg)
+    return tuple(integer("hidden", width, low=1) for width in hidden)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +111,7 @@ class Network:
             raise ShapeError(msg)
         choice("activation", self.activation, _ACTIVATIONS)
         objective = choice("objective", self.objective, _OBJECTIVES)
-        hidden = tuple(integer("hidden", width, low=1) for width in self.hidden)
+        hidden = _widths(self.hidden)
         decay = real("weight_decay", self.weight_decay, low=0.0, closed="low")
         if objective == "cross_entropy":
             targets, goals = class_rows(self.targets, len(inputs), self.classes)
@@ -201,7 +209,8 @@ class Network:
         acts = np.empty(len(x) * int(self._plan.cells[-1]))
         acts[: x.size] = x.ravel()
         kernels.forward(self._position(w), acts, len(x), self._plan)
-        return acts[len(x) * int(self._plan.cells[-2]) :].reshape(len(x), -1).copy()
+        outputs = acts[len(x) * int(self._plan.cells[-2]) :]
+        return outputs.reshape(len(x), int(self._plan.widths[-1])).copy()
 
     def accuracy(
         self, w: ArrayLike, inputs: ArrayLike | None = None, labels: ArrayLike | None = None

@@ -16,6 +16,7 @@ ended equals one run of both lengths, bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ import numpy as np
 
 from fracsde._check import finite_array, integer, real
 from fracsde.backends.philox import seed_key
-from fracsde.errors import ComputationError, GridError, ShapeError
+from fracsde.errors import ComputationError, GridError, InputError, ShapeError
 from fracsde.networks.sampling import sampling_mode
 from fracsde.networks.stepping import Records, Settings, advance
 from fracsde.provenance import Provenance, provenance
@@ -256,7 +257,10 @@ def _per_replica(name: str, value: Any, parameters: int, replicas: int | None) -
     return np.array(np.broadcast_to(array, (rows, parameters)), order="C")
 
 
-def _marks(steps: Sequence[int], before: int, end: int) -> IntArray:
+def _marks(steps: Any, before: int, end: int) -> IntArray:
+    if not isinstance(steps, Iterable):
+        msg = f"`record_positions` must be a sequence of steps, got {steps!r}; pass ({steps!r},)"
+        raise InputError(msg)
     marks = np.array([integer("record_positions", s, low=0) for s in steps], dtype=np.int64)
     low = before + 1 if before else 0
     if marks.size and (np.any(np.diff(marks) <= 0) or marks[0] < low or marks[-1] > end):

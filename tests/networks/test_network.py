@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -285,6 +286,7 @@ X = np.zeros((3, 2))
             ShapeError,
             "one per example",
         ),
+        ({"inputs": X, "targets": [0, 1, 0], "hidden": 5}, InputError, r"pass \(5,\)"),
     ],
 )
 def test_network_refuses_what_does_not_fit(arguments, error, match) -> None:
@@ -300,3 +302,24 @@ def test_network_refuses_vectors_of_the_wrong_length() -> None:
         net.hessian_vector_product(w, w[:-1])
     with pytest.raises(ShapeError, match="SoftmaxRegression"):
         MultilayerPerceptron(inputs=X, targets=[0, 1, 0], hidden=())
+
+
+def test_perceptron_refuses_a_bare_width_and_takes_any_iterable() -> None:
+    with pytest.raises(InputError, match=r"pass \(5,\)"):
+        MultilayerPerceptron(inputs=X, targets=[0, 1, 0], hidden=5)
+    widths = (width for width in (5, 4))
+    assert MultilayerPerceptron(inputs=X, targets=[0, 1, 0], hidden=widths).hidden == (5, 4)
+
+
+def test_outputs_of_no_examples_are_no_rows() -> None:
+    net, w = example((4,), "tanh", "cross_entropy")
+    assert net.outputs(w, np.empty((0, net.inputs.shape[1]))).shape == (0, net.layer_shapes[-1][1])
+
+
+def test_many_classes_cost_memory_in_proportion_to_the_examples() -> None:
+    tracemalloc.start()
+    try:
+        Network(inputs=X, targets=[0, 1, 0], classes=3000, hidden=())
+        assert tracemalloc.get_traced_memory()[1] < 8 * 3000 * 100
+    finally:
+        tracemalloc.stop()

@@ -305,6 +305,7 @@ BASE = {"learning_rate": 0.1, "batch_size": 4, "steps": 10, "seed": 0}
         ({"sampling": "other"}, InputError, "with_replacement"),
         ({"steps": 0}, OutOfRangeError, "steps"),
         ({"record_positions": [3, 3]}, GridError, "increase"),
+        ({"record_positions": 5}, InputError, r"pass \(5,\)"),
         ({"record_positions": [11]}, GridError, "between 0 and 10"),
         ({"record_positions": [5], "first_step": 5}, GridError, "between 6 and 15"),
         ({"directions": np.eye(3)}, ShapeError, "one column per direction"),
