@@ -35,7 +35,8 @@ def digits(
     from fracsde.demo.digits import run_digits
     from fracsde.demo.settings import DigitsSettings
 
-    settings = DigitsSettings(replicas=replicas, seed=seed, quick=quick)
+    make = DigitsSettings.short if quick else DigitsSettings
+    settings = make(replicas=replicas, seed=seed)
     console = Console(stderr=True)
     columns = (
         SpinnerColumn(),

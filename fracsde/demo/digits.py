@@ -8,7 +8,6 @@ the report appears in one move.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +28,7 @@ from fracsde.demo.near_minimum import (
     predict,
     run_regime,
 )
+from fracsde.demo.results import DigitsResult, FromRandom, Stationary
 from fracsde.errors import BackendUnavailable
 from fracsde.networks import MultilayerPerceptron, SoftmaxRegression
 from fracsde.provenance import provenance
@@ -39,52 +39,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fracsde._typing import FloatArray, IntArray
-    from fracsde.compare import Report
-    from fracsde.demo.from_random import Descent, Relaxation
-    from fracsde.demo.near_minimum import Assumptions, Curvature, Plan
+    from fracsde.demo.near_minimum import Curvature, Plan
     from fracsde.demo.settings import DigitsSettings
     from fracsde.networks import Network
-    from fracsde.records import Measurement, Prediction
-    from fracsde.solution import Solution
 
 __all__ = ["DigitsResult", "load_digits", "run_digits"]
 
 RIVALS = ("flow", "isotropic noise")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Stationary:
-    """One regime of one network, compared."""
-
-    curvature: Curvature
-    plan: Plan
-    theory: list[Prediction]
-    rivals: dict[str, list[Prediction]]
-    measured: list[Measurement]
-    report: Report
-    reasons: Assumptions
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FromRandom:
-    """One network from random starts, compared."""
-
-    curvature: Curvature
-    descent: Descent
-    relaxation: Relaxation
-    solutions: dict[str, Solution]
-    report: Report
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DigitsResult:
-    """What the demo found."""
-
-    stationary: dict[str, list[Stationary]]
-    random: dict[str, FromRandom]
-    table: str
-    sentence: str
-    seconds: float
 
 
 def load_digits() -> tuple[FloatArray, IntArray]:

@@ -11,13 +11,16 @@ from fracsde._figures import style
 from fracsde.special import mittag_leffler
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fracsde._typing import FloatArray
-    from fracsde.demo.digits import FromRandom, Stationary
+    from fracsde.compare import Row
+    from fracsde.demo.results import FromRandom, Stationary
     from fracsde.estimators import FractionalOrderFit
 
 __all__ = ["draw", "require"]
+
+EIGENVECTOR = "eigenvector of the Hessian"
 
 
 def require() -> None:
@@ -52,21 +55,21 @@ def _draw(
 ) -> dict[str, tuple[Any, str]]:
     return {
         "variances": (
-            _variances(stationary),
+            _panels(stationary, "variance ratio", EIGENVECTOR, _variances),
             "Variance along the leading Hessian eigenvectors, measured over predicted. Bars are "
             "intervals at the level of the comparison; the grey band is the tolerance.",
         ),
         "relaxation": (
-            _relaxation(stationary),
+            _panels(stationary, "autocorrelation", EIGENVECTOR, _relaxation),
             "Autocorrelation of each direction at about its own relaxation time, measured against "
             "predicted.",
         ),
         "displacement": (
-            _displacement(stationary),
+            _panels(stationary, "displacement ratio", "lag [steps]", _displacement),
             "Stationary mean-square displacement, summed over the directions, over prediction.",
         ),
         "assumptions": (
-            _assumptions(stationary),
+            _panels(stationary, "run / minimum", EIGENVECTOR, _assumptions),
             "What the theories hold constant, measured over the run: noise and curvature along "
             "each direction, relative to the minimum.",
         ),
@@ -87,138 +90,103 @@ def _draw(
     }
 
 
-def _grid(stationary: Mapping[str, list[Stationary]], height: float = 2.5) -> tuple[Any, Any]:
+def _panels(
+    stationary: Mapping[str, list[Stationary]],
+    ylabel: str,
+    xlabel: str,
+    fill: Callable[[Any, Stationary], None],
+) -> Any:
+    """Draw one panel per network (rows) and regime (columns)."""
     columns = max(len(regimes) for regimes in stationary.values())
-    figure, axes = _new_figure(len(stationary), columns, size=(3.1 * columns, height * 2))
+    figure, axes = _new_figure(len(stationary), columns, size=(3.1 * columns, 5.0))
     for row, (name, regimes) in enumerate(stationary.items()):
-        for column, item in enumerate(regimes):
-            axes[row, column].set_title(f"{name}\n{item.plan.regime.name}", fontsize=9)
-    return figure, axes
-
-
-def _variances(stationary: Mapping[str, list[Stationary]]) -> Any:
-    figure, axes = _grid(stationary)
-    for row, regimes in enumerate(stationary.values()):
+        axes[row, 0].set_ylabel(ylabel)
         for column, item in enumerate(regimes):
             axis = axes[row, column]
-            tolerance = item.report.tolerance
-            axis.axhspan(1 - tolerance, 1 + tolerance, color="0.88", zorder=0)
-            axis.axhline(1.0, color="0.4", lw=0.8)
-            series = [("map", item.report.rows, "o"), ("flow", item.report.rivals["flow"], "^")]
-            for number, (label, rows, marker) in enumerate(series):
-                chosen = [entry for entry in rows if entry.quantity == "stationary variance"]
-                ratio = np.array([entry.ratio for entry in chosen])
-                bars = np.array([(e.ratio - e.low, e.high - e.ratio) for e in chosen]).T
-                axis.errorbar(
-                    np.arange(1, len(ratio) + 1) + 0.18 * number,
-                    ratio,
-                    bars,
-                    fmt=marker,
-                    ms=3.5,
-                    lw=0.9,
-                    color=PALETTE[number],
-                    label=f"measured / {label}",
-                )
-            if column == 0:
-                axis.set_ylabel("variance ratio")
+            fill(axis, item)
+            axis.set_title(f"{name}\n{item.plan.regime.name}", fontsize=9)
             if row == len(stationary) - 1:
-                axis.set_xlabel("eigenvector of the Hessian")
+                axis.set_xlabel(xlabel)
     axes[0, 0].legend(fontsize=7)
     return figure
 
 
-def _relaxation(stationary: Mapping[str, list[Stationary]]) -> Any:
-    figure, axes = _grid(stationary)
-    for row, regimes in enumerate(stationary.values()):
-        for column, item in enumerate(regimes):
-            axis = axes[row, column]
-            index = np.arange(1, len(item.curvature.curvatures) + 1)
-            measured = next(m for m in item.measured if m.quantity.name == "autocorrelation")
-            axis.errorbar(
-                index,
-                measured.value,
-                3.0 * measured.stderr,
-                fmt="o",
-                ms=3.5,
-                lw=0.9,
-                color="0.1",
-                label="measured",
-            )
-            lines = [("map", item.theory, "-"), ("flow", item.rivals["flow"], "--")]
-            for number, (label, predictions, line) in enumerate(lines):
-                value = next(p for p in predictions if p.quantity.name == "autocorrelation").value
-                axis.plot(index, value, line, lw=1.3, color=PALETTE[number], label=label)
-            if column == 0:
-                axis.set_ylabel("autocorrelation")
-            if row == len(stationary) - 1:
-                axis.set_xlabel("eigenvector of the Hessian")
-    axes[0, 0].legend(fontsize=7)
-    return figure
+def _band(axis: Any, item: Stationary) -> None:
+    tolerance = item.report.tolerance
+    axis.axhspan(1 - tolerance, 1 + tolerance, color="0.88", zorder=0)
+    axis.axhline(1.0, color="0.4", lw=0.8)
 
 
-def _displacement(stationary: Mapping[str, list[Stationary]]) -> Any:
-    figure, axes = _grid(stationary)
-    for row, regimes in enumerate(stationary.values()):
-        for column, item in enumerate(regimes):
-            axis = axes[row, column]
-            tolerance = item.report.tolerance
-            axis.axhspan(1 - tolerance, 1 + tolerance, color="0.88", zorder=0)
-            axis.axhline(1.0, color="0.4", lw=0.8)
-            series = [("map", item.report.rows, "o-"), ("flow", item.report.rivals["flow"], "^--")]
-            for number, (label, rows, line) in enumerate(series):
-                chosen = [e for e in rows if e.quantity == "mean-square displacement"]
-                ratio = [entry.ratio for entry in chosen]
-                axis.plot(
-                    item.plan.msd_lags,
-                    ratio,
-                    line,
-                    ms=3.5,
-                    lw=1.0,
-                    color=PALETTE[number],
-                    label=f"measured / {label}",
-                )
-            axis.set_xscale("log")
-            axis.set_xticks(item.plan.msd_lags[::2], [str(lag) for lag in item.plan.msd_lags[::2]])
-            axis.minorticks_off()
-            if column == 0:
-                axis.set_ylabel("displacement ratio")
-            if row == len(stationary) - 1:
-                axis.set_xlabel("lag [steps]")
-    axes[0, 0].legend(fontsize=7)
-    return figure
+def _both(item: Stationary, quantity: str) -> list[tuple[str, list[Row]]]:
+    """Return the rows of a quantity for the map and for the flow."""
+    theories = (("map", item.report.rows), ("flow", item.report.rivals["flow"]))
+    return [(name, [row for row in rows if row.quantity == quantity]) for name, rows in theories]
 
 
-def _assumptions(stationary: Mapping[str, list[Stationary]]) -> Any:
-    figure, axes = _grid(stationary)
-    for row, regimes in enumerate(stationary.values()):
-        for column, item in enumerate(regimes):
-            axis = axes[row, column]
-            index = np.arange(1, len(item.curvature.curvatures) + 1)
-            axis.axhline(1.0, color="0.4", lw=0.8)
-            axis.plot(
-                index,
-                item.reasons.noise_ratio,
-                "o-",
-                ms=3.5,
-                lw=0.8,
-                color=PALETTE[0],
-                label="noise",
-            )
-            axis.plot(
-                index,
-                item.reasons.curvature_ratio,
-                "s--",
-                ms=3.5,
-                lw=0.8,
-                color=PALETTE[1],
-                label="curvature",
-            )
-            if column == 0:
-                axis.set_ylabel("run / minimum")
-            if row == len(stationary) - 1:
-                axis.set_xlabel("eigenvector of the Hessian")
-    axes[0, 0].legend(fontsize=7)
-    return figure
+def _index(item: Stationary) -> FloatArray:
+    return np.arange(1.0, len(item.curvature.curvatures) + 1)
+
+
+def _variances(axis: Any, item: Stationary) -> None:
+    _band(axis, item)
+    for number, (name, rows) in enumerate(_both(item, "stationary variance")):
+        axis.errorbar(
+            _index(item) + 0.18 * number,
+            [row.ratio for row in rows],
+            np.array([(row.ratio - row.low, row.high - row.ratio) for row in rows]).T,
+            fmt="o^"[number],
+            ms=3.5,
+            lw=0.9,
+            color=PALETTE[number],
+            label=f"measured / {name}",
+        )
+
+
+def _relaxation(axis: Any, item: Stationary) -> None:
+    both = _both(item, "autocorrelation")
+    measured = both[0][1]
+    axis.errorbar(
+        _index(item),
+        [row.measured for row in measured],
+        [3.0 * row.stderr for row in measured],
+        fmt="o",
+        ms=3.5,
+        lw=0.9,
+        color="0.1",
+        label="measured",
+    )
+    for number, (name, rows) in enumerate(both):
+        predicted = [row.predicted for row in rows]
+        line = ("-", "--")[number]
+        axis.plot(
+            _index(item), predicted, line, lw=1.3, color=PALETTE[number], marker="", label=name
+        )
+
+
+def _displacement(axis: Any, item: Stationary) -> None:
+    _band(axis, item)
+    lags = item.plan.msd_lags
+    for number, (name, rows) in enumerate(_both(item, "mean-square displacement")):
+        axis.plot(
+            lags,
+            [row.ratio for row in rows],
+            ("o-", "^--")[number],
+            ms=3.5,
+            lw=1.0,
+            color=PALETTE[number],
+            label=f"measured / {name}",
+        )
+    axis.set_xscale("log")
+    axis.set_xticks(lags[::2], [str(lag) for lag in lags[::2]])
+    axis.minorticks_off()
+
+
+def _assumptions(axis: Any, item: Stationary) -> None:
+    axis.axhline(1.0, color="0.4", lw=0.8)
+    constants = (("noise", item.reasons.noise_ratio), ("curvature", item.reasons.curvature_ratio))
+    for number, (name, ratio) in enumerate(constants):
+        line = ("o-", "s--")[number]
+        axis.plot(_index(item), ratio, line, ms=3.5, lw=0.8, color=PALETTE[number], label=name)
 
 
 def _random_starts(random: Mapping[str, FromRandom]) -> Any:

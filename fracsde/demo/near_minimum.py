@@ -267,6 +267,7 @@ class Assumptions:
     curvature_mean_stderr: float
     excess_kurtosis: FloatArray  # (k,), zero for a Gaussian law
     mean_shift: FloatArray  # (k,) mean of the run in standard deviations
+    r_hat: FloatArray  # (k,) split R-hat, 1 where every replica explores the whole law
     map_ratio: FloatArray  # (k,) measured variance / map with constants of the minimum
     with_noise: FloatArray  # (k,) the same, noise averaged over the run
     with_both: FloatArray  # (k,) the same, noise and curvature averaged over the run
@@ -310,6 +311,7 @@ def assumptions(
         curvature_mean_stderr=float(bent_ratio.mean(axis=1).std() * per_point),
         excess_kurtosis=np.mean((values - mean) ** 4, axis=0) / variance**2 - 3.0,
         mean_shift=mean / sd,
+        r_hat=estimators.split_r_hat(run.projections),
         map_ratio=ratio(curvature.curvatures, curvature.noise),
         with_noise=ratio(curvature.curvatures, noise),
         with_both=ratio(bent.diagonal().copy(), noise),

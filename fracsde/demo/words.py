@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fracsde._typing import FloatArray
     from fracsde.compare import Row
-    from fracsde.demo.digits import FromRandom, Stationary
+    from fracsde.demo.results import FromRandom, Stationary
 
 __all__ = ["findings", "sentence", "table", "tables"]
 
@@ -21,6 +21,7 @@ VARIANCE = "stationary variance"
 SPREAD = "spread over replicas"
 THEORIES = ("map", "flow")
 LEFT = 1.0  # standard deviations: beyond it a run has left its minimum
+MIXED = 1.05  # split R-hat: above it the replicas sit in different places
 NOTABLE = 0.02  # a mean deviation below this is not worth a reason
 SHARE = 0.2  # of the map's error that an assumption must explain to be named
 SCATTER = 2.0  # mean standard errors: a mean deviation below it may be chance
@@ -103,6 +104,7 @@ def tables(
                 "curvature, mean over directions",
                 "largest excess kurtosis",
                 "largest shift of the mean [sd]",
+                "largest split R-hat",
                 "variance / map, mean",
                 "with the noise of the run",
                 "and with its curvature",
@@ -161,6 +163,7 @@ def _reasons(name: str, item: Stationary) -> list[str]:
         f"{why.curvature_ratio.mean():.3f} ± {why.curvature_mean_stderr:.3f}",
         f"{np.abs(why.excess_kurtosis).max():.2f}",
         f"{np.abs(why.mean_shift).max():.2f}",
+        f"{why.r_hat.max():.3f}",
         f"{why.map_ratio.mean():.3f}",
         f"{why.with_noise.mean():.3f}",
         f"{why.with_both.mean():.3f}",
@@ -253,6 +256,8 @@ def _blame(item: Stationary) -> str:
     )
     if shift > LEFT:
         text += f", and the mean lies up to {shift:.1f} standard deviations from it"
+    if float(why.r_hat.max()) > MIXED:
+        text += f"; replicas differ from one another (split R-hat {why.r_hat.max():.2f})"
     text += (
         f"; the map's mean error of {_percent(errors[0])} becomes {_percent(errors[1])} with the "
         f"noise of the run and {_percent(errors[2])} with its curvature too"

@@ -17,7 +17,7 @@ from fracsde.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SMALL = DigitsSettings(replicas=16, quick=True, relaxations=100.0, burn_in=2.0, positions=4)
+SMALL = DigitsSettings.short(replicas=16, relaxations=10.0, burn_in=2.0, positions=4)
 KEYS = {
     "quantity",
     "label",

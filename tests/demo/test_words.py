@@ -37,6 +37,7 @@ def _item(
         noise_trace_ratio=1.1,
         curvature_ratio=np.array([0.9]),
         mean_shift=np.array([0.1]),
+        r_hat=np.array([1.0]),
         excess_kurtosis=np.array([0.25]),
     )
     return SimpleNamespace(
