@@ -106,15 +106,23 @@ def finite_array(
     return array
 
 
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _float64(name: str, value: Any, remedy: str) -> FloatArray:
     try:
         raw = np.asarray(value)
-        array = None if np.iscomplexobj(raw) else np.array(raw, dtype=np.float64, order="C")
-    except (TypeError, ValueError):
+        real = raw.dtype.kind in "biufO" and not np.ma.is_masked(value)
+        array = np.array(raw, dtype=np.float64, order="C") if real else None
+    except (TypeError, ValueError, OverflowError):
         array = None
     if array is None:
         kind = type(value).__name__
-        msg = _join(f"`{name}` must be an array of real numbers, got {kind}: {value!r}", remedy)
+        msg = _join(
+            f"`{name}` must be an array of real numbers, got {kind}: {_shown(value)}", remedy
+        )
         raise InputError(msg)
     return array
 
@@ -181,7 +189,9 @@ def symmetric(name: str, value: Any, *, size: int | None = None) -> FloatArray:
             f"pass 0.5 * ({name} + {name}.T)"
         )
         raise NotSymmetricError(msg)
-    array = np.asarray(0.5 * (array + array.T), dtype=np.float64)
+    # Halves of the largest numbers are exact, and so are sums of the smallest.
+    mean = 0.5 * array + 0.5 * array.T if scale > 1e300 else 0.5 * (array + array.T)
+    array = np.asarray(mean, dtype=np.float64)
     array.flags.writeable = False
     return array
 
@@ -251,12 +261,12 @@ def real(
     OutOfRangeError
         If it lies outside the interval.
     """
-    if isinstance(value, (bool, np.bool_, str, bytes, complex)):
+    if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
         msg = _join(f"`{name}` must be a real number, got {value!r}", remedy)
         raise InputError(msg)
     try:
         number = float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         msg = _join(f"`{name}` must be a real number, got {value!r}", remedy)
         raise InputError(msg) from error
     if not np.isfinite(number):

@@ -111,4 +111,13 @@ class ComputationError(FracsdeError, RuntimeError):
 
     def __init__(self, status: Status, detail: str = "") -> None:
         super().__init__(f"{status.sentence} {detail}".strip())
-        self.status = status
+        self.status, self.detail = status, detail
+
+    def __reduce__(self) -> tuple[type[ComputationError], tuple[Status, str]]:
+        """Rebuild from the status, so that worker processes can hand the error back.
+
+        Returns
+        -------
+        tuple
+        """
+        return type(self), (self.status, self.detail)

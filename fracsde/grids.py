@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import finite_array, integer, real
-from fracsde.errors import GridError
+from fracsde.errors import GridError, InputError
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
@@ -65,14 +65,7 @@ class TimeGrid:
                 f"starting at {first}; use TimeGrid.from_times, which adds the start"
             )
             raise GridError(msg)
-        gaps = np.diff(times)
-        if np.any(gaps <= 0):
-            k = int(np.argmax(gaps <= 0))
-            msg = (
-                f"a time grid must increase: entries {k} and {k + 1} are {times[k]:g} and "
-                f"{times[k + 1]:g}; sort the times and drop repeated ones"
-            )
-            raise GridError(msg)
+        _require_increasing(times)
         object.__setattr__(self, "times", times)
 
     @classmethod
@@ -171,6 +164,10 @@ class TimeGrid:
             first = f"{nodes[0]:g}" if len(nodes) else "none"
             msg = f"`times` must be times from 0 on, the first is {first}; count from the start"
             raise GridError(msg)
+        if nodes[-1] == 0:
+            msg = "a time grid must hold at least two times, got 0 alone; add a later one"
+            raise GridError(msg)
+        _require_increasing(nodes)
         return cls(times=nodes if nodes[0] == 0 else np.append(0.0, nodes))
 
     @property
@@ -193,6 +190,8 @@ class SpaceGrid:
 
     Raises
     ------
+    InputError
+        If there are no edges.
     GridError
         If edges do not increase or a coordinate has fewer than 3 cells.
 
@@ -205,6 +204,12 @@ class SpaceGrid:
     edges: tuple[FloatArray, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.edges, (tuple, list, np.ndarray)) or len(self.edges) == 0:
+            msg = (
+                "`edges` must hold one array of edges per coordinate, got "
+                f"{self.edges!r}; for one coordinate write edges=(x,)"
+            )
+            raise InputError(msg)
         checked = []
         for axis, given in enumerate(self.edges):
             edges = finite_array(f"edges[{axis}]", given, ndim=1)
@@ -264,3 +269,14 @@ class SpaceGrid:
     def widths(self) -> tuple[FloatArray, ...]:
         """Cell widths, one array per coordinate [length]."""
         return tuple(np.diff(edges) for edges in self.edges)
+
+
+def _require_increasing(times: FloatArray) -> None:
+    gaps = np.diff(times)
+    if np.any(gaps <= 0):
+        k = int(np.argmax(gaps <= 0))
+        msg = (
+            f"a time grid must increase: entries {k} and {k + 1} are {times[k]:g} and "
+            f"{times[k + 1]:g}; sort the times and drop repeated ones"
+        )
+        raise GridError(msg)

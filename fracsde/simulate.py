@@ -85,6 +85,8 @@ def simulate(
         If the times of a map are not whole numbers.
     UnsupportedError
         If a scheme is asked of a map.
+    InputError
+        If ``scheme`` is not a scheme.
 
     Notes
     -----
@@ -107,9 +109,15 @@ def simulate(
             "or pass the flow"
         )
         raise UnsupportedError(msg)
+    if scheme is not None and (isinstance(scheme, type) or not hasattr(scheme, "steps")):
+        msg = (
+            f"`scheme` must be ExactOU(), EulerMaruyama() or None, got {scheme!r}; schemes are "
+            "values, not names"
+        )
+        raise InputError(msg)
     chains = integer("chains", chains, low=1)
     name, engine = require(backend)
-    key = seed_key(rng)
+    key = seed_key(rng, "rng")
     seed = rng if isinstance(rng, int) else f"key {key[0]} {key[1]}"
     state = _start(linear, start, chains, engine, key)
     values = np.empty((chains, len(when), len(linear.observed)))

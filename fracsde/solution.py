@@ -89,7 +89,7 @@ class Solution:
         """
         t = real("t", t)
         nearest = int(np.argmin(np.abs(self.times - t)))
-        if abs(self.times[nearest] - t) > 1e-12 * self.times[-1]:
+        if abs(self.times[nearest] - t) > 1e-12 * self.times[nearest]:
             msg = (
                 f"`t` must be a saved time, got {t:g}, the nearest is {self.times[nearest]:g}; ask "
                 "for it in `times` or `save_at`: densities that start like t**alpha are not "
@@ -129,10 +129,7 @@ class Solution:
             )
             raise OutOfRangeError(msg)
         nodes, values = self._with_ends()
-        out = np.empty((len(values), *where.shape))
-        for row, p in zip(out, values, strict=True):
-            row[...] = np.interp(where, nodes, p, left=0.0, right=0.0)
-        return out
+        return np.array([np.interp(where, nodes, p, left=0.0, right=0.0) for p in values])
 
     def _with_ends(self) -> tuple[FloatArray, FloatArray]:
         # Cell centres and the two outer edges, with densities at both.

@@ -274,7 +274,7 @@ def _wanted(grid: TimeGrid, times: Any, save_at: Any) -> FloatArray:
         msg = f"`save_at` must be increasing times, got {picked}; sort them, drop repeated ones"
         raise GridError(msg)
     near = _nearest(grid.times, picked)
-    off = np.abs(grid.times[near] - picked) > 1e-12 * grid.times[-1]
+    off = np.abs(grid.times[near] - picked) > 1e-12 * grid.times[near]
     if np.any(off):
         k = int(np.argmax(off))
         msg = (

@@ -89,11 +89,10 @@ def stationary_covariance(
     Raises
     ------
     UnstableError
-        If perturbations grow; the message names the eigenvalue and, for SGD, the critical
-        learning rate.
+        If perturbations grow, or some direction neither decays nor grows, as at the critical
+        learning rate; the message names the eigenvalue and, for SGD, that rate.
     ComputationError
-        If some direction neither decays nor grows, or the residual is larger than rounding
-        explains.
+        If the residual is larger than rounding explains, or the result is not finite.
 
     Examples
     --------

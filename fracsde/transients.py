@@ -28,6 +28,7 @@ import numpy as np
 
 from fracsde._check import finite_array, positive_semidefinite
 from fracsde.errors import ComputationError, OutOfRangeError, ShapeError
+from fracsde.grids import TimeGrid
 from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
@@ -50,7 +51,9 @@ __all__ = [
 
 
 def mean_at(
-    process: OUProcess | LinearRecursion | SGDNearMinimum, times: ArrayLike, initial: ArrayLike
+    process: OUProcess | LinearRecursion | SGDNearMinimum,
+    times: TimeGrid | ArrayLike,
+    initial: ArrayLike,
 ) -> FloatArray:
     """Return the mean of the observed coordinates at given times.
 
@@ -58,7 +61,7 @@ def mean_at(
     ----------
     process : OUProcess, LinearRecursion or SGDNearMinimum
         Stable or not.
-    times : (t,) array_like [t, or steps]
+    times : TimeGrid or (t,) array_like [t, or steps]
         Not negative, in any order; whole numbers for a map.
     initial : (k,) or (d,) array_like [x]
         Observed coordinates or the whole state at time 0.
@@ -76,14 +79,14 @@ def mean_at(
     """
     linear = as_linear(process)
     when = _times("times", times, linear)
-    start = _state(linear, initial) - linear.mean
+    start = _state("initial", linear, initial) - linear.mean
     moved = _evolve(linear, when, start[:, None])[:, :, 0]
     return np.asarray((linear.mean + moved)[:, linear.observed])
 
 
 def covariance_at(
     process: OUProcess | LinearRecursion | SGDNearMinimum,
-    times: ArrayLike,
+    times: TimeGrid | ArrayLike,
     initial_covariance: ArrayLike = 0.0,
 ) -> FloatArray:
     """Return the covariance of the observed coordinates at given times.
@@ -92,7 +95,7 @@ def covariance_at(
     ----------
     process : OUProcess, LinearRecursion or SGDNearMinimum
         Stable or not: free directions diffuse, unstable ones spread exponentially.
-    times : (t,) array_like [t, or steps]
+    times : TimeGrid or (t,) array_like [t, or steps]
         Not negative, in any order; whole numbers for a map.
     initial_covariance : 0, (k, k) or (d, d) array_like [x^2]
         Covariance of the observed coordinates or of the whole state at time 0; 0 for a start
@@ -202,7 +205,7 @@ def mean_square_displacement(
     if directions is not None:
         U = U @ finite_array("directions", directions, shape=(len(observed), None))
     if start is not None:
-        each = _displacement_from(linear, when, _state(linear, start) - linear.mean, U)
+        each = _displacement_from(linear, when, _state("start", linear, start) - linear.mean, U)
     else:
         cross = require_stationary(linear).matrix @ U
         modal = modes(linear)
@@ -287,8 +290,9 @@ def _displacement_from(
     return out
 
 
-def _times(name: str, value: ArrayLike, process: LinearProcess) -> FloatArray:
-    times = finite_array(name, value, ndim=(0, 1)).reshape(-1)
+def _times(name: str, value: TimeGrid | ArrayLike, process: LinearProcess) -> FloatArray:
+    given = value.times if isinstance(value, TimeGrid) else value
+    times = finite_array(name, given, ndim=(0, 1)).reshape(-1)
     if np.any(times < 0.0):
         msg = f"`{name}` must not be negative, got {times.min():g}; time starts at 0"
         raise OutOfRangeError(msg)
@@ -299,8 +303,8 @@ def _times(name: str, value: ArrayLike, process: LinearProcess) -> FloatArray:
     return times
 
 
-def _state(process: LinearProcess, value: ArrayLike) -> FloatArray:
-    given = finite_array("initial", value, ndim=(0, 1)).reshape(-1)
+def _state(name: str, process: LinearProcess, value: ArrayLike) -> FloatArray:
+    given = finite_array(name, value, ndim=(0, 1)).reshape(-1)
     size, observed = process.dimension, process.observed
     if len(given) == size:
         return given
@@ -311,7 +315,7 @@ def _state(process: LinearProcess, value: ArrayLike) -> FloatArray:
     wanted = f"{len(observed)} entries"
     if size != len(observed):
         wanted += f", or {size} for the whole state"
-    msg = f"the starting state must have {wanted}, got {len(given)}"
+    msg = f"`{name}` must have {wanted}, got {len(given)}"
     raise ShapeError(msg)
 
 

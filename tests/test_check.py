@@ -76,3 +76,28 @@ def test_rounding_asymmetry_is_averaged_and_real_asymmetry_is_not() -> None:
     assert _check.symmetric("A", matrix)[0, 1] == _check.symmetric("A", matrix)[1, 0]
     with pytest.raises(NotSymmetricError):
         _check.symmetric("A", [[2.0, 1.0], [1.0 + 1e-4, 2.0]])
+
+
+@pytest.mark.parametrize("value", [np.complex64(0.5 + 1j), 10**400, "1", True])
+def test_refuses_what_is_not_a_real_number(value) -> None:
+    with pytest.raises(InputError, match="`rate` must be a real number"):
+        _check.real("rate", value)
+
+
+@pytest.mark.parametrize(
+    "value", [[["1"]], [[10**400]], np.ma.masked_array([[1.0]], mask=[[True]]), [[1j]]]
+)
+def test_refuses_what_is_not_an_array_of_real_numbers(value) -> None:
+    with pytest.raises(InputError, match="`A` must be an array of real numbers"):
+        _check.finite_array("A", value)
+
+
+def test_symmetric_part_of_the_largest_numbers_does_not_overflow() -> None:
+    large = 1.5e308 * np.eye(2)
+    np.testing.assert_array_equal(_check.symmetric("A", large), large)
+
+
+def test_message_about_a_large_argument_stays_short() -> None:
+    with pytest.raises(InputError) as raised:
+        _check.finite_array("A", [["a"] * 300] * 300)
+    assert len(str(raised.value)) < 400

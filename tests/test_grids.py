@@ -67,3 +67,14 @@ def test_widths_of_cells_add_up_to_the_interval() -> None:
     assert grid.dimension == 1
     assert grid.shape == (10,)
     np.testing.assert_allclose(grid.widths[0].sum(), 5.0, rtol=1e-15)
+
+
+@pytest.mark.parametrize("edges", [None, 5, ()])
+def test_refuses_a_space_grid_without_edges(edges) -> None:
+    with pytest.raises(InputError, match=r"for one coordinate write edges=\(x,\)"):
+        SpaceGrid(edges=edges)
+
+
+def test_message_counts_the_times_that_were_passed() -> None:
+    with pytest.raises(GridError, match="entries 0 and 1 are 2 and 1"):
+        TimeGrid.from_times([2.0, 1.0])

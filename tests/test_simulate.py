@@ -245,3 +245,15 @@ def test_refuses_what_cannot_be_drawn(changes, error, words) -> None:
     arguments = {"process": TURNING, "times": [0.0, 1.0], "chains": 2, "rng": 0, **changes}
     with pytest.raises(error, match=words):
         simulate(arguments.pop("process"), arguments.pop("times"), **arguments)
+
+
+@pytest.mark.parametrize("scheme", ["ExactOU", ExactOU, 1])
+def test_refuses_what_is_not_a_scheme(scheme) -> None:
+    with pytest.raises(InputError, match=r"`scheme` must be ExactOU\(\)"):
+        simulate(TURNING, [0.0, 1.0], chains=2, rng=0, scheme=scheme)
+
+
+@pytest.mark.parametrize("rng", [None, 1.5, -1])
+def test_message_names_rng(rng) -> None:
+    with pytest.raises(InputError, match="`rng` must be"):
+        simulate(TURNING, [0.0, 1.0], chains=2, rng=rng)

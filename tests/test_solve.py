@@ -388,3 +388,26 @@ def test_refuses_bad_requests(changes, error, words):
     problem, times = given.pop("problem"), given.pop("times")
     with pytest.raises(error, match=words):
         solve(problem, times, **given)
+
+
+def test_density_at_one_point_is_one_number_per_time():
+    solution = solve(ornstein_uhlenbeck(), [0.5, 1.0], space=SMALL)
+    np.testing.assert_array_equal(solution.density_at(0.3), solution.density_at([0.3])[:, 0])
+    assert solution.density_at(0.3).shape == (2,)
+
+
+def test_early_nodes_of_a_steep_mesh_are_told_apart():
+    grid, problem = TimeGrid.graded(1.0, 64, 10.0), ornstein_uhlenbeck()
+    solution = solve(problem, grid, scheme=L1(), space=SMALL)
+    np.testing.assert_array_equal(solution.at(grid.times[1]), solution.density[1])
+    with pytest.raises(GridError, match="must be a saved time"):
+        solution.at(5e-15)
+    with pytest.raises(GridError, match="must hold nodes"):
+        solve(problem, grid, scheme=L1(), space=SMALL, save_at=[5e-15])
+
+
+def test_a_start_beyond_the_reach_of_modes_is_marched_without_a_warning():
+    far = ornstein_uhlenbeck(initial=PointMass(at=50.0))
+    solution = solve(far, [1.0])
+    assert isinstance(solution.scheme, L1)
+    np.testing.assert_allclose(solution.mass_defect(), 0.0, atol=1e-12)

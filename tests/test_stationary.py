@@ -100,9 +100,16 @@ def test_a_mode_that_neither_decays_nor_grows_is_marginal(process) -> None:
     found = stationary_covariance(process, throw=False)
     assert found.status is Status.MARGINAL
     assert np.all(np.isnan(found.matrix))
-    with pytest.raises(ComputationError, match="neither decay nor grow") as caught:
+    with pytest.raises(UnstableError, match="neither decay nor grow"):
         stationary_covariance(process)
-    assert caught.value.status is Status.MARGINAL
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("times", [1.0, 1.001])
+def test_refuses_a_learning_rate_at_or_above_the_limit_and_says_the_limit(momentum, times) -> None:
+    limit = sgd(momentum=momentum).critical_learning_rate()
+    with pytest.raises(UnstableError, match=f"critical learning rate {limit:g}"):
+        stationary_covariance(sgd(momentum=momentum, learning_rate=times * limit))
 
 
 def test_slow_modes_of_a_small_learning_rate_are_not_taken_for_marginal() -> None:
@@ -132,3 +139,29 @@ def test_refuses_eigen_for_momentum_and_unknown_methods_and_processes() -> None:
         stationary_covariance(sgd(), method="adi")
     with pytest.raises(InputError, match="wrap matrices as OUProcess"):
         stationary_covariance(np.eye(2))
+
+
+@pytest.mark.parametrize(("rate", "size"), [(1e-300, 1e-300), (1e200, 1.0), (1.0, 1e308)])
+@pytest.mark.parametrize("drift", [np.diag([1.0, 2.0]), np.array([[1.0, 0.5], [0.0, 2.0]])])
+def test_extreme_units_keep_the_covariance_and_its_error(rate, size, drift) -> None:
+    found = stationary_covariance(OUProcess(drift=rate * drift, noise=size * np.eye(2)))
+    expected = stationary_covariance(OUProcess(drift=drift, noise=np.eye(2)))
+    np.testing.assert_allclose(found.matrix * (rate / size), expected.matrix, rtol=1e-14)
+    assert 0.0 < found.error_estimate * (rate / size) < 1e-14
+
+
+def test_heavy_ball_keeps_the_covariance_of_extreme_noise() -> None:
+    large, plain = sgd(momentum=0.9, gradient_noise=1e300 * np.eye(2)), sgd(momentum=0.9)
+    plain = sgd(momentum=0.9, gradient_noise=np.eye(2))
+    found, expected = stationary_covariance(large), stationary_covariance(plain)
+    np.testing.assert_allclose(found.matrix / 1e300, expected.matrix, rtol=1e-14, atol=1e-16)
+    assert found.residual < 1e-14
+
+
+def test_overflow_is_a_status_where_nothing_is_thrown() -> None:
+    process = OUProcess(drift=1e-200, noise=1e200)
+    found = stationary_covariance(process, throw=False)
+    assert found.status is Status.NOT_FINITE
+    assert np.isnan(found.matrix).all()
+    with pytest.raises(ComputationError, match="Rescale"):
+        stationary_covariance(process)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad_vec
 
 from fracsde.errors import ComputationError, OutOfRangeError, ShapeError, UnstableError
+from fracsde.grids import TimeGrid
 from fracsde.lyapunov.propagators import gap_law
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.sgd import SGDNearMinimum
@@ -285,3 +286,28 @@ def test_keeps_semidefiniteness_symmetry_and_arguments(seed, times, flow) -> Non
 def test_refuses_what_has_no_meaning(call, error, words) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+def test_lags_of_many_decades_are_each_what_they_are_alone() -> None:
+    process = OUProcess(drift=[[1.0, 0.5], [0.0, 2.0]], noise=np.eye(2))
+    lags = np.geomspace(1e-9, 1e9, 19)
+    alone = [mean_square_displacement(process, lag)[0] for lag in lags]
+    np.testing.assert_allclose(mean_square_displacement(process, lags), alone, rtol=1e-6)
+    alone = [covariance_at(process, lag)[0] for lag in lags]
+    np.testing.assert_allclose(covariance_at(process, lags), alone, rtol=1e-6)
+
+
+def test_a_time_grid_is_as_good_as_its_times() -> None:
+    process, grid = FLOWS["turning"], TimeGrid.uniform(1.0, 3)
+    np.testing.assert_array_equal(
+        mean_at(process, grid, np.ones(3)), mean_at(process, grid.times, np.ones(3))
+    )
+    np.testing.assert_array_equal(covariance_at(process, grid), covariance_at(process, grid.times))
+
+
+def test_messages_name_the_starting_state_as_the_caller_does() -> None:
+    process = FLOWS["turning"]
+    with pytest.raises(ShapeError, match="`start` must have 3 entries"):
+        mean_square_displacement(process, [1.0], start=[1.0])
+    with pytest.raises(ShapeError, match="`initial` must have 3 entries"):
+        mean_at(process, [1.0], [1.0])

@@ -227,7 +227,7 @@ def fill_normals(out: Any, first: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: A
         out[2 * pairs] = philox_normal_pair(first + pairs, c1, c2, c3, k0, k1)[0]
 
 
-def seed_key(seed: RandomState) -> tuple[np.uint32, np.uint32]:
+def seed_key(seed: RandomState, name: str = "seed") -> tuple[np.uint32, np.uint32]:
     """Return the two key words of a seed.
 
     Parameters
@@ -235,6 +235,8 @@ def seed_key(seed: RandomState) -> tuple[np.uint32, np.uint32]:
     seed : int, SeedSequence or Generator
         A whole number or a seed sequence gives the same key each time; a generator is drawn
         from, so each call gives another key.
+    name : str
+        The argument's name, for messages.
 
     Returns
     -------
@@ -256,10 +258,10 @@ def seed_key(seed: RandomState) -> tuple[np.uint32, np.uint32]:
     elif isinstance(seed, np.random.SeedSequence):
         words = seed.generate_state(2)
     elif isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
-        words = np.random.SeedSequence(integer("seed", seed, low=0)).generate_state(2)
+        words = np.random.SeedSequence(integer(name, seed, low=0)).generate_state(2)
     else:
         msg = (
-            "`seed` must be a whole number, a numpy SeedSequence or a numpy Generator, "
+            f"`{name}` must be a whole number, a numpy SeedSequence or a numpy Generator, "
             f"got {seed!r}; results can only be made again from a seed"
         )
         raise InputError(msg)

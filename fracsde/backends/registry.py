@@ -142,7 +142,7 @@ def require(name: str = "auto") -> tuple[str, ModuleType]:
     known = {backend.name: backend for backend in BACKENDS}
     if name == "auto":
         name = next(backend.name for backend in BACKENDS if backend.installed)
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         wanted = ", ".join(repr(each) for each in ("auto", *known))
         msg = f"`backend` must be one of {wanted}, got {name!r}; `fracsde doctor` lists them"
         raise BackendUnavailable(msg)

@@ -35,7 +35,7 @@ Not here: which process the matrices come from and whether it is stable, see
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +43,7 @@ import scipy.linalg
 
 from fracsde._check import choice, matrix, symmetric
 from fracsde.errors import ComputationError, NotSymmetricError
-from fracsde.lyapunov.rounding import EPS, is_symmetric, spectral_norm
+from fracsde.lyapunov.rounding import EPS, binary_unit, is_symmetric, spectral_norm, times_units
 from fracsde.lyapunov.triangular import (
     quasi_triangular_eigenvalues,
     stein_columns,
@@ -63,6 +63,7 @@ __all__ = [
     "Decomposition",
     "MatrixSolution",
     "decompose",
+    "in_units",
     "measured",
     "solve_decomposed",
     "solve_lyapunov",
@@ -158,7 +159,9 @@ def solve_lyapunov(A: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> Matri
     """
     A = matrix("A", A)
     Q = symmetric("Q", Q, size=len(A))
-    return solve_decomposed(decompose(A, discrete=False, method=method, name="A"), Q)
+    rate, size = binary_unit(A), binary_unit(Q)
+    form = decompose(A / rate, discrete=False, method=method, name="A")
+    return in_units(solve_decomposed(form, Q / size), size, rate)
 
 
 def solve_stein(T: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> MatrixSolution:
@@ -195,7 +198,8 @@ def solve_stein(T: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> MatrixSo
     """
     T = matrix("T", T)
     Q = symmetric("Q", Q, size=len(T))
-    return solve_decomposed(decompose(T, discrete=True, method=method, name="T"), Q)
+    form, size = decompose(T, discrete=True, method=method, name="T"), binary_unit(Q)
+    return in_units(solve_decomposed(form, Q / size), size)
 
 
 def decompose(
@@ -286,6 +290,24 @@ def solve_decomposed(decomposition: Decomposition, Q: FloatArray) -> MatrixSolut
         better = checked(solution.matrix + solve(_even(gap)))
         solution = better if better.residual < solution.residual else solution
     return solution
+
+
+def in_units(solution: MatrixSolution, size: float, rate: float = 1.0) -> MatrixSolution:
+    """Return the solution for ``size`` times the right-hand side, ``rate`` times the matrix.
+
+    Returns
+    -------
+    MatrixSolution
+
+    Raises
+    ------
+    ComputationError
+        If the solution overflows.
+    """
+    S, error = (times_units(x, size, rate) for x in (solution.matrix, solution.error_estimate))
+    if not np.all(np.isfinite(S)):
+        raise ComputationError(Status.NOT_FINITE, "Rescale the equation.")
+    return replace(solution, matrix=S, error_estimate=float(error))
 
 
 def measured(

@@ -9,7 +9,7 @@ Not here: the record that users see, :mod:`fracsde.stationary`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +18,12 @@ from fracsde.errors import ComputationError, InputError, UnstableError
 from fracsde.lyapunov.dense import (
     Decomposition,
     decompose,
+    in_units,
     measured,
     solve_decomposed,
 )
 from fracsde.lyapunov.heavy_ball import heavy_ball
-from fracsde.lyapunov.rounding import EPS, spectral_tolerance
+from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_tolerance
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.status import Status
@@ -108,6 +109,8 @@ def stationary_state(process: LinearProcess, *, method: str = "auto") -> Station
     """
     flow = isinstance(process, OUProcess)
     array = process.drift if isinstance(process, OUProcess) else process.transition
+    # In units of their own the matrices neither overflow nor underflow, and lose no digit.
+    rate, size = binary_unit(array) if flow else 1.0, binary_unit(process.noise)
     ball = None
     if isinstance(process, LinearRecursion) and method in {"auto", "eigen"}:
         ball = heavy_ball(process)
@@ -118,31 +121,29 @@ def stationary_state(process: LinearProcess, *, method: str = "auto") -> Station
         )
     else:
         name = "drift" if flow else "transition"
-        form = decompose(array, discrete=not flow, method=method, name=name)
+        form = decompose(array / rate, discrete=not flow, method=method, name=name)
         used = form.method
         status, detail = _stability(
-            form.eigenvalues, _margins(form), _tolerance(form), discrete=form.discrete
+            rate * form.eigenvalues, _margins(form), _tolerance(form), discrete=form.discrete
         )
     if not status.ok:
-        return StationaryState(
-            matrix=np.full(array.shape, np.nan),
-            residual=float("nan"),
-            error_estimate=float("inf"),
-            status=status,
-            method=used,
-            detail=f"{detail} {process.context}".strip(),
-        )
-    if ball is None:
-        solution = solve_decomposed(form, process.noise)
-    else:
-        solution = measured(
-            array,
-            process.noise,
-            ball.covariance(),
-            discrete=True,
-            method=used,
-            norm=ball.inverse_norm(),
-        )
+        return _nothing(process, status, used, detail)
+    noise = process.noise / size
+    try:
+        if ball is None:
+            solution = solve_decomposed(form, noise)
+        else:
+            solution = measured(
+                array,
+                noise,
+                replace(ball, noise=ball.noise / size).covariance(),
+                discrete=True,
+                method=used,
+                norm=ball.inverse_norm(),
+            )
+        solution = in_units(solution, size, rate)
+    except ComputationError as error:
+        return _nothing(process, error.status, used, error.detail)
     limit = 10.0 * EPS * max(10, len(array))
     if not solution.residual <= limit:
         status = Status.INACCURATE
@@ -174,17 +175,29 @@ def require_stationary(process: LinearProcess, *, method: str = "auto") -> Stati
     Raises
     ------
     UnstableError
-        If perturbations grow.
+        If perturbations grow, or neither decay nor grow.
     ComputationError
-        If the law is not unique, or the result is inaccurate.
+        If the result is inaccurate or not finite.
     """
     state = stationary_state(process, method=method)
-    if state.status is Status.UNSTABLE:
+    if state.status in {Status.UNSTABLE, Status.MARGINAL}:
         msg = f"{state.status.sentence} {state.detail}"
         raise UnstableError(msg)
     if not state.status.ok:
         raise ComputationError(state.status, state.detail)
     return state
+
+
+def _nothing(process: LinearProcess, status: Status, method: str, detail: str) -> StationaryState:
+    # What there is to say where there is no covariance.
+    return StationaryState(
+        matrix=np.full((process.dimension, process.dimension), np.nan),
+        residual=float("nan"),
+        error_estimate=float("inf"),
+        status=status,
+        method=method,
+        detail=f"{detail} {process.context}".strip(),
+    )
 
 
 def _margins(form: Decomposition) -> FloatArray:
@@ -214,7 +227,7 @@ def _stability(
     if level:
         return Status.MARGINAL, (
             f"{level} of {len(values)} modes are marginal: the {what} has the eigenvalue "
-            f"{number} to rounding ({border}); project them out."
+            f"{number} to rounding ({border}); stay below the limit, or leave such directions out."
         )
     return Status.SUCCESS, ""
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Law", "LinearProcess", "Modes", "composed", "distinct_gaps", "gap_law", "modes"]
 
 LinearProcess: TypeAlias = OUProcess | LinearRecursion
+# Gaps that differ by more than this share are never one, however coarse their times.
+_ONE_GAP = 1e-8
 # Transition E, its distance E - I from the identity, and covariance G.
 Law: TypeAlias = "tuple[FloatArray, FloatArray, FloatArray]"
 
@@ -111,8 +113,8 @@ def composed(law: Law, steps: int) -> Law:
 def distinct_gaps(times: FloatArray) -> tuple[FloatArray, IntArray]:
     """Return the different gaps between neighbouring times, and which gap is which.
 
-    Gaps closer than the rounding of the times are one gap, so that an equally spaced grid has
-    one.
+    Gaps that differ by no more than the rounding of their times are one gap, so that an equally
+    spaced grid has one; a short gap keeps its length beside times that are very much longer.
 
     Parameters
     ----------
@@ -132,12 +134,13 @@ def distinct_gaps(times: FloatArray) -> tuple[FloatArray, IntArray]:
         return gaps, index
     order = np.argsort(gaps)
     ordered = gaps[order]
-    tolerance = 4.0 * float(np.finfo(np.float64).eps) * float(np.abs(times).max())
-    starts, first = [0], ordered[0]
+    reach = np.maximum(np.abs(times[1:]), np.abs(times[:-1]))[order]
+    rounding = 4.0 * float(np.finfo(np.float64).eps) * reach
+    starts, first = [0], 0
     for i, gap in enumerate(ordered):
-        if gap - first > tolerance:
+        if gap - ordered[first] > min(max(rounding[first], rounding[i]), _ONE_GAP * gap):
             starts.append(i)
-            first = gap
+            first = i
     index[order] = np.searchsorted(starts, np.arange(len(gaps)), side="right") - 1
     stops = [*starts[1:], len(gaps)]
     middles = [0.5 * (ordered[a] + ordered[b - 1]) for a, b in zip(starts, stops, strict=True)]

@@ -6,6 +6,7 @@ which a product of ``n`` terms may miss by; :math:`\varepsilon = 2^{-52}`.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +14,53 @@ import numpy as np
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["EPS", "is_symmetric", "spectral_norm", "spectral_tolerance"]
+__all__ = [
+    "EPS",
+    "binary_unit",
+    "is_symmetric",
+    "spectral_norm",
+    "spectral_tolerance",
+    "times_units",
+]
 
 EPS = float(np.finfo(np.float64).eps)
+
+
+def binary_unit(array: FloatArray) -> float:
+    """Return the power of two in which the largest entry lies between 1 and 2.
+
+    Dividing by it changes no digit, and norms of the quotient neither overflow nor underflow.
+
+    Parameters
+    ----------
+    array : ndarray
+        Any shape.
+
+    Returns
+    -------
+    float
+        1 for an array of zeros.
+    """
+    largest = float(np.abs(array).max())
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest > 0.0 else 1.0
+
+
+def times_units(array: FloatArray | float, size: float, rate: float) -> FloatArray:
+    """Return ``array * size / rate``, which overflows only where the result does.
+
+    Parameters
+    ----------
+    array : ndarray or float
+        Any shape.
+    size, rate : float
+        From :func:`binary_unit`.
+
+    Returns
+    -------
+    ndarray of float64
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.ldexp(array, math.frexp(size)[1] - math.frexp(rate)[1]))
 
 
 def is_symmetric(array: FloatArray) -> bool:

@@ -29,12 +29,12 @@ Not here: what is done with the chain (:mod:`fracsde.operators.chain`), more dim
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from fracsde._check import integer
-from fracsde.errors import GridError, UnsupportedError
+from fracsde.errors import GridError, InputError, NotFiniteError, UnsupportedError
 from fracsde.grids import SpaceGrid
 from fracsde.operators.chain import CellChain
 
@@ -96,6 +96,10 @@ class FiniteVolume:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", integer("cells", self.cells, low=3))
+        grid: Any = self.grid
+        if grid is not None and not isinstance(grid, SpaceGrid):
+            msg = f"`grid` must be a SpaceGrid, got {type(grid).__name__}; SpaceGrid(edges=(x,))"
+            raise InputError(msg)
 
     def edges(self, problem: FokkerPlanck) -> FloatArray:
         """Return the cell edges for a problem.
@@ -139,7 +143,23 @@ class FiniteVolume:
         Returns
         -------
         CellChain
+
+        Raises
+        ------
+        NotFiniteError
+            If a rate between cells overflows.
         """
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            chain = self._chain(problem)
+        if not all(np.all(np.isfinite(r)) for r in (chain.right, chain.left, chain.loss)):
+            msg = (
+                f"jump rates between cells of width {chain.widths.min():g} overflow; change the "
+                "units of x, or use fewer cells"
+            )
+            raise NotFiniteError(msg)
+        return chain
+
+    def _chain(self, problem: FokkerPlanck) -> CellChain:
         edges = self.edges(problem)
         x, h = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
         V, F = problem.potential_at(x), problem.force_at(x)

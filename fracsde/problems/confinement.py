@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde.errors import DensityError, InputError, NotConfiningError
+from fracsde.errors import DensityError, GridError, InputError, NotConfiningError
 from fracsde.problems.densities import Gaussian, PointMass, refuse_negative
 from fracsde.problems.sampling import sample
 
@@ -54,6 +54,8 @@ def confining_box(problem: FokkerPlanck) -> tuple[float, float]:
         If the stationary weight does not fall off at an infinite end.
     DensityError
         If the initial density does not fall off there.
+    GridError
+        If the density lives on a scale too short to be seen.
     """
     a, b = problem.domain
     if np.isfinite(a) and np.isfinite(b):
@@ -69,6 +71,7 @@ def confining_box(problem: FokkerPlanck) -> tuple[float, float]:
     phi = phi - phi[well]
     log_start = _log_initial(problem, x)
     starts = log_start >= -_DEPTH
+    span = float(np.ptp(x[starts | (phi < _DEPTH)]))
     # The weight times the distance bounds the mass beyond, so heavy tails are caught too.
     spread = np.log1p(np.abs(x - x[well]) / _width(x, phi))
     ends = [a, b]
@@ -82,6 +85,8 @@ def confining_box(problem: FokkerPlanck) -> tuple[float, float]:
         edge = outermost + (1 if side else -1)
         if not 0 <= edge < len(x) or abs(x[edge]) > _FAR * (1 + abs(x[well])):
             _refuse(problem, x, starts, side)
+        if abs(x[edge] - x[outermost]) > abs(x[outermost] - x[well]) + span:
+            _refuse_unresolved(abs(float(x[edge] - x[well])))
         ends[side] = float(x[edge])
     return ends[0], ends[1]
 
@@ -121,9 +126,10 @@ def _log_weight(problem: FokkerPlanck, x: FloatArray) -> FloatArray:
     with np.errstate(all="ignore"):
         raw = np.zeros_like(x)
         if problem.potential is not None:
-            raw = np.asarray(problem.potential(x.copy()), dtype=np.float64)
-    if raw.shape != x.shape:
+            raw = np.asarray(problem.potential(x.copy()))
+    if raw.shape != x.shape or raw.dtype.kind not in "biuf":
         sample("potential", problem.potential, x)  # type: ignore[arg-type]  # raises, with the reason
+    raw = np.asarray(raw, dtype=np.float64)
     middle = 0.5 * (x[1:] + x[:-1])
     diffusion, force = problem.diffusion_at(middle), problem.force_at(middle)
     with np.errstate(all="ignore"):
@@ -177,6 +183,15 @@ def _log_initial(problem: FokkerPlanck, x: FloatArray) -> FloatArray:
         msg = "`initial` cannot be normalised: it is zero everywhere it was tried; move it nearer 0"
         raise DensityError(msg)
     return np.asarray(logs - logs.max())
+
+
+def _refuse_unresolved(reach: float) -> None:
+    # The next point tried beyond the density is further off than the density is wide.
+    msg = (
+        f"`domain` is unbounded and the density lives on a scale far below {reach:.1g}, the "
+        "shortest distance looked at; measure x in a smaller unit, or use a finite domain"
+    )
+    raise GridError(msg)
 
 
 def _refuse(problem: FokkerPlanck, x: FloatArray, starts: BoolArray, side: int) -> None:

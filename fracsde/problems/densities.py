@@ -127,7 +127,8 @@ def cell_masses(initial: Any, edges: FloatArray) -> FloatArray:
         masses = initial * widths
         place = "the array"
     refuse_negative(masses / widths, centres, place)
-    return np.asarray(masses / _total(masses, centres, place))
+    masses = masses / _peak(masses, centres, place)  # first, so that the sum cannot overflow
+    return np.asarray(masses / masses.sum())
 
 
 def _shared(at: float, edges: FloatArray, centres: FloatArray) -> FloatArray:
@@ -162,12 +163,15 @@ def refuse_negative(values: FloatArray, x: FloatArray, place: str = "the functio
         raise DensityError(msg)
 
 
-def _total(masses: FloatArray, x: FloatArray, place: str) -> float:
-    total = float(masses.sum())
-    if not total > 0:
+def _peak(masses: FloatArray, x: FloatArray, place: str) -> float:
+    peak = float(masses.max())
+    if peak == np.inf:
+        msg = f"`initial` cannot be normalised: {place} overflows in a cell; scale it down"
+        raise DensityError(msg)
+    if not peak > 0:
         msg = (
             f"`initial` cannot be normalised: {place} has no mass between x = {x[0]:g} and "
             f"{x[-1]:g}; move it into the domain"
         )
         raise DensityError(msg)
-    return total
+    return peak

@@ -270,9 +270,13 @@ def _interval(domain: Any) -> tuple[float, float]:
 
 
 def _walls(boundary: Any, domain: tuple[float, float]) -> tuple[str, str]:
-    walls = (boundary, boundary) if isinstance(boundary, str) else tuple(boundary)
-    known = {"reflecting", "absorbing", "periodic"}
-    if len(walls) != 2 or not set(walls) <= known or (walls[0] != walls[1] and "periodic" in walls):
+    walls = tuple(boundary) if isinstance(boundary, (tuple, list)) else (boundary, boundary)
+    known = ("reflecting", "absorbing", "periodic")
+    if (
+        len(walls) != 2
+        or any(wall not in known for wall in walls)
+        or (walls[0] != walls[1] and "periodic" in walls)
+    ):
         msg = (
             '`boundary` must be "reflecting", "absorbing" or "periodic", or a pair of the first '
             f"two, got {boundary!r}"

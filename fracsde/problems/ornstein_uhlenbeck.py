@@ -112,12 +112,18 @@ class LinearRecursion:
     InputError
         If ``observe`` selects nothing or coordinates that do not exist.
 
+    References
+    ----------
+    [Liu2021]_, for SGD
+
     Examples
     --------
     >>> process = LinearRecursion(transition=[[0.9]], noise=[[0.19]])
     >>> process.dimension, process.observed
     (1, array([0]))
     """
+
+    citation: ClassVar[tuple[str, ...]] = ("Liu2021",)
 
     transition: FloatArray
     noise: FloatArray
@@ -143,6 +149,12 @@ class LinearRecursion:
                 raise ShapeError(msg)
             index.flags.writeable = False
             object.__setattr__(self, "observe", index)
+        elif any(
+            not isinstance(bound, (int, np.integer, type(None)))
+            for bound in (self.observe.start, self.observe.stop, self.observe.step)
+        ):
+            msg = f"`observe` must be a slice of whole numbers, got {self.observe!r}"
+            raise InputError(msg)
         if self.observed.size == 0:
             msg = f"`observe` selects none of the {size} coordinates; got {self.observe!r}"
             raise InputError(msg)

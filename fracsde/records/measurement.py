@@ -167,8 +167,8 @@ class Prediction:
         object.__setattr__(self, "value", _entries("value", self.value, size))
         error = _entries("numerical_error", self.numerical_error, size)
         object.__setattr__(self, "numerical_error", error)
-        raw = np.abs(self.value) if self.scale is None else self.scale
-        object.__setattr__(self, "scale", _entries("scale", raw, size))
+        if self.scale is not None:
+            object.__setattr__(self, "scale", _entries("scale", self.scale, size))
         if np.any(error < 0):
             msg = f"`numerical_error` of {self.quantity.name!r} must not be negative"
             raise OutOfRangeError(msg)
@@ -182,5 +182,5 @@ class Prediction:
     @property
     def relative_to(self) -> FloatArray:
         """The scale of each entry [unit of the quantity]."""
-        assert self.scale is not None  # set in __post_init__
-        return self.scale
+        # Not stored: a copy with another value has another scale.
+        return np.abs(self.value) if self.scale is None else self.scale

@@ -44,10 +44,10 @@ class Trajectory:
     Raises
     ------
     ShapeError
-        If the axes do not fit one another.
+        If the axes do not fit one another, or one is empty.
     RecordError
-        If a value is NaN or infinite; names the first chain and time, since that is where a
-        run diverged.
+        If values are not real numbers, or one is NaN or infinite; names the first chain and
+        time, since that is where a run diverged.
     GridError
         If the times do not increase.
 
@@ -64,7 +64,11 @@ class Trajectory:
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values, dtype=np.float64)
+        raw = np.asarray(self.values)
+        if raw.dtype.kind not in "biufO" or np.ma.is_masked(self.values):
+            msg = f"`values` must be real numbers without gaps, got {raw.dtype}"
+            raise RecordError(msg)
+        values = np.asarray(raw, dtype=np.float64)
         if values.ndim == 2:
             values = values[None]
         if values.ndim != 3:
@@ -72,6 +76,9 @@ class Trajectory:
                 "`values` must have axes (chain, draw, coordinate) or (draw, coordinate), "
                 f"got shape {values.shape}"
             )
+            raise ShapeError(msg)
+        if values.size == 0:
+            msg = f"`values` must hold at least one chain, draw and coordinate, got {values.shape}"
             raise ShapeError(msg)
         times = finite_array("times", self.times, shape=(values.shape[1],))
         _check_increasing(times)

@@ -220,7 +220,8 @@ class Modes:
         reach = clock / gamma(1.0 + alpha)
         if slowest > 0.0:
             reach = min(reach, 1.0 / slowest)
-        scaled = float(np.linalg.norm(self._scaled(masses)))
+        with np.errstate(over="ignore"):  # then the bound is infinite
+            scaled = float(np.linalg.norm(self._scaled(masses)))
         back = float((np.exp(self.log_scale) / widths).max())
         return _EPS * (10.0 + float(self.rates[-1]) * reach) * scaled * back
 

@@ -135,7 +135,7 @@ def relaxation_alpha_derivative(x: ArrayLike, alpha: float) -> FloatArray:
     True
     """
     alpha = _order(alpha)
-    x = _decay(np.negative(x), name="x", sign=-1.0)
+    x = _decay(x, name="x", sign=-1.0)
     return _by_size(x, alpha, _series_slope, _contour_slope, _tail_slope)[()]
 
 
@@ -146,13 +146,13 @@ def _order(alpha: float) -> float:
 
 
 def _decay(z: Any, *, name: str = "z", sign: float = 1.0) -> FloatArray:
-    # Return ``-z`` as a fresh array of numbers that are not negative.
+    # Return ``-sign * z`` as a fresh array of numbers that are not negative.
     if np.iscomplexobj(z):
         msg = f"`{name}` must be real, got {np.asarray(z).dtype}; complex arguments are not served"
         raise UnsupportedError(msg)
-    x = -finite_array(name, z)
+    x = -sign * finite_array(name, z)
     if np.any(x < 0):
-        worst = sign * float(-x.min())
+        worst = -sign * float(x.min())
         side = "not positive" if sign > 0 else "not negative"
         msg = f"`{name}` must be {side}, got {worst:g}; only the decaying branch is served"
         raise UnsupportedError(msg)

@@ -48,3 +48,8 @@ def test_refuses_an_absent_engine_and_says_what_to_install(monkeypatch) -> None:
     with pytest.raises(BackendUnavailable, match="pip install numba"):
         require("numba")
     assert require("auto")[0] == "numpy"
+
+
+def test_refuses_a_name_that_is_no_text() -> None:
+    with pytest.raises(BackendUnavailable, match="`backend` must be one of"):
+        require(["numba"])

@@ -201,3 +201,22 @@ def test_unstable_equation_is_solved_without_a_bound_on_its_error() -> None:
     solution = solve_lyapunov(np.diag([1.0, -3.0]), np.eye(2))
     np.testing.assert_allclose(np.diag(solution.matrix), [0.5, -1.0 / 6.0])
     assert solution.error_estimate == float("inf")
+
+
+@pytest.mark.parametrize("rate", [1e-300, 1e-160, 1.0, 1e150, 1e300])
+@pytest.mark.parametrize("size", [1e-300, 1e150, 1e300])
+def test_units_change_no_digit(rate: float, size: float) -> None:
+    A, Q = np.array([[1.0, 0.5], [0.0, 2.0]]), np.array([[1.0, 0.2], [0.2, 3.0]])
+    if not 1e-300 < size / rate < 1e300:
+        return
+    solution = solve_lyapunov(rate * A, size * Q)
+    expected = solve_lyapunov(A, Q)
+    np.testing.assert_allclose(solution.matrix / (size / rate), expected.matrix, rtol=1e-14)
+    assert 0.0 < solution.error_estimate / (size / rate) < 10.0 * expected.error_estimate
+    stein = solve_stein(0.3 * A, size * Q)
+    np.testing.assert_allclose(stein.matrix / size, solve_stein(0.3 * A, Q).matrix, rtol=1e-14)
+
+
+def test_overflow_is_an_error_and_not_a_matrix() -> None:
+    with pytest.raises(ComputationError, match="Rescale"):
+        solve_lyapunov(1e-200 * np.eye(2), 1e200 * np.eye(2))

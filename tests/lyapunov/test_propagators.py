@@ -74,3 +74,12 @@ def test_equal_spacing_is_one_gap_whatever_its_rounding() -> None:
     np.testing.assert_allclose(gaps, [0.1, 0.3])
     assert index.tolist() == [0, 0, 1, 0]
     assert len(distinct_gaps(np.array([1.0]))[1]) == 0
+
+
+def test_short_gaps_stay_apart_beside_very_long_times() -> None:
+    times = np.append(0.0, np.geomspace(1e-9, 1e9, 19))
+    gaps, index = distinct_gaps(times)
+    np.testing.assert_array_equal(gaps[index], np.diff(times))
+    # A gap that is zero only to the rounding of a late time must not swallow an early one.
+    gaps, index = distinct_gaps(np.array([0.0, 1e-9, 1e9, 1e9]))
+    np.testing.assert_array_equal(gaps[index], [1e-9, 1e9 - 1e-9, 0.0])

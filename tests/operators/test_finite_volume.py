@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fracsde.errors import GridError, OutOfRangeError, UnsupportedError
+from fracsde.errors import GridError, InputError, NotFiniteError, OutOfRangeError, UnsupportedError
 from fracsde.grids import SpaceGrid
 from fracsde.operators.finite_volume import FiniteVolume, bernoulli
 from fracsde.problems.fokker_planck import FokkerPlanck
@@ -203,3 +203,11 @@ def test_refuses_what_a_chain_cannot_give():
         FiniteVolume(cells=8).discretise(wavy("periodic")).symmetrised()
     with pytest.raises(OutOfRangeError, match="`shift` must lie in"):
         leaking.solve_shifted(0.0, np.ones(8))
+
+
+def test_refuses_a_grid_that_is_no_grid_and_rates_that_overflow():
+    with pytest.raises(InputError, match="`grid` must be a SpaceGrid"):
+        FiniteVolume(grid=np.linspace(0.0, 1.0, 9))
+    tiny = FokkerPlanck(diffusion=1.0, domain=(0.0, 1e-300), initial=lambda x: 1 + 0 * x)
+    with pytest.raises(NotFiniteError, match="change the units"):
+        FiniteVolume(cells=8).discretise(tiny)

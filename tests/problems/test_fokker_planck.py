@@ -222,3 +222,29 @@ def test_replace_checks_again():
     assert replace(problem(), diffusion=2.0).box[1] > problem().box[1]
     with pytest.raises(NotConfiningError, match="does not confine"):
         replace(problem(), potential=lambda x: 0 * x)
+
+
+def test_initial_values_near_the_largest_float_are_normalised():
+    masses = cell_masses(np.full(4, 1e308), np.linspace(0.0, 4.0, 5))
+    np.testing.assert_allclose(masses, 0.25, rtol=1e-15)
+    with pytest.raises(DensityError, match="overflows in a cell"), np.errstate(over="ignore"):
+        cell_masses(np.full(4, 1e308), np.linspace(0.0, 400.0, 5))
+
+
+@pytest.mark.parametrize("boundary", [None, 1, (["reflecting"], "absorbing")])
+def test_refuses_a_boundary_that_is_no_name(boundary):
+    with pytest.raises(InputError, match="`boundary` must be"):
+        problem(domain=(-1.0, 1.0), boundary=boundary)
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x * 1j, lambda x: np.full(x.shape, "a")])
+def test_refuses_a_potential_without_real_values_on_the_line(wrong):
+    with pytest.raises(InputError, match="`potential` must return real numbers"):
+        problem(potential=wrong)
+
+
+@pytest.mark.parametrize("initial", [Gaussian(mean=1e-100, std=5e-101), PointMass(at=0.0)])
+def test_refuses_a_scale_on_the_line_too_short_to_be_seen(initial):
+    with pytest.raises(GridError, match="measure x in a smaller unit"):
+        problem(potential=lambda x: x**2 / 2, diffusion=1e-200, domain=LINE, initial=initial)
+    assert problem(diffusion=1e-10, domain=LINE, initial=PointMass(at=0.0)).box[1] < 1e-4

@@ -84,3 +84,8 @@ def test_observed_coordinates_by_slice_or_index(observe) -> None:
 def test_refuses_what_is_not_a_process(call, error, words) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+def test_refuses_a_slice_that_counts_in_fractions() -> None:
+    with pytest.raises(InputError, match="slice of whole numbers"):
+        LinearRecursion(transition=np.eye(2), noise=np.eye(2), observe=slice(0, 1.5))

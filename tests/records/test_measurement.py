@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,10 @@ def test_scale_defaults_to_the_size_of_the_value() -> None:
 def test_refuses_what_cannot_be_compared(call, error, words) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+def test_a_copy_with_another_value_has_another_scale() -> None:
+    prediction = Prediction(quantity=TWO, value=[2.0, -3.0], numerical_error=0.0)
+    np.testing.assert_array_equal(replace(prediction, value=5.0).relative_to, 5.0)
+    fixed = replace(prediction, scale=7.0)
+    np.testing.assert_array_equal(replace(fixed, value=5.0).relative_to, 7.0)

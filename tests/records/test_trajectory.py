@@ -87,3 +87,15 @@ def test_to_arviz_names_what_to_install(values, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(builtins, "__import__", without_arviz)
     with pytest.raises(BackendUnavailable, match="pip install arviz"):
         Trajectory(values=values, times=np.arange(5)).to_arviz()
+
+
+@pytest.mark.parametrize("wrong", [1j * np.ones((2, 3, 1)), [[["a"]]]])
+def test_refuses_values_that_are_not_real_numbers(wrong) -> None:
+    with pytest.raises(RecordError, match="must be real numbers"):
+        Trajectory(values=wrong, times=np.arange(np.shape(wrong)[1]))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 1), (2, 0, 1), (2, 3, 0)])
+def test_refuses_an_empty_run(shape) -> None:
+    with pytest.raises(ShapeError, match="at least one chain, draw and coordinate"):
+        Trajectory(values=np.zeros(shape), times=np.arange(shape[1]))

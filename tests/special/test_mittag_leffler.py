@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import erfcx
 
-from fracsde.errors import NotFiniteError, OutOfRangeError, UnsupportedError
+from fracsde.errors import InputError, NotFiniteError, OutOfRangeError, UnsupportedError
 from fracsde.special import mittag_leffler, relaxation_alpha_derivative
 from tests.support.exact import relaxation
 
@@ -119,3 +119,12 @@ def test_refuses_what_is_not_served():
         relaxation_alpha_derivative(-3.0, 0.5)
     with pytest.raises(NotFiniteError, match="NaN"):
         mittag_leffler([-1.0, np.nan], 0.5)
+
+
+def test_slope_takes_whole_numbers_of_any_kind():
+    whole = np.array([0, 3], dtype=np.uint8)
+    np.testing.assert_array_equal(
+        relaxation_alpha_derivative(whole, 0.5), relaxation_alpha_derivative([0.0, 3.0], 0.5)
+    )
+    with pytest.raises(InputError, match="`x` must be an array of real numbers"):
+        relaxation_alpha_derivative("a", 0.5)
