@@ -37,7 +37,7 @@ def _count(rows: Sequence[Row], verdict: Verdict) -> int:
 
 def _counts(rows: Sequence[Row]) -> str:
     order = (Verdict.AGREES, Verdict.INCONCLUSIVE, Verdict.DISAGREES)
-    return " / ".join(str(_count(rows, verdict)) for verdict in order)
+    return "/".join(str(_count(rows, verdict)) for verdict in order)
 
 
 def _span(values: FloatArray) -> str:
@@ -92,7 +92,7 @@ def tables(
             ],
             [_minimum(name, regimes[0]) for name, regimes in stationary.items()],
         ),
-        "Theory against run near the minimum: ratios (rows that agree / are open / disagree)": (
+        "Theory against run near the minimum: ratios (rows that agree/are open/disagree)": (
             ["network and regime", "quantity", *heads],
             [row for name, item in items for row in _comparison(name, item)],
         ),
@@ -120,8 +120,8 @@ def tables(
                 "fractional order (95 %)",
                 "p-value of the fit",
                 "timescale [steps]",
-                "fractional: agree / open / disagree",
-                "ordinary: agree / open / disagree",
+                "fractional: agree/open/disagree",
+                "ordinary: agree/open/disagree",
             ],
             [_start(name, start) for name, start in random.items()],
         ),
