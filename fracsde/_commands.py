@@ -23,6 +23,7 @@ app.add_typer(demo, name="demo")
 
 @demo.command("digits")
 def digits(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("reports/digits"),
     replicas: Annotated[int, typer.Option(min=16, help="Replicas of each run.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random number.")] = 0,
@@ -49,6 +50,7 @@ def digits(
         task = bar.add_task("digits", total=1.0)
 
         def show(what: str, done: float) -> None:
+            context.obj.check()
             bar.update(task, description=what, completed=done)
 
         result = run_digits(output, settings, show)

@@ -6,11 +6,65 @@ Exit codes: 0 finished, 2 bad input or a missing extra, 130 interrupted.
 from __future__ import annotations
 
 import io
+import signal
 import sys
+import threading
+from typing import TYPE_CHECKING, Any
 
 from fracsde.errors import FracsdeError
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Interrupts", "main"]
+
+
+class Interrupts:
+    """Remember Ctrl-C while the context lasts.
+
+    Compilers call back into Python, and an exception raised inside such a call is printed and
+    dropped: without a memory of it the work would go on, or end in an error of the compiler.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+        self._replaced: Any = None
+        self._hook = sys.unraisablehook
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._replaced = signal.signal(signal.SIGINT, self._note)
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        sys.unraisablehook = self._hook
+        if self._replaced is not None:
+            signal.signal(signal.SIGINT, self._replaced)
+
+    def check(self) -> None:
+        """Raise again what may have been dropped.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If Ctrl-C was pressed.
+        """
+        if self.seen:
+            raise KeyboardInterrupt
+
+    def _note(self, *_: object) -> None:
+        self.seen = True
+        raise KeyboardInterrupt
+
+    def _unraisable(self, dropped: sys.UnraisableHookArgs) -> None:
+        if not (self.seen and dropped.exc_type is KeyboardInterrupt):
+            self._hook(dropped)
 
 
 def main() -> None:
@@ -24,6 +78,17 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows no Greek must not cost the table at the end of a long run.
         sys.stdout.reconfigure(errors="replace")
+    with Interrupts() as interrupts:
+        try:
+            _run(interrupts)
+        except (Exception, KeyboardInterrupt, SystemExit):
+            if not interrupts.seen:
+                raise
+            sys.stderr.write("fracsde: interrupted\n")
+            raise SystemExit(130) from None
+
+
+def _run(interrupts: Interrupts) -> None:
     try:
         from fracsde._commands import app
     except ImportError as error:
@@ -33,9 +98,8 @@ def main() -> None:
         )
         raise SystemExit(2) from None
     try:
-        app()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        app(obj=interrupts)
     except FracsdeError as error:
+        interrupts.check()
         sys.stderr.write(f"fracsde: {error}\n")
         raise SystemExit(2) from None

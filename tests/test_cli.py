@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytest.importorskip("typer")
+
+from fracsde.cli import Interrupts, main
+from fracsde.errors import FracsdeError
 
 COMMAND = [sys.executable, "-c", "from fracsde.cli import main; main()"]
 
@@ -63,7 +68,7 @@ def test_says_which_extra_is_missing(tmp_path: Path) -> None:
 
 
 def test_prints_on_a_terminal_that_knows_no_greek() -> None:
-    say = "_commands.app = lambda: print('\\u03b7 = 1')"
+    say = "_commands.app = lambda obj: print('\\u03b7 = 1')"
     code = f"from fracsde import _commands, cli; {say}; cli.main()"
     shown = subprocess.run(
         [sys.executable, "-c", code],
@@ -75,6 +80,47 @@ def test_prints_on_a_terminal_that_knows_no_greek() -> None:
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout == "? = 1\n"
+
+
+def test_interrupt_dropped_by_a_callback_is_raised_again(capsys) -> None:
+    """As in a compiler: ctypes prints what a callback raises, and goes on."""
+    callback = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts() as interrupts:
+        interrupts.check()
+        callback()
+        assert interrupts.seen
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+    assert capsys.readouterr().err == ""
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no compiled object"), FracsdeError("half done")])
+def test_error_that_follows_a_dropped_interrupt_is_the_interrupt(error, monkeypatch) -> None:
+    from fracsde import _commands
+
+    def work(obj: Interrupts) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise error
+
+    monkeypatch.setattr(_commands, "app", work)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+
+
+def test_error_without_an_interrupt_is_not_hidden(monkeypatch) -> None:
+    from fracsde import _commands
+
+    def work(obj: Interrupts) -> None:
+        msg = "a defect"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(_commands, "app", work)
+    with pytest.raises(RuntimeError, match="a defect"):
+        main()
 
 
 @pytest.mark.slow
