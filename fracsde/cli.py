@@ -81,7 +81,7 @@ def main() -> None:
     with Interrupts() as interrupts:
         try:
             _run(interrupts)
-        except (Exception, KeyboardInterrupt, SystemExit):
+        except BaseException:
             if not interrupts.seen:
                 raise
             sys.stderr.write("fracsde: interrupted\n")
