@@ -5,9 +5,9 @@ five products of matrices come on top, one of them for the residual.
 Predicted: 1.5 to 2.5 times the floor, and 4 to 10 times less than
 ``scipy.linalg.solve_continuous_lyapunov``, which needs a Schur form and an unblocked solve.
 
-Momentum doubles the dimension and loses the symmetry; its modes give it back.  Predicted: 4 to 8
-times the floor, most of it for the residual of the doubled equation, against more than 30 times
-for SciPy's bilinear method on the doubled matrix.
+Momentum doubles the dimension and loses the symmetry; its modes give it back.  Predicted: 3 to 6
+times the floor, against more than 30 times for SciPy's bilinear method on the doubled matrix.
+First timings gave 6 to 8, and no cause has been measured.
 
 A unit is ``n**3`` operations times a million, so that sizes can be compared; every solution must
 have a residual at rounding before any timing.  Run ``python -m benchmarks.bench_lyapunov``.

@@ -4,10 +4,11 @@ Every recorded coordinate needs one normal, so the machine's rate of normals is 
 path whose coordinates decouple adds one multiplication a coordinate and one product a draw; a
 coupled one two products of ``d`` terms a coordinate.  Predicted, with the record already in
 memory: decoupled kernels at 0.8 to 1.2 of the ceiling; coupled ones at 0.7 of it for ``d = 10``
-and bound by arithmetic, 0.2 to 0.4, for ``d = 100``; half for ``d = 1``, which uses one normal of
-each pair.  ``simulate`` also has to obtain the memory
-of its record, which the system hands out at some 150 million numbers a second: predicted 1.5 to
-2.5 times a NumPy loop with the exact step, that pays the same.
+and bound by arithmetic, 0.2 to 0.4, for ``d = 100``.  (Nothing was predicted for ``d = 1``; that
+it uses one normal of each pair was offered after half the ceiling had been measured.)
+``simulate`` also has to obtain the memory of its record, which the system hands out at some 150
+million numbers a second: predicted 1.5 to 2.5 times a NumPy loop with the exact step, that pays the
+same.
 
 One unit is a million recorded coordinates.  Run ``python -m benchmarks.bench_ou_paths``.
 """

@@ -1,7 +1,9 @@
 r"""From random starts: displacement, late relaxation, and a fractional equation put to the test.
 
-Every replica has its own random start :math:`w_0`.  Windows are declared beforehand.  The
-coordinate is the late motion along the way that is left,
+Every replica has its own random start :math:`w_0`.  Windows are settings, fixed while it runs; the
+rate, the length, the coordinate and the weights of the fit were chosen after pilots on the same
+data, and the fitted order depends on them.  The coordinate is the late motion along the way that
+is left,
 
 .. math::
     x_r(t) = u_r \cdot (w_r(t) - w_r(t_0)), \qquad

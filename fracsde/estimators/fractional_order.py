@@ -196,9 +196,9 @@ def fit_fractional_order(
         Hold the order at this value, as for the ordinary rival ``alpha=1``, and fit the rest.
     weights : {"generalised", "diagonal"}
         Whether the covariance between times takes part.  ``"generalised"`` is sharper where the
-        model holds.  Where it does not, strongly correlated curves let it miss the level of the
-        mean to match its increments; ``"diagonal"`` then stays near the mean.  Errors come from
-        the jackknife in both cases.
+        model holds.  Where it does not, and chains differ in the length of their way, it can miss
+        the level of the mean by far; ``"diagonal"`` stays nearer there, though not for every
+        kind of correlation.  Errors come from the jackknife in both cases.
 
     Returns
     -------
