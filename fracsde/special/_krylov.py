@@ -1,0 +1,360 @@
+r"""Mittag-Leffler functions from products with the operator alone.
+
+Steps of Lanczos (symmetric) or Arnoldi (general) build an orthonormal basis with
+:math:`L V_m = V_m T_m + \beta_m v_{m+1} e_m^T`, and
+
+.. math::
+    E_{\alpha,\beta}(\theta L)\, v \approx \|v\|\, V_m\, E_{\alpha,\beta}(\theta T_m)\, e_1 ,
+    \qquad
+    \text{error} \approx \|v\|\, \beta_m \theta\,
+        \bigl| e_m^T E_{\alpha,\alpha+\beta}(\theta T_m)\, e_1 \bigr| ,
+
+the first term of the error's expansion ([Saad1992]_); for a resolvent, which is what slow
+relaxation resembles, it is exactly the norm of the residual.  Where a check shows that the last
+estimate was too small, the next is enlarged as much.  One space serves all times.
+
+Steps needed grow like :math:`\sqrt{\theta\|L\|}` at first and, once the slowest mode matters, like
+the square root of the condition number, as with conjugate gradients.  A basis that would not fit
+in memory is not kept: three-term recurrences need no old vectors, and a second pass makes them
+again for the sum, so that long runs cost twice the products and no memory.  Where the basis is
+kept it is reorthogonalised; where not, copies of converged eigenvalues delay convergence and do
+no other harm.
+
+Not here: solves (:mod:`fracsde.special._shifted`), validation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import eigh_tridiagonal
+
+from fracsde.special._matrix_dense import dense_apply, factorise, scalar_values, slopes
+from fracsde.special._operator import euclidean
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fracsde._typing import FloatArray
+    from fracsde.special._operator import Operator
+
+__all__ = ["KrylovValues", "arnoldi_apply", "lanczos_apply", "top_of_spectrum"]
+
+_EPS = float(np.finfo(np.float64).eps)
+_KEPT = 2**25  # entries of a basis that is kept in memory
+_FIRST, _GROWTH = 8, 1.35  # steps before the first check, and between checks
+_LANCZOS_STEPS, _ARNOLDI_STEPS = 4000, 600
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KrylovValues:
+    """Values at several times from one Krylov space.
+
+    Parameters
+    ----------
+    values : (t, n) ndarray
+        One row per time.
+    error : (t,) float64
+        Estimates, Euclidean norm.
+    rounding : (t,) float64
+        Effect of rounding, Euclidean norm.
+    products : int
+        Applications of the operator.
+    degree : int
+        Dimension of the space.
+    top : complex [t**-alpha]
+        Rightmost Ritz value.
+    """
+
+    values: NDArray[Any]
+    error: FloatArray
+    rounding: FloatArray
+    products: int
+    degree: int
+    top: complex
+
+
+def lanczos_apply(
+    operator: Operator,
+    v: NDArray[Any],
+    thetas: FloatArray,
+    alpha: float,
+    beta: float,
+    *,
+    rtol: float,
+    most: int = _LANCZOS_STEPS,
+) -> KrylovValues:
+    """Return functions of a symmetric operator times a vector.
+
+    Parameters
+    ----------
+    operator : Operator
+        Symmetric.
+    v : (n,)
+        Not zero.
+    thetas : (t,) float64 [t**alpha]
+        Scales.
+    alpha, beta : float [1]
+        Parameters of the function.
+    rtol : float [1]
+        Stop at this error relative to the larger of argument and value.
+    most : int
+        Stop at this dimension anyway.
+
+    Returns
+    -------
+    KrylovValues
+    """
+    size = euclidean(v)
+    steps = _Lanczos(operator, v / size, kept=max(2, _KEPT // operator.size))
+    check, most = _FIRST, min(most, operator.size)
+    trust = _Trust()
+    while True:
+        steps.advance(min(check, most))
+        ritz, Y = eigh_tridiagonal(np.array(steps.diagonal), np.array(steps.bond[:-1]))
+        tiny = len(ritz) * _EPS * float(np.abs(ritz).max())
+        ritz = np.where((ritz > 0) & (ritz < tiny), 0.0, ritz)
+        z = np.multiply.outer(thetas, ritz)
+        with np.errstate(over="ignore", invalid="ignore"):
+            f = scalar_values(z, alpha, beta)
+            coefficients = (f * Y[0]) @ Y.T
+            # Two components, as one alone may pass through zero by chance.
+            next_term = (scalar_values(z, alpha, alpha + beta) * Y[0]) @ Y[-2:].T
+            error = trust.calibrate(
+                coefficients, steps.bond[-1] * thetas * np.abs(next_term).max(axis=1)
+            )
+            scale = np.array([max(1.0, euclidean(row)) for row in coefficients])
+        m = len(ritz)
+        finished = m >= most or steps.closed or bool(np.all(error <= rtol * scale))
+        if finished or not np.all(np.isfinite(f)):
+            break
+        check = int(np.ceil(_GROWTH * m))
+    values = size * steps.combine(coefficients)
+    slope = np.array([euclidean(row) for row in slopes(z, alpha, beta) * Y[0]])
+    norm = float(np.abs(ritz).max())
+    return KrylovValues(
+        values=values,
+        error=size * error,
+        rounding=size * _EPS * (4.0 * scale + thetas * norm * slope),
+        products=steps.products,
+        degree=m,
+        top=complex(ritz[-1]),
+    )
+
+
+def arnoldi_apply(
+    operator: Operator,
+    v: NDArray[Any],
+    thetas: FloatArray,
+    alpha: float,
+    beta: float,
+    *,
+    rtol: float,
+    most: int = _ARNOLDI_STEPS,
+) -> KrylovValues:
+    """Return functions of a general operator times a vector.
+
+    Parameters
+    ----------
+    operator : Operator
+        Any.
+    v : (n,)
+        Not zero.
+    thetas : (t,) float64 [t**alpha]
+        Scales.
+    alpha, beta : float [1]
+        Parameters of the function.
+    rtol : float [1]
+        Stop at this error relative to the larger of argument and value.
+    most : int
+        Stop at this dimension anyway.
+
+    Returns
+    -------
+    KrylovValues
+    """
+    size = euclidean(v)
+    n = operator.size
+    most = max(1, min(most, n, _KEPT // n))
+    basis = np.empty((most + 1, n), dtype=np.result_type(v, np.float64 if operator.real else 1j))
+    basis[0] = v / size
+    H = np.zeros((most + 1, most), dtype=basis.dtype)
+    m, check, closed, trust = 0, min(_FIRST, most), False, _Trust()
+    while True:
+        while m < check and not closed:
+            m += 1
+            closed = _arnoldi_step(operator, basis, H, m)
+        small = factorise(H[:m, :m].copy(), symmetric=False)
+        start = np.eye(m, 1, dtype=H.dtype)
+        found = [dense_apply(small, start, theta, alpha, beta) for theta in thetas]
+        after = [dense_apply(small, start, theta, alpha, alpha + beta) for theta in thetas]
+        with np.errstate(over="ignore", invalid="ignore"):
+            bond = 0.0 if closed else abs(H[m, m - 1])
+            # Two components, as one alone may pass through zero by chance.
+            ends = np.array([np.abs(one.values[-2:, 0]).max() for one in after])
+            coefficients = np.array([one.values[:, 0] for one in found])
+            error = trust.calibrate(coefficients, bond * thetas * ends)
+            error += np.array([one.truncation for one in found])
+            scale = np.array([max(1.0, euclidean(one.values)) for one in found])
+        if m >= most or closed or bool(np.all(error <= rtol * scale)):
+            break
+        if not np.all(np.isfinite(error)):
+            break
+        check = min(most, int(np.ceil(_GROWTH * m)))
+    return KrylovValues(
+        values=size * (coefficients @ basis[:m]),
+        error=size * error,
+        rounding=size * np.array([one.rounding for one in found]),
+        products=m,
+        degree=m,
+        top=complex(small.eigenvalues[np.argmax(small.eigenvalues.real)]),
+    )
+
+
+def _arnoldi_step(operator: Operator, basis: NDArray[Any], H: NDArray[Any], m: int) -> bool:
+    # Add column m of the Hessenberg matrix and the next vector; whether the space is invariant.
+    w = operator.apply(basis[m - 1])
+    before = euclidean(w)
+    Q = basis[:m]
+    for _ in range(2):  # the second pass removes what the first left
+        h = Q.conj() @ w
+        w = w - h @ Q
+        H[:m, m - 1] += h
+    H[m, m - 1] = np.linalg.norm(w)
+    if m == operator.size or abs(H[m, m - 1]) <= len(w) ** 0.5 * _EPS * before:
+        return True
+    basis[m] = w / H[m, m - 1]
+    return False
+
+
+def top_of_spectrum(apply: Any, start: NDArray[Any], steps: int) -> float:
+    """Return the largest Ritz value of a Hermitian operator: a lower bound of the eigenvalue.
+
+    Parameters
+    ----------
+    apply : callable
+        Product with a vector.
+    start : (n,)
+        Not zero.
+    steps : int
+        Dimension of the space.
+
+    Returns
+    -------
+    float
+    """
+    basis = [start / np.linalg.norm(start)]
+    diagonal: list[float] = []
+    bond: list[float] = []
+    while len(diagonal) < min(steps, len(start)):
+        w = apply(basis[-1])
+        diagonal.append(float(np.vdot(basis[-1], w).real))
+        Q = np.array(basis)
+        for _ in range(2):
+            w = w - (Q.conj() @ w) @ Q
+        bond.append(euclidean(w))
+        if bond[-1] <= 1e-14 * max(map(abs, diagonal + bond)):
+            break
+        basis.append(w / bond[-1])
+    ritz = eigh_tridiagonal(np.array(diagonal), np.array(bond[:-1]), eigvals_only=True)
+    return float(ritz[-1])
+
+
+class _Trust:
+    # What the last estimate was worth: the step from the last value to this one is, but for the
+    # error that is left, the error that the last estimate should have said.  Never less than two.
+
+    def __init__(self) -> None:
+        self.last: tuple[NDArray[Any], FloatArray] | None = None
+
+    def calibrate(self, coefficients: NDArray[Any], estimate: FloatArray) -> FloatArray:
+        factor = np.full(len(estimate), 2.0)
+        if self.last is not None:
+            before, said = self.last
+            step = coefficients.copy()
+            step[:, : before.shape[1]] -= before
+            moved = np.array([euclidean(row) for row in step])
+            known = (said > 1e-13) & np.isfinite(said) & np.isfinite(moved)
+            factor[known] = 2.0 * np.clip(moved[known] / said[known], 1.0, 1e3)
+        self.last = coefficients, estimate
+        return factor * estimate
+
+
+class _Lanczos:
+    # The three-term recurrence, with as many of its vectors as may be kept.
+
+    def __init__(self, operator: Operator, v: NDArray[Any], *, kept: int) -> None:
+        self.operator, self.kept = operator, kept
+        self.diagonal: list[float] = []
+        self.bond: list[float] = []
+        self.closed = False
+        self.products = 0
+        kind = np.result_type(v, np.float64 if operator.real else np.complex128)
+        self._rows = np.empty((min(64, kept), len(v)), dtype=kind)
+        self._rows[0] = v
+        self._count = 1
+        self._last = (np.zeros_like(self._rows[0]), self._rows[0])
+        # The first vector that is not in the basis, and the one before it.
+        self._beyond: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+    def advance(self, m: int) -> None:
+        # Take steps until the space has dimension m or is invariant.
+        previous, v = self._last
+        while len(self.diagonal) < m and not self.closed:
+            w = self.operator.apply(v)
+            self.products += 1
+            a = float(np.vdot(v, w).real)
+            w = self._next(w, a, v, self.bond[-1] if self.bond else 0.0, previous)
+            if self._count > len(self.diagonal):  # every vector so far is in the basis
+                Q = self._rows[: self._count]
+                for _ in range(2):  # the second pass removes what the first left
+                    w -= (Q.conj() @ w) @ Q
+            self.diagonal.append(a)
+            self.bond.append(euclidean(w))
+            scale = max(max(self.bond), abs(a))
+            invariant = self.bond[-1] <= len(v) ** 0.5 * _EPS * scale
+            if invariant or len(self.diagonal) == len(v):
+                self.closed = True
+                self.bond[-1] = 0.0
+                break
+            previous, v = v, w / self.bond[-1]
+            self._keep(previous, v)
+        self._last = (previous, v)
+
+    @staticmethod
+    def _next(
+        w: NDArray[Any], a: float, v: NDArray[Any], b: float, previous: NDArray[Any]
+    ) -> NDArray[Any]:
+        # Both passes must round alike.
+        return np.asarray(w - a * v - b * previous)
+
+    def _keep(self, previous: NDArray[Any], v: NDArray[Any]) -> None:
+        if self._count < self.kept:
+            if self._count == len(self._rows):
+                room = np.empty_like(self._rows, shape=(min(2 * self._count, self.kept), len(v)))
+                room[: self._count] = self._rows
+                self._rows = room
+            self._rows[self._count] = v
+            self._count += 1
+        elif self._beyond is None:
+            self._beyond = (previous, v)
+
+    def combine(self, coefficients: NDArray[Any]) -> NDArray[Any]:
+        # Sum the basis; vectors that were not kept are made again, by the same operations.
+        m = coefficients.shape[1]
+        kept = min(m, self._count)
+        total = coefficients[:, :kept] @ self._rows[:kept]
+        if m == kept:
+            return np.asarray(total)
+        assert self._beyond is not None
+        previous, v = self._beyond
+        for j in range(kept, m):
+            if j > kept:
+                w = self.operator.apply(v)
+                self.products += 1
+                w = self._next(w, self.diagonal[j - 1], v, self.bond[j - 2], previous)
+                previous, v = v, w / self.bond[j - 1]
+            total += np.multiply.outer(coefficients[:, j], v)
+        return np.asarray(total)
