@@ -1,7 +1,9 @@
 r"""What :func:`fracsde.solve` returns: densities at times, and what is known about their errors.
 
-Moments are sums over cells, :math:`\int x^k p\,dx \approx \sum_i x_i^k\, p_i\, h_i`; with the
-second-order cells of :mod:`fracsde.operators.finite_volume` their error is of order :math:`h^2`.
+Moments are sums over points, :math:`\int x^k p\,dx \approx \sum_i x_i^k\, p_i\, h_i`, and are as
+accurate as the operator: of order :math:`h^2` with the cells of
+:mod:`fracsde.operators.finite_volume`, where the :math:`h_i` are widths, and spectrally with
+:mod:`fracsde.operators.spectral`, where they are quadrature weights.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import numpy as np
 
 from fracsde._check import finite_array, integer, real
 from fracsde.errors import BackendUnavailable, GridError, OutOfRangeError
+from fracsde.operators.chain import CellChain
+from fracsde.operators.interpolation import between_cells
 from fracsde.problems.fokker_planck import FokkerPlanck
 
 if TYPE_CHECKING:
@@ -40,9 +44,9 @@ class Solution:
     density : (t, n) float64 [1/x]
         One row per time.
     points : tuple of one (n,) float64 [x]
-        Cell centres.
+        Cell centres, or nodes of a spectral operator.
     widths : (n,) float64 [x]
-        Cell widths.
+        Cell widths, or the quadrature weights of the nodes.
     status : Status
         How it ended.
     stats : dict
@@ -55,6 +59,9 @@ class Solution:
         the scheme's order, and is seen by halving the steps.  Neither knows the error in space.
     discrete_residual : float [1]
         See :meth:`residual`.
+    generator : Generator, optional
+        The operator in space, which interpolates between its points; without one the points are
+        taken for cell centres.
     """
 
     problem: FokkerPlanck | FractionalFokkerPlanck
@@ -69,6 +76,7 @@ class Solution:
     provenance: Provenance
     error_estimate: float | None
     discrete_residual: float
+    generator: Any = None
 
     def at(self, t: float) -> FloatArray:
         """Return the density at one of the saved times.
@@ -99,11 +107,12 @@ class Solution:
         return np.array(self.density[nearest])
 
     def density_at(self, x: ArrayLike) -> FloatArray:
-        """Return densities between the cell centres, to the second order of the cells.
+        """Return densities between the points, at the operator's own order.
 
-        Linear between centres and never negative where the cells are not; beyond the last centre
-        towards the value at the wall: zero at an absorbing one, the continued line at a
-        reflecting one, the other side's in a ring.
+        Cells are of second order: linear between centres and never negative where the cells are
+        not; beyond the last centre towards the value at the wall: zero at an absorbing one, the
+        continued line at a reflecting one, the other side's in a ring.  A spectral operator is
+        as accurate between its points as at them, and may be negative by its error.
 
         Parameters
         ----------
@@ -128,32 +137,9 @@ class Solution:
                 f"`x` must lie in the domain [{a:g}, {b:g}], got {worst:g}; there is nothing beyond"
             )
             raise OutOfRangeError(msg)
-        nodes, values = self._with_ends()
-        return np.array([np.interp(where, nodes, p, left=0.0, right=0.0) for p in values])
-
-    def _with_ends(self) -> tuple[FloatArray, FloatArray]:
-        # Cell centres and the two outer edges, with densities at both.
-        x, p, h = self.points[0], self.density, self.widths
-        ends = np.array([x[0] - 0.5 * h[0], x[-1] + 0.5 * h[-1]])
-        # The box's ends may differ from these by rounding, and points at a wall are inside.
-        ends = np.array([min(ends[0], self._base.box[0]), max(ends[1], self._base.box[1])])
-        if self._base.periodic:
-            share = h[-1] / (h[0] + h[-1])
-            seam = share * p[:, 0] + (1.0 - share) * p[:, -1]
-            rims = [seam, seam]
-        else:
-            slopes = (
-                (p[:, 0] - p[:, 1]) / (x[1] - x[0]) * (x[0] - ends[0]),
-                (p[:, -1] - p[:, -2]) / (x[-1] - x[-2]) * (ends[1] - x[-1]),
-            )
-            rims = []
-            for wall, value, slope in zip(
-                self._base.boundary, (p[:, 0], p[:, -1]), slopes, strict=True
-            ):
-                continued = np.maximum(value + slope, np.minimum(value, 0.0))
-                rims.append(0.0 * value if wall == "absorbing" else continued)
-        nodes = np.concatenate([ends[:1], x, ends[1:]])
-        return nodes, np.column_stack([rims[0], p, rims[1]])
+        if self.generator is None or isinstance(self.generator, CellChain):
+            return between_cells(base, self.points[0], self.widths, self.density, where)
+        return np.asarray(self.generator.interpolate(self.density, where))
 
     @property
     def _base(self) -> FokkerPlanck:

@@ -1,13 +1,22 @@
 r"""What a scheme in time may ask of an operator in space.
 
-A generator is the matrix :math:`L` of :math:`\dot p = L p`.  Schemes touch it only through
-``apply`` (:math:`L p`) and ``solve_shifted`` (:math:`(\sigma I - L)^{-1} r`).
+A generator is the matrix :math:`L` of :math:`\dot p = L p`.  Marching schemes touch it only
+through ``apply`` (:math:`L p`) and ``solve_shifted`` (:math:`(\sigma I - L)^{-1} r`); a solution
+needs ``project`` to begin and ``interpolate`` to be read between the points.  The propagator asks
+more of the two families there are: rates of a chain (:mod:`fracsde.operators.chain`), or
+``symmetric_matrix`` of a dense operator (:mod:`fracsde.operators.spectral`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from fracsde.errors import UnsupportedError
+from fracsde.problems.densities import refuse_negative
+from fracsde.problems.sampling import sample
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -17,7 +26,7 @@ __all__ = ["Generator", "Space"]
 
 
 class Generator(ABC):
-    """A Fokker-Planck operator on finitely many cells."""
+    """A Fokker-Planck operator on finitely many points."""
 
     @property
     @abstractmethod
@@ -67,6 +76,64 @@ class Generator(ABC):
         -------
         (n,) ndarray [1/x]
         """
+
+    @property
+    def conserves_mass(self) -> bool:
+        """Whether nothing disappears; ``False`` here, where it is not known."""
+        return False
+
+    @property
+    def detailed_balance(self) -> bool:
+        """Whether the equilibrium carries no current; ``False`` here, where it is not known."""
+        return False
+
+    def project(self, initial: Any) -> FloatArray:
+        """Return the masses of the points for an initial density, one in all.
+
+        Here its values at the points times their widths; cells override this.
+
+        Parameters
+        ----------
+        initial : Gaussian or callable [1/x]
+            Takes points, returns a density.
+
+        Returns
+        -------
+        (n,) ndarray of float64 [1]
+
+        Raises
+        ------
+        UnsupportedError
+            If the density is not a function.
+        """
+        if not callable(initial):
+            msg = (
+                f"`initial` is {type(initial).__name__}, this operator starts from smooth "
+                "densities, Gaussian(mean=, std=) or a function; use FiniteVolume()"
+            )
+            raise UnsupportedError(msg)
+        values = sample("initial", initial, self.points)
+        refuse_negative(values, self.points)
+        masses = values * self.widths
+        return np.asarray(masses / masses.sum())
+
+    def interpolate(self, density: FloatArray, x: FloatArray) -> FloatArray:
+        """Return densities between the points, at the operator's own order.
+
+        Here linear, and zero beyond the outermost points.
+
+        Parameters
+        ----------
+        density : (t, n) float64 [1/x]
+            At the points.
+        x : ndarray of float64 [x]
+            Of any shape.
+
+        Returns
+        -------
+        (t, *shape of x) ndarray [1/x]
+        """
+        return np.array([np.interp(x, self.points, p, left=0.0, right=0.0) for p in density])
 
     def march_block(
         self,
