@@ -17,7 +17,7 @@ Not here: where the rates come from (:mod:`fracsde.operators.finite_volume`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -26,6 +26,7 @@ from fracsde._check import finite_array, real
 from fracsde.backends.marching_numba import eliminate, substitute
 from fracsde.errors import UnsupportedError
 from fracsde.operators.base import Generator
+from fracsde.problems.densities import cell_masses
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -81,6 +82,52 @@ class CellChain(Generator):
         """Whether the equilibrium carries no current: always in a row, in a ring without tilt."""
         round_trip = abs(self.tilt.sum())
         return not self.periodic or bool(round_trip <= 1e-10 * (1.0 + np.abs(self.tilt).sum()))
+
+    def project(self, initial: Any) -> FloatArray:
+        """Return the mass of an initial density in each cell, one in all.
+
+        Parameters
+        ----------
+        initial : Gaussian, PointMass, callable or (n,) ndarray
+            The density [1/x].
+
+        Returns
+        -------
+        (n,) ndarray [1]
+            Not negative.
+        """
+        return cell_masses(initial, self.edges)
+
+    def sector(self) -> float:
+        r"""Return how far the chain is from having a real spectrum, as an angle.
+
+        In the norm weighted by the stationary masses :math:`\pi` the numerical range of ``-L`` lies
+        in :math:`|\arg| \le \delta` with
+
+        .. math::
+            \tan\delta = \frac{|J|}{2 \sin(\pi / n)\, \min_i c_i}, \qquad
+            c_i = \tfrac12 (\pi_i\, \mathrm{right}_i + \pi_{i+1}\, \mathrm{left}_{i+1}) ,
+
+        where ``J`` is the current round the ring: the antisymmetric part is at most
+        :math:`|J| \, \|f - \bar f\| \, \|\Delta f\|`, the symmetric one at least
+        :math:`\min c\, \|\Delta f\|^2`, and :math:`2 \sin(\pi / n)` is the Poincare constant of
+        the ring.  Losses only narrow the sector.  It is sharp for free drift, and wide where
+        barriers make some :math:`c_i` small.
+
+        Returns
+        -------
+        float [rad]
+            Zero with detailed balance.
+        """
+        if self.detailed_balance:
+            return 0.0
+        kept = replace(self, loss=np.zeros_like(self.loss))
+        rest = kept.stationary() * self.widths
+        onward, back = rest * self.right, np.roll(rest * self.left, -1)
+        current = float(np.median(onward - back))
+        weakest = float((0.5 * (onward + back)).min())
+        gap = 2.0 * float(np.sin(np.pi / len(rest)))
+        return float(np.arctan2(abs(current), gap * weakest))
 
     def apply_to_masses(self, m: FloatArray) -> FloatArray:
         """Return the rate of change of cell masses.

@@ -1,72 +1,98 @@
 r"""Exact propagation in time for operators that do not depend on time.
 
-With detailed balance the generator on cell masses is :math:`L = -S H S^{-1}` with symmetric
-:math:`H = Q \Lambda Q^T`, and
-
 .. math::
-    m(t) = S\, Q\, E_\alpha\bigl(-\Lambda\, \tau^{1-\alpha} t^\alpha\bigr)\, Q^T S^{-1} m(0) .
+    p(t) = E_\alpha\bigl(\tau^{1-\alpha} t^\alpha L\bigr)\, p(0) ,
 
-There is no time step and no error of one.  What remains is rounding, which the scaling by
-:math:`S = e^{-\Phi/2}` magnifies for masses that start where the equilibrium is small:
-:func:`Modes.rounding` bounds it, and that bound is the solution's ``error_estimate``.  Densities
-may be negative by as much; a scheme that keeps positivity is :class:`~fracsde.schemes.l1.L1`.
+to a tolerance that the user names, relative to the largest density at each returned time and
+against the exact solution of the equations for the cells.  There is no time step and no error of
+one.  What each generator is served with:
 
-Where nothing is lost the equilibrium is known and is separated first, so that mass is kept to
-rounding.  Cost is one symmetric tridiagonal (in a ring: dense) eigenproblem and ``2 n**2`` flops
-per output time; memory is ``n**2`` numbers.  ``tests/schemes/test_propagator.py`` measures it.
+==============================  ==============================================================
+generator                       road
+==============================  ==============================================================
+cells, few times                a few complex tridiagonal solves per time
+cells, many times               windows of times: 20 to 30 solves and one matrix product each
+cells whose start is far out    narrow contours; at ``alpha = 1`` short steps
+ring with a current             contours that leave room for its sector, else as the line above
+symmetric, dense                eigenvectors (:mod:`fracsde.schemes.modes`)
+==============================  ==============================================================
 
-Not here: contours and rational forms, which need no eigenvectors; sources.
+The first four are in :mod:`fracsde.schemes.rational_propagation`.  Densities may be negative by
+as much as their error; a scheme that keeps positivity is :class:`~fracsde.schemes.l1.L1`.
+Cost is O(n) per solve, and memory that of the result.  ``tests/schemes/test_propagator.py``
+measures tolerance, estimate and mass; ``benchmarks/bench_propagator.py`` the cost.
 
-Reference: [Metzler1999]_ for the relaxation of modes.
+Not here: sources and operators that depend on time.
+
+References: [Metzler1999]_ for the relaxation of modes, [WeidemanTrefethen2007]_ for contours,
+[TrefethenWeidemanSchmelzer2006]_ for poles.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import gamma
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.linalg import eigh, eigh_tridiagonal
 
-from fracsde.errors import UnsupportedError
-from fracsde.special.mittag_leffler import mittag_leffler
+from fracsde._check import finite_array, real
+from fracsde.backends import shifted_numba, shifted_reference
+from fracsde.errors import GridError, ShapeError, UnsupportedError
+from fracsde.operators.chain import CellChain
+from fracsde.schemes.modes import Modes, modes_of
+from fracsde.schemes.rational_propagation import ChainPropagation
+from fracsde.schemes.runs import Propagated
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
-    from fracsde.operators.chain import CellChain
+    from fracsde._typing import ArrayLike, FloatArray
 
-__all__ = ["Modes", "Propagator"]
+__all__ = ["PreparedPropagator", "Propagator"]
 
-_EPS = float(np.finfo(np.float64).eps)
-_LARGEST = 8192  # cells: eigenvectors then take half a gigabyte
+_ENGINES = {"numba": shifted_numba, "numpy": shifted_reference}
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Propagator:
-    """Mittag-Leffler function of the generator, by its eigenvectors.
+    """Mittag-Leffler function of the generator.
+
+    Parameters
+    ----------
+    rtol : float [1]
+        Largest error of a density, relative to the largest density at the same time.
 
     References
     ----------
-    [Metzler1999]_
+    [Metzler1999]_, [WeidemanTrefethen2007]_, [TrefethenWeidemanSchmelzer2006]_
 
     Examples
     --------
     >>> Propagator()
-    Propagator()
+    Propagator(rtol=1e-12)
     """
 
-    citation: ClassVar[tuple[str, ...]] = ("Metzler1999",)
+    citation: ClassVar[tuple[str, ...]] = (
+        "Metzler1999",
+        "WeidemanTrefethen2007",
+        "TrefethenWeidemanSchmelzer2006",
+    )
     positive: ClassVar[bool] = False
-    """Densities may be negative by rounding."""
+    """Densities may be negative by as much as their error."""
 
-    def refusal(self, chain: CellChain, *, source: bool) -> str:
+    rtol: float = 1e-12
+
+    def __post_init__(self) -> None:
+        remedy = "double precision leaves fourteen digits at best"
+        rtol = real("rtol", self.rtol, low=1e-14, high=0.1, closed="both", remedy=remedy)
+        object.__setattr__(self, "rtol", rtol)
+
+    def refusal(self, generator: Any, *, source: bool) -> str:
         """Say why a problem cannot be propagated, in a clause; empty if it can.
 
         Parameters
         ----------
-        chain : CellChain
-            The generator.
+        generator : Generator
+            The operator.
         source : bool
             Whether mass enters.
 
@@ -76,164 +102,183 @@ class Propagator:
         """
         if source:
             return "it has a source"
-        if not chain.detailed_balance:
-            return "its equilibrium carries a current, so the generator has no symmetric form"
-        if len(chain.right) > _LARGEST:
-            return f"its {len(chain.right)} cells are more than {_LARGEST}"
+        if not isinstance(generator, CellChain) and not hasattr(generator, "symmetric_matrix"):
+            return f"a {type(generator).__name__} has neither cells nor a symmetric form"
         return ""
 
-    def modes(self, chain: CellChain, *, source: bool = False) -> Modes:
-        """Return the eigenvectors of a generator.
+    def prepare(
+        self, generator: Any, *, alpha: float, timescale: float = 1.0, backend: str = "numba"
+    ) -> PreparedPropagator:
+        """Do what need be done once for a generator.
 
         Parameters
         ----------
-        chain : CellChain
-            The generator.
-        source : bool
-            Whether mass enters.
+        generator : CellChain, or a generator with ``symmetric_matrix``
+            The operator.
+        alpha : float [1]
+            Order, ``0 < alpha <= 1``.
+        timescale : float [t]
+            ``tau``.
+        backend : {"numba", "numpy"}
+            Engine of the shifted solves.
 
         Returns
         -------
-        Modes
+        PreparedPropagator
 
         Raises
         ------
         UnsupportedError
-            If the problem cannot be propagated.
+            If the generator cannot be propagated.
+
+        Examples
+        --------
+        >>> from fracsde.operators.finite_volume import FiniteVolume
+        >>> from fracsde.problems.fokker_planck import FokkerPlanck
+        >>> base = FokkerPlanck(diffusion=1.0, domain=(0.0, 1.0),
+        ...     initial=lambda x: 1 + np.cos(np.pi * x))
+        >>> chain = FiniteVolume(cells=64).discretise(base)
+        >>> ready = Propagator(rtol=1e-8).prepare(chain, alpha=0.5)
+        >>> masses = ready.propagate(chain.project(base.initial), [0.1, 1.0])
+        >>> bool(abs(masses.sum(axis=1) - 1).max() < 1e-14)
+        True
         """
-        why = self.refusal(chain, source=source)
+        alpha = real("alpha", alpha, low=0.0, high=1.0, closed="high")
+        timescale = real("timescale", timescale, low=0.0)
+        why = self.refusal(generator, source=False)
         if why:
-            msg = f"`Propagator` cannot serve this problem, because {why}; march with L1 instead"
+            msg = f"`Propagator` cannot serve this generator, because {why}; march with L1 instead"
             raise UnsupportedError(msg)
-        diagonal, bond, log_scale = chain.symmetrised()
-        if chain.periodic:
-            H = np.diag(diagonal) + np.diag(bond[:-1], 1) + np.diag(bond[:-1], -1)
-            H[0, -1] += bond[-1]
-            H[-1, 0] += bond[-1]
-            values, vectors = eigh(H)
+        road: ChainPropagation | Modes
+        if isinstance(generator, CellChain):
+            road = ChainPropagation(
+                chain=generator,
+                alpha=alpha,
+                timescale=timescale,
+                rtol=self.rtol,
+                engine=_ENGINES[backend],
+            )
         else:
-            values, vectors = eigh_tridiagonal(diagonal, bond[:-1])
-        rest = None
-        if chain.conserves_mass:
-            # H annihilates S itself: S_i^2 are the equilibrium masses.
-            rest = np.exp(log_scale)
-            rest /= np.linalg.norm(rest)
-        return Modes(
-            rates=np.maximum(values, 0.0),
-            vectors=vectors,
-            log_scale=log_scale,
-            rest=rest,
-            bond=bond if chain.periodic else np.append(bond[:-1], 0.0),
-            diagonal=diagonal,
+            road = modes_of(generator)
+        return PreparedPropagator(
+            generator=generator, alpha=alpha, timescale=timescale, rtol=self.rtol, road=road
         )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Modes:
-    """Eigenvectors of a symmetrised generator.
+class PreparedPropagator:
+    """A generator ready to be propagated from any start to any times.
 
     Parameters
     ----------
-    rates : (n,) float64 [1/t]
-        Eigenvalues of ``H``, not negative.
-    vectors : (n, n) float64 [1]
-        ``Q``, one eigenvector per column.
-    log_scale : (n,) float64 [1]
-        Logarithm of the diagonal of ``S``.
-    rest : (n,) float64 [1] or None
-        The known null vector, where mass is kept.
-    bond, diagonal : (n,) float64 [1/t]
-        ``H`` itself, for the residual.
+    generator : Generator
+        The operator.
+    alpha : float [1]
+        Order.
+    timescale : float [t]
+        ``tau``.
+    rtol : float [1]
+        Tolerance.
+    road : ChainPropagation or Modes
+        How it is done.
     """
 
-    rates: FloatArray
-    vectors: FloatArray
-    log_scale: FloatArray
-    rest: FloatArray | None
-    bond: FloatArray
-    diagonal: FloatArray
+    generator: Any
+    alpha: float
+    timescale: float
+    rtol: float
+    road: ChainPropagation | Modes
+    widths: FloatArray = field(init=False)
 
-    def propagate(
-        self, masses: FloatArray, times: FloatArray, *, alpha: float, timescale: float
-    ) -> FloatArray:
-        """Return the masses at later times.
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", self.generator.widths)
+
+    def propagate(self, masses: ArrayLike, times: ArrayLike) -> FloatArray:
+        """Return the masses at times.
 
         Parameters
         ----------
-        masses : (n,) float64 [1]
+        masses : (n,) array_like [1]
             At time 0.
-        times : (t,) float64 [t]
-            When they are wanted.
-        alpha : float [1]
-            Order of the derivative.
-        timescale : float [t]
-            ``tau``.
+        times : (t,) array_like [t]
+            Not negative, in increasing order.
 
         Returns
         -------
         (t, n) ndarray [1]
         """
-        start = self._scaled(masses)
-        held = np.zeros_like(start)
-        clock = timescale ** (1.0 - alpha) * times**alpha
-        decay = mittag_leffler(-np.multiply.outer(clock, self.rates), alpha)
-        with np.errstate(invalid="ignore"):  # where scaling overflowed, `rounding` is infinite
-            if self.rest is not None:
-                held = self.rest * (self.rest @ start)
-            moving = (decay * (self.vectors.T @ (start - held))) @ self.vectors.T
-            if self.rest is not None:
-                moving -= np.multiply.outer(moving @ self.rest, self.rest)
-            states = (moving + held) * np.exp(self.log_scale)
-        states[times == 0.0] = masses
-        return np.asarray(states)
+        found = self.run(masses, times).density
+        found *= self.widths
+        return found
 
-    def _scaled(self, masses: FloatArray) -> FloatArray:
-        # Masses divided by S; infinite where that overflows, zero where there is no mass.
-        with np.errstate(over="ignore", divide="ignore"):
-            return np.asarray(np.exp(np.log(masses) - self.log_scale))
+    def run(
+        self, masses: ArrayLike, times: ArrayLike, *, out: FloatArray | None = None
+    ) -> Propagated:
+        """Return densities at times with their estimated errors.
 
-    def rounding(self, masses: FloatArray, widths: FloatArray, clock: float, alpha: float) -> float:
-        r"""Bound the rounding error of a propagated density.
+        Parameters
+        ----------
+        masses : (n,) array_like [1]
+            At time 0.
+        times : (t,) array_like [t]
+            Not negative, in increasing order.
+        out : (t, n) float64 [1/x], optional
+            Memory for the densities: getting it takes a quarter of the time of a long history.
 
-        Rounding of relative size ``eps`` in scaled states returns multiplied by ``S``.  It enters
-        through the sums, about ten times, and through eigenvalues that are right to ``eps``
-        times the largest, :math:`\Delta`: a mode then errs by
-        :math:`\Delta \min(\theta / \Gamma(1 + \alpha), 1 / \lambda_1)` with the clock
-        :math:`\theta = \tau^{1-\alpha} t^\alpha` and the slowest moving rate :math:`\lambda_1`.
+        Returns
+        -------
+        Propagated
+
+        Raises
+        ------
+        GridError
+            If times are negative or out of order.
+        ShapeError
+            If ``out`` does not fit.
+        """
+        widths = self.widths
+        masses = finite_array("masses", masses, shape=(len(widths),))
+        times = finite_array("times", times, ndim=(0, 1)).reshape(-1)
+        if len(times) and (times[0] < 0.0 or np.any(times[1:] < times[:-1])):
+            msg = f"`times` must not be negative and must increase, got {times}; sort them"
+            raise GridError(msg)
+        fits = (len(times), len(masses))
+        if out is not None and (
+            out.shape != fits or out.dtype != np.float64 or not out.flags.c_contiguous
+        ):
+            msg = f"`out` must be a contiguous float64 array of shape {fits}, got {out.shape}"
+            raise ShapeError(msg)
+        if isinstance(self.road, ChainPropagation):
+            return self.road.run(masses, times, out)
+        density = self.road.propagate(masses, times, alpha=self.alpha, timescale=self.timescale)
+        density /= widths
+        if out is not None:
+            out[...] = density
+            density = out
+        clock = self.timescale ** (1.0 - self.alpha) * times**self.alpha
+        errors = np.array([self.road.rounding(masses, widths, c, self.alpha) for c in clock])
+        largest = np.abs(density).max(axis=1, initial=0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.where(np.isfinite(errors), errors / largest, np.inf)
+        stats = {"solves": 0, "windows": 0, "modes": len(times)}
+        return Propagated(density=density, errors=errors, relative=relative, stats=stats)
+
+    def residual(self, masses: FloatArray, time: float) -> float:
+        """Return the residual of what was solved, relative to its largest term.
 
         Parameters
         ----------
         masses : (n,) float64 [1]
             At time 0.
-        widths : (n,) float64 [x]
-            Of the cells.
-        clock : float [t]
-            Largest value of the clock.
-        alpha : float [1]
-            Order of the derivative.
+        time : float [t]
+            The last time.
 
         Returns
         -------
-        float [1/x]
+        float [1]
         """
-        slowest = float(self.rates[0 if self.rest is None else 1])
-        reach = clock / gamma(1.0 + alpha)
-        if slowest > 0.0:
-            reach = min(reach, 1.0 / slowest)
-        with np.errstate(over="ignore"):  # then the bound is infinite
-            scaled = float(np.linalg.norm(self._scaled(masses)))
-        back = float((np.exp(self.log_scale) / widths).max())
-        return _EPS * (10.0 + float(self.rates[-1]) * reach) * scaled * back
-
-    def residual(self) -> float:
-        """Return the largest entry of ``H Q - Q Lambda`` over the largest eigenvalue.
-
-        Returns
-        -------
-        float
-        """
-        Q = self.vectors
-        HQ = self.diagonal[:, None] * Q
-        HQ += self.bond[:, None] * np.roll(Q, -1, axis=0)
-        HQ += np.roll(self.bond[:, None] * Q, 1, axis=0)
-        return float(np.abs(HQ - Q * self.rates).max() / self.rates[-1])
+        if isinstance(self.road, ChainPropagation):
+            return self.road.residual(masses, time)
+        H, _ = self.generator.symmetric_matrix()
+        Q, rates = self.road.vectors, self.road.rates
+        return float(np.abs(H @ Q - Q * rates).max() / max(float(rates.max()), _TINY))

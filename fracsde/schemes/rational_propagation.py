@@ -1,0 +1,220 @@
+r"""Propagation of a chain of cells by shifted systems, with an error estimate for every time.
+
+Masses of cells follow :math:`\tau^{\alpha-1} D_t^\alpha m = L m`.  A rational form of
+:mod:`fracsde.schemes.forms` turns that into a few systems :math:`(\sigma - L) x = m(0)` per time,
+or per window of times and one matrix product.  The chain is used as it is: nothing is divided by
+the equilibrium, so that no rounding is magnified for starts in its tail.
+
+**Error estimate.**  Every result is compared with a second rule: the next finer poles, or a
+contour for one time.  The *coarser* result is returned, so that the difference is its error, to a
+few per cent, and the estimate neither flatters nor frightens; it holds where no certificate does,
+for chains and starts that are far from normal.  Times whose estimate exceeds the tolerance are
+done again by the next form in the list poles, contour, narrow contour (:math:`\alpha < 1`), short
+steps (:math:`\alpha = 1`, where steps compose), and the best is kept
+(:mod:`fracsde.schemes.runs`).  ``tests/schemes/test_propagator.py`` holds the estimate against
+extended precision.
+
+**Mass.**  Columns of ``L`` sum to minus the losses.  Where there are none, the sum of a result is
+the rational form at zero, which is one up to its error; results are divided by it.
+
+Not here: which generators come this way (:mod:`fracsde.schemes.propagator`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracsde.schemes.forms import contour_form, narrow_form, oracle_form, pole_form
+from fracsde.schemes.runs import LEVELS, MARGIN, Propagated, Run
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
+    from fracsde.operators.chain import CellChain
+    from fracsde.schemes.forms import Form
+
+__all__ = ["ChainPropagation"]
+
+_FINER, _AGAIN = 0.04, 0.05  # and the rule they are compared with for so much of their error
+_TIGHT = 1e-13  # asked for where the tolerance itself was not enough
+_WIDEST = 0.8  # rad: contours for wider sectors take more nodes and seconds to build
+_THREADED = 2_000_000  # cells times shifts from which all cores are used
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChainPropagation:
+    """A chain of cells made ready.
+
+    Parameters
+    ----------
+    chain : CellChain
+        The generator.
+    alpha : float [1]
+        Order.
+    timescale : float [t]
+        ``tau``.
+    rtol : float [1]
+        Tolerance.
+    engine : module
+        With ``solve_shifts``.
+    """
+
+    chain: CellChain
+    alpha: float
+    timescale: float
+    rtol: float
+    engine: Any
+    unit: float = field(init=False)
+    rates: tuple[FloatArray, FloatArray, FloatArray] = field(init=False)
+    half_angle: float = field(init=False)
+    conserving: bool = field(init=False)
+    widths: FloatArray = field(init=False)
+    inverse_widths: FloatArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        chain = self.chain
+        rates = (chain.right, chain.left, chain.loss)
+        # A power of two, so that rates near one are the same numbers.
+        unit = float(2.0 ** np.floor(np.log2(max(float(r.max()) for r in rates))))
+        put = object.__setattr__
+        put(self, "unit", unit)
+        put(self, "rates", tuple(np.ascontiguousarray(r / unit) for r in rates))
+        # Eigenvalues within `sector` of the negative axis are singularities of the transform
+        # within this angle of it; in steps of a tenth, since contours are built once for each.
+        off = (chain.sector() - np.pi * (1.0 - self.alpha)) / self.alpha
+        put(self, "half_angle", max(float(np.ceil(10.0 * off)) / 10.0, 0.0))
+        put(self, "conserving", chain.conserves_mass)
+        put(self, "widths", chain.widths)
+        put(self, "inverse_widths", 1.0 / chain.widths)
+
+    @property
+    def real(self) -> bool:
+        """Whether the spectrum is real."""
+        return self.chain.detailed_balance
+
+    @property
+    def contours(self) -> bool:
+        """Whether an ordinary contour passes to the right of all singularities."""
+        return self.half_angle <= _WIDEST
+
+    # --- the list of forms --------------------------------------------------------------------
+
+    def forms(self, level: int) -> tuple[Form, Form] | None:
+        """Return the form of a level and the finer one that it is compared with.
+
+        Parameters
+        ----------
+        level : int
+            0 for poles, 1 and 2 for contours, 3 and 4 for narrow ones.
+
+        Returns
+        -------
+        (Form, Form) or None
+            ``None`` where the level does not serve this chain.
+        """
+        coarse, alpha = MARGIN * self.rtol, self.alpha
+        if level == 0 and self.real:
+            form = pole_form(alpha, coarse)
+            finer = pole_form(alpha, _FINER * form.error)
+            return form, finer if finer.error < _AGAIN * form.error else oracle_form(alpha)
+        if level in {1, 2} and self.contours:
+            # A density that has decayed, or is lower than its start, needs more than was asked.
+            wanted = 0.1 * coarse if level == 1 else _TIGHT
+            form = contour_form(alpha, wanted, self.half_angle)
+            finer = contour_form(alpha, _FINER * form.error, self.half_angle)
+            if self.half_angle == 0.0 and finer.error > _AGAIN * form.error:
+                finer = oracle_form(alpha)
+            return form, finer
+        if level in {3, 4} and alpha < 1.0:
+            wanted = 0.1 * coarse if level == 3 else 0.1 * _TIGHT
+            return narrow_form(alpha, wanted), narrow_form(alpha, _FINER * wanted)
+        return None
+
+    # --- run ----------------------------------------------------------------------------------
+
+    def run(
+        self, masses: FloatArray, times: FloatArray, out: FloatArray | None = None
+    ) -> Propagated:
+        """Return densities at increasing times.
+
+        Parameters
+        ----------
+        masses : (n,) float64 [1]
+            At time 0.
+        times : (t,) float64 [t]
+            Not negative, in order.
+        out : (t, n) float64 [1/x], optional
+            Where to write them.
+
+        Returns
+        -------
+        Propagated
+        """
+        run = Run(self, masses, times, out)
+        run.by_windows()
+        for level in range(LEVELS + 1):
+            left = run.left(level)
+            if not len(left):
+                break
+            if level < LEVELS:
+                run.by_form(level, left)
+            elif self.alpha == 1.0:
+                run.by_steps(left)
+        return Propagated(
+            density=run.density, errors=run.errors, relative=run.relative(), stats=run.stats
+        )
+
+    def residual(self, masses: FloatArray, time: float) -> float:
+        """Return the residual of the shifted systems of one time, over their largest term.
+
+        Parameters
+        ----------
+        masses : (n,) float64 [1]
+            At time 0.
+        time : float [t]
+            Positive.
+
+        Returns
+        -------
+        float [1]
+        """
+        forms = self.forms(0) or self.forms(1) or (oracle_form(self.alpha),) * 2
+        run = Run(self, masses, np.array([time]))
+        if run.clock[0] <= 0.0 or not np.any(run.open):
+            return 0.0
+        shifts = forms[0].shifts / run.clock[0]
+        found = self.solve(shifts, masses)[0]
+        x = (found[:, 0] + 1j * found[:, 1]).T * self.widths
+        right, left, loss = self.rates
+        out = (right + left + loss) * x
+        into = np.roll(right * x, 1, axis=-1) + np.roll(left * x, -1, axis=-1)
+        gap = shifts[:, None] * x + out - into - masses
+        largest = max(np.abs(shifts[:, None] * x).max(), np.abs(out).max(), masses.max())
+        return float(np.abs(gap).max() / largest)
+
+    def solve(self, shifts: Any, masses: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Solve with shifts in the chain's own unit of rate; densities, not masses.
+
+        Parameters
+        ----------
+        shifts : (K,) complex128 [1]
+            Over ``unit``.
+        masses : (n,) float64 [1]
+            Right-hand side.
+
+        Returns
+        -------
+        (n, 2, K) ndarray [1/x], (3, K) ndarray
+            As from :func:`fracsde.backends.shifted_reference.solve_shifts`.
+        """
+        threads = len(shifts) * len(masses) >= _THREADED
+        found: tuple[FloatArray, FloatArray] = self.engine.solve_shifts(
+            np.ascontiguousarray(shifts),
+            *self.rates,
+            masses,
+            self.inverse_widths,
+            threads=threads,
+        )
+        return found
