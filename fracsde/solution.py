@@ -54,14 +54,14 @@ class Solution:
     provenance : Provenance
         What is needed to do it again.
     error_estimate : float or None [1/x]
-        For a propagated solution, a bound on the rounding error of the density against the exact
-        solution of the equations for the cells.  ``None`` for a marched one: its error follows
-        the scheme's order, and is seen by halving the steps.  Neither knows the error in space.
+        For a propagated solution, the estimated error of the density, truncation and rounding,
+        against the exact solution of the equations for the points; with ``space="auto"`` against
+        the exact solution of the problem.  ``None`` for a marched one: its error follows the
+        scheme's order, and is seen by halving the steps.
     discrete_residual : float [1]
         See :meth:`residual`.
-    generator : Generator, optional
-        The operator in space, which interpolates between its points; without one the points are
-        taken for cell centres.
+    generator : Generator
+        The operator in space, which interpolates between its points.
     """
 
     problem: FokkerPlanck | FractionalFokkerPlanck
@@ -76,7 +76,7 @@ class Solution:
     provenance: Provenance
     error_estimate: float | None
     discrete_residual: float
-    generator: Any = None
+    generator: Any
 
     def at(self, t: float) -> FloatArray:
         """Return the density at one of the saved times.
@@ -137,7 +137,7 @@ class Solution:
                 f"`x` must lie in the domain [{a:g}, {b:g}], got {worst:g}; there is nothing beyond"
             )
             raise OutOfRangeError(msg)
-        if self.generator is None or isinstance(self.generator, CellChain):
+        if isinstance(self.generator, CellChain):
             return between_cells(base, self.points[0], self.widths, self.density, where)
         return np.asarray(self.generator.interpolate(self.density, where))
 
@@ -197,8 +197,9 @@ class Solution:
 
         Marched: the largest entry of :math:`\sum_k w_k (p_{k+1} - p_k) - L p - s` at the last
         step, evaluated from increments and from ``apply``, over the largest term.  Propagated:
-        the largest entry of :math:`H Q - Q \Lambda` over the largest eigenvalue.  Both are
-        rounding in a good solution, and neither is the error in time or space.
+        that of the shifted systems of the last time, over their largest term; for a spectral
+        operator of :math:`H Q - Q \Lambda`, over the largest eigenvalue.  All are rounding
+        in a good solution, and none is the error in time or space.
 
         Returns
         -------

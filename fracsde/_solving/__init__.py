@@ -1,0 +1,1 @@
+"""How a problem is solved on given points, and how the points are chosen."""

@@ -1,0 +1,228 @@
+r"""Which points: two grids extrapolated, or the operator that a tolerance needs.
+
+A space is chosen by trying: solutions of growing resolution are compared, at the points of the
+finer one and at the times that are asked for, until two agree to the tolerance,
+
+.. math::
+    \max_x |p - p_{\mathrm{coarse}}| \le \mathrm{rtol} \cdot \max_x |p| .
+
+The difference is about the error of the coarser one, and is reported as that of the finer one,
+which is smaller: by an order of magnitude for a spectral operator, 81 times for extrapolated
+cells of a smooth density.  Where every further step gains nothing, rounding has been reached.
+
+Sines come first.  Where they are refused, because a wall is felt, the potential is not smooth or
+the start is too broad, or where they do not converge, it is cells.
+
+Not here: what happens on given points (:mod:`fracsde._solving.outcome`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracsde._solving.outcome import Outcome, outcome_on
+from fracsde.errors import InputError, UnsupportedError
+from fracsde.operators.finite_volume import FiniteVolume
+from fracsde.operators.richardson import ExtrapolatedCells, Richardson
+from fracsde.operators.sinc import Sinc
+from fracsde.schemes.propagator import Propagator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fracsde._solving.outcome import Request
+    from fracsde.operators.base import Space
+
+__all__ = ["checked_space", "chosen", "solve_in"]
+
+_POINTS = (32, 48, 72, 108, 162, 243)  # of the sines
+_CELLS = (27, 81, 243, 729, 2187)  # of the coarse grids; odd multiples of each other
+_GAIN = 0.5  # a finer solution that differs by more than this from the last is no better
+_WASTED = 2  # such solutions in a row end the search
+
+
+def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
+    """Solve on the points of a given space.
+
+    Parameters
+    ----------
+    space : Space
+        How to make a generator.
+    request : Request
+        What is wanted.
+
+    Returns
+    -------
+    Generator
+        The operator on its points.
+    Outcome
+    """
+    generator = space.discretise(request.base)
+    if not isinstance(generator, ExtrapolatedCells):
+        return generator, outcome_on(generator, request)
+    coarse, fine = (outcome_on(chain, request) for chain in (generator.coarse, generator.fine))
+    density = generator.combine(coarse.density, fine.density)
+    errors = (coarse.error, fine.error)
+    error = None
+    if errors[0] is not None and errors[1] is not None:
+        error = (errors[0] + 9.0 * errors[1]) / 8.0
+    stats = {
+        key: coarse.stats[key] + fine.stats[key]
+        for key in fine.stats
+        if key in coarse.stats and not isinstance(fine.stats[key], str)
+    }
+    return generator, Outcome(
+        density=density,
+        scheme=fine.scheme,
+        engine=fine.engine,
+        residual=max(coarse.residual, fine.residual),
+        mesh=fine.mesh,
+        error=error,
+        relative=(coarse.relative + 9.0 * fine.relative) / 8.0,
+        # Each grid kept the tolerance; their combination may exceed it by the weights.
+        allowed=1.25 * fine.allowed,
+        stats=stats,
+    )
+
+
+def chosen(request: Request) -> tuple[Space, Any, Outcome]:
+    """Find the coarsest space that keeps the tolerance of the propagator.
+
+    Parameters
+    ----------
+    request : Request
+        What is wanted.
+
+    Returns
+    -------
+    Space
+        What was chosen.
+    Generator
+        The operator on its points.
+    Outcome
+        With the error in space in ``error``, ``relative`` and ``stats["space_error"]``.
+
+    Raises
+    ------
+    InputError
+        If there is no tolerance to keep: only the propagator has one.
+    """
+    if isinstance(request.base.initial, np.ndarray):
+        msg = (
+            '`space="auto"` needs a start that is known everywhere, got cell values; leave `space` '
+            "out for one cell per value"
+        )
+        raise InputError(msg)
+    marching = request.scheme is not None and not isinstance(request.scheme, Propagator)
+    if marching or request.base.source is not None:
+        given = "a source" if request.base.source is not None else repr(request.scheme)
+        msg = (
+            f'`space="auto"` needs the tolerance of Propagator(rtol=...), got {given}, whose error '
+            "in time is not known; name a space, e.g. FiniteVolume(cells=512)"
+        )
+        raise InputError(msg)
+    # Three quarters of the tolerance are for space: time is cheap.
+    asked = request.scheme or Propagator(rtol=request.tolerance)
+    inner = replace(request, scheme=Propagator(rtol=max(0.25 * asked.rtol, 1e-14)))
+    found: tuple[Space, Any, Outcome] | None
+    try:
+        found = _refined([Sinc(points=n) for n in _POINTS], inner, asked)
+        why = "sines do not converge"
+    except UnsupportedError as error:
+        found, why = None, str(error)
+    if found is None or not found[2].relative <= found[2].allowed:
+        cells = _refined([Richardson(cells=n) for n in _CELLS], inner, asked)
+        if cells is not None and (found is None or cells[2].relative < found[2].relative):
+            found = cells
+            found[2].stats["not_spectral"] = why
+    assert found is not None  # cells serve everything
+    return found
+
+
+def _refined(
+    spaces: Iterable[Any], request: Request, asked: Propagator
+) -> tuple[Space, Any, Outcome] | None:
+    # The first space whose solution agrees with the last one to the tolerance, or the best.
+    coarse: tuple[Any, Outcome] | None = None
+    best: tuple[Space, Any, Outcome] | None = None
+    wasted = 0
+    refusal: UnsupportedError | None = None
+    for space in spaces:
+        try:
+            generator, outcome = solve_in(space, request)
+        except UnsupportedError as error:  # too few points may be refused where more serve
+            refusal = error
+            continue
+        if coarse is not None:
+            finer = _with_space_error(generator, outcome, *coarse)
+            finer = replace(finer, scheme=asked, allowed=asked.rtol)
+            if best is None or finer.relative < _GAIN * best[2].relative:
+                wasted = 0
+            else:
+                wasted += 1
+            if best is None or finer.relative < best[2].relative:
+                best = space, generator, finer
+            # More points do not mend an error in time: it is rounding, and grows with them.
+            hopeless = wasted == _WASTED or outcome.relative > asked.rtol
+            if finer.relative <= finer.allowed or hopeless:
+                break
+        coarse = generator, outcome
+    if best is None and refusal is not None:
+        raise refusal
+    return best
+
+
+def _with_space_error(generator: Any, outcome: Outcome, coarse: Any, before: Outcome) -> Outcome:
+    # The finer outcome, with its distance from the coarser one added to its error.
+    if isinstance(generator, ExtrapolatedCells):
+        apart = outcome.density[:, 1::3] - before.density
+    else:
+        inside = (generator.points >= coarse.points[0]) & (generator.points <= coarse.points[-1])
+        apart = np.where(inside, coarse.interpolate(before.density, generator.points), 0.0)
+        apart = outcome.density - apart
+    distance = np.abs(apart).max(axis=1)
+    relative = float((distance / np.abs(outcome.density).max(axis=1)).max())
+    error = float(distance.max()) + (outcome.error or 0.0)
+    return replace(
+        outcome,
+        error=error,
+        relative=relative + outcome.relative,
+        stats=outcome.stats | {"space_error": float(distance.max())},
+    )
+
+
+def checked_space(space: Any, initial: Any) -> Any:
+    """Return the space that was asked for, the default one, or ``"auto"``.
+
+    Parameters
+    ----------
+    space : Space, "auto" or None
+        What was asked for.
+    initial : object
+        The start of the problem.
+
+    Returns
+    -------
+    Space or "auto"
+
+    Raises
+    ------
+    InputError
+        If it is not a space.
+    """
+    if space is None:
+        return (
+            FiniteVolume(cells=len(initial)) if isinstance(initial, np.ndarray) else FiniteVolume()
+        )
+    if isinstance(space, str) and space == "auto":
+        return space
+    if isinstance(space, type) or not callable(getattr(space, "discretise", None)):
+        msg = (
+            "`space` must be a space such as FiniteVolume(), Richardson(), Sinc() or Hermite(), or "
+            f'"auto", got {space!r}; spaces are values, not numbers'
+        )
+        raise InputError(msg)
+    return space
