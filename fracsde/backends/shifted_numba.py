@@ -10,7 +10,6 @@ side, at distances that are constants: so the compiler can see that nothing over
 vectorises without asking at run time.  Short blocks are filled up with copies of their last shift.
 ``benchmarks/bench_propagator.py`` times it: 2 to 3 ns per cell and shift in a row, twice that in
 a ring.
-row, twice that in a ring.
 
 Blocks run on all cores where ``threads`` is set.  All functions that call each other live in this
 file, so that a cached kernel is never stale.  Contraction into fused multiply-adds is allowed in
