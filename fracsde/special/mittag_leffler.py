@@ -1,80 +1,77 @@
-r"""The Mittag-Leffler relaxation function and its derivative in the order.
+r"""The Mittag-Leffler function in the complex plane, and its derivatives in ``z`` and the order.
 
 .. math::
-    E_\alpha(-x) = \sum_{k \ge 0} \frac{(-x)^k}{\Gamma(1 + \alpha k)}
-    = \frac{1}{2\pi i} \int \frac{e^s s^{\alpha - 1}}{s^\alpha + x}\, ds ,
-    \qquad x \ge 0,\; 0 < \alpha \le 1 ,
+    E_{\alpha,\beta}(z) = \sum_{k \ge 0} \frac{z^k}{\Gamma(\alpha k + \beta)}
+    = \frac{1}{2\pi i} \int \frac{e^s s^{\alpha - \beta}}{s^\alpha - z}\, ds .
 
-solves :math:`D_t^\alpha u = -\lambda u`, ``u(0) = 1`` with :math:`x = \lambda t^\alpha`.  It falls
-from 1 to 0, is ``exp(-x)`` at ``alpha = 1`` and decays like
-:math:`1 / (x\,\Gamma(1 - \alpha))` below.
+At ``beta = 1`` and :math:`z = -\lambda t^\alpha` it solves :math:`D_t^\alpha u = -\lambda u`,
+``u(0) = 1``.
 
-Three roads cover the half-line: the power series for ``x <= 1/20``, the integral on a hyperbola
-that winds round the negative axis up to ``x = 100``, and the asymptotic series beyond.  All
-singularities of the integrand lie on the negative axis or behind it for every ``alpha <= 1``, so
-one set of twenty nodes serves every order.  More nodes would not help: rounding grows with the
-height at which the contour crosses the real axis.
+Three roads share the plane by the size of ``z``: power series, integral on one hyperbola, and
+asymptotic series.  The hyperbola does not move with ``z``; what the trapezoidal rule gets wrong
+when a pole :math:`s_*^\alpha = z` is near it, or right of it, is known in closed form and added
+(:mod:`fracsde.special._ml_residues`).
 
-Accuracy, measured in ``tests/special/test_mittag_leffler.py`` against high precision: the error
-is below 2e-15 absolutely everywhere.  Relatively it is below 1e-12 for ``alpha <= 0.99`` and below
-1e-15 on the asymptotic road; close to ``alpha = 1`` and before it the function itself is as small
-as ``1 - alpha``, and only the absolute bound holds.
+Not here: matrices, and the three-parameter function.
 
-Not here: positive and complex arguments, ``beta != 1``, derivatives in ``z``.
+References: [WeidemanTrefethen2007]_ for integrals on hyperbolas.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import digamma, rgamma
+from numba import get_num_threads
 
-from fracsde._check import finite_array, real
-from fracsde.errors import UnsupportedError
+from fracsde._check import integer, real
+from fracsde.errors import InputError, NotFiniteError, OutOfRangeError, ShapeError, UnsupportedError
+from fracsde.special._ml_poles import COLUMNS, find_poles
+from fracsde.special._ml_residues import BY_ALPHA, switch_on_complex, switch_on_real
+from fracsde.special._ml_sums import add_sums_complex, add_sums_real
+from fracsde.special._ml_tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from fracsde._typing import ArrayLike, FloatArray
 
-__all__ = ["mittag_leffler", "relaxation_alpha_derivative"]
+__all__ = ["mittag_leffler", "mittag_leffler_alpha_derivative", "relaxation_alpha_derivative"]
 
-# Hyperbola s = mu (1 + sin(i u - phi)), mid-point rule, upper half plane only.  Chosen so that
-# truncation, discretisation and rounding errors are all below 1e-15 for every x and alpha.
-_NODES, _PHI, _MU, _STEP = 20, 0.87, 10.362346706, 0.1237243688
-_SMALL, _LARGE = 0.05, 100.0
-_SERIES_TERMS, _TAIL_TERMS = 14, 16
-_BLOCK = 4096  # values per pass of the contour: all scratch stays in cache
+_ALPHA_HIGH, _BETA_LOW, _BETA_HIGH, _DERIVATIVE_HIGH = 8.0, -20.0, 100.0, 8
+_CHUNK = 4096  # points handed to a thread at once
+_UNDERFLOW, _NEGLIGIBLE = -745.0, -60.0  # logarithms of residues that do not count
 
 
 def mittag_leffler(
-    z: ArrayLike, alpha: float, beta: float = 1.0, derivative: int = 0
-) -> FloatArray:
-    r"""Evaluate :math:`E_\alpha(z)` for real ``z <= 0``.
+    z: ArrayLike | complex, alpha: ArrayLike, beta: ArrayLike = 1.0, derivative: int = 0
+) -> Any:
+    r"""Evaluate :math:`E_{\alpha,\beta}(z)` or a derivative in ``z``.
 
     Parameters
     ----------
     z : array_like [1]
-        Real and not positive, any shape.
-    alpha : float [1]
-        Order, ``0 < alpha <= 1``.
-    beta : float [1]
-        Second parameter; only 1 is served.
+        Real or complex, any shape.  NaN gives NaN, an infinite ``z`` the limit, or NaN where
+        there is none.
+    alpha : array_like of float [1]
+        Order, ``0 < alpha <= 8``; broadcast against ``z``.
+    beta : array_like of float [1]
+        Second parameter, ``-20 <= beta <= 100``; broadcast against ``z``.
     derivative : int
-        Order of the derivative in ``z``; only 0 is served.
+        Order of the derivative in ``z``, 0 to 8.
 
     Returns
     -------
-    ndarray of float64
-        Values in ``[0, 1]``, of the shape of ``z``.
+    ndarray of float64 or complex128, or a number
+        Of the broadcast shape; complex if ``z`` is.  Infinite where the value overflows.
 
     Raises
     ------
     OutOfRangeError
-        If ``alpha`` is not in ``(0, 1]``.
-    UnsupportedError
-        If ``z`` is complex or positive, ``beta`` is not 1 or ``derivative`` is not 0.
+        If ``alpha``, ``beta`` or ``derivative`` is out of range.
 
     References
     ----------
@@ -85,28 +82,45 @@ def mittag_leffler(
     >>> from scipy.special import erfcx
     >>> bool(abs(mittag_leffler(-3.0, 0.5) - erfcx(3.0)) < 1e-15)
     True
+    >>> mittag_leffler([1j, -1.0], 1.0).shape
+    (2,)
     """
-    if beta != 1.0 or derivative != 0:
-        msg = (
-            f"`mittag_leffler` serves beta = 1 and derivative = 0, got beta = {beta!r} and "
-            f"derivative = {derivative!r}; relaxation functions need no other"
-        )
-        raise UnsupportedError(msg)
-    alpha = _order(alpha)
-    x = _decay(z)
-    if alpha == 1.0:
-        return np.exp(-x)
-    values = _by_size(x, alpha, _series, _contour, _tail)
-    # Rounding may pass the bounds by an ulp where the function touches them.
-    return np.clip(values, 0.0, 1.0, out=values)[()]
+    order = integer("derivative", derivative, low=0, high=_DERIVATIVE_HIGH)
+    return _broadcast(z, alpha, beta, order)
+
+
+def mittag_leffler_alpha_derivative(
+    z: ArrayLike | complex, alpha: ArrayLike, beta: ArrayLike = 1.0
+) -> Any:
+    r"""Evaluate :math:`\partial_\alpha E_{\alpha,\beta}(z)` at fixed ``z``.
+
+    Parameters
+    ----------
+    z : array_like [1]
+        Real or complex, any shape.
+    alpha : array_like of float [1]
+        Order, ``0 < alpha <= 8``; broadcast against ``z``.
+    beta : array_like of float [1]
+        Second parameter, ``-20 <= beta <= 100``; broadcast against ``z``.
+
+    Returns
+    -------
+    ndarray of float64 or complex128, or a number
+        Of the broadcast shape; complex if ``z`` is.
+
+    Examples
+    --------
+    >>> near = (mittag_leffler(2j, 0.8001) - mittag_leffler(2j, 0.7999)) / 2e-4
+    >>> bool(abs(mittag_leffler_alpha_derivative(2j, 0.8) - near) < 1e-6)
+    True
+    """
+    return _broadcast(z, alpha, beta, BY_ALPHA)
 
 
 def relaxation_alpha_derivative(x: ArrayLike, alpha: float) -> FloatArray:
     r"""Evaluate :math:`\partial_\alpha E_\alpha(-x)` at fixed ``x``.
 
-    Differentiating the integrand leaves
-    :math:`e^s s^{\alpha - 1} x \ln s / (s^\alpha + x)^2` on the same contour.  For
-    :math:`x = \lambda t^\alpha` a fit of the order adds the chain rule's
+    For :math:`x = \lambda t^\alpha` a fit of the order adds the chain rule's
     :math:`x \ln t\, E_\alpha'(-x)` term, or fits at fixed ``x``.
 
     Parameters
@@ -114,17 +128,15 @@ def relaxation_alpha_derivative(x: ArrayLike, alpha: float) -> FloatArray:
     x : array_like [1]
         Not negative, any shape.
     alpha : float [1]
-        Order, ``0 < alpha <= 1``; at 1 the derivative is one-sided.
+        Order, ``0 < alpha <= 1``.
 
     Returns
     -------
     ndarray of float64
-        Of the shape of ``x``; absolute error below 2e-14.
+        Of the shape of ``x``.
 
     Raises
     ------
-    OutOfRangeError
-        If ``alpha`` is not in ``(0, 1]``.
     UnsupportedError
         If ``x`` is complex or negative.
 
@@ -134,114 +146,143 @@ def relaxation_alpha_derivative(x: ArrayLike, alpha: float) -> FloatArray:
     >>> bool(abs(relaxation_alpha_derivative(2.0, 0.6) - near) < 1e-8)
     True
     """
-    alpha = _order(alpha)
-    x = _decay(x, name="x", sign=-1.0)
-    return _by_size(x, alpha, _series_slope, _contour_slope, _tail_slope)[()]
-
-
-def _order(alpha: float) -> float:
-    # Return ``alpha`` if it lies in (0, 1].
-    remedy = "orders above 1 oscillate and are another problem, with a second initial value"
-    return real("alpha", alpha, low=0.0, high=1.0, closed="high", remedy=remedy)
-
-
-def _decay(z: Any, *, name: str = "z", sign: float = 1.0) -> FloatArray:
-    # Return ``-sign * z`` as a fresh array of numbers that are not negative.
-    if np.iscomplexobj(z):
-        msg = f"`{name}` must be real, got {np.asarray(z).dtype}; complex arguments are not served"
+    remedy = "relaxation is of order at most 1; use `mittag_leffler_alpha_derivative` above"
+    alpha = real("alpha", alpha, low=0.0, high=1.0, closed="high", remedy=remedy)
+    points = _points("x", x)
+    if np.iscomplexobj(points) or np.any(points < 0):
+        msg = (
+            f"`x` must be real and not negative, got {_worst(points)}; "
+            "`mittag_leffler_alpha_derivative` serves the whole plane"
+        )
         raise UnsupportedError(msg)
-    x = -sign * finite_array(name, z)
-    if np.any(x < 0):
-        worst = -sign * float(x.min())
-        side = "not positive" if sign > 0 else "not negative"
-        msg = f"`{name}` must be {side}, got {worst:g}; only the decaying branch is served"
-        raise UnsupportedError(msg)
-    return np.asarray(x, dtype=np.float64)
+    value: FloatArray = _broadcast(-points, alpha, 1.0, BY_ALPHA)
+    return value
 
 
-def _by_size(
-    x: FloatArray, alpha: float, *roads: Callable[[FloatArray, float], FloatArray]
-) -> FloatArray:
-    # Send small, middling and large ``x`` down their roads.
-    values = np.empty_like(x)
-    small, large = x <= _SMALL, x >= _LARGE
-    for chosen, road in zip((small, ~(small | large), large), roads, strict=True):
-        if np.any(chosen):
-            values[chosen] = road(x[chosen], alpha)
-    return values
+def _worst(points: NDArray[Any]) -> str:
+    return str(points.dtype) if np.iscomplexobj(points) else f"{np.nanmin(points):g}"
 
 
-def _horner(coefficients: FloatArray, y: FloatArray) -> FloatArray:
-    # Evaluate ``sum_k c[k] y**k``.
-    total = np.full_like(y, coefficients[-1])
-    for c in coefficients[-2::-1]:
-        total *= y
-        total += c
-    return total
+def _points(name: str, z: Any) -> NDArray[Any]:
+    # Return ``z`` as float64 or complex128, perhaps the caller's own memory.
+    try:
+        raw = np.asarray(z)
+        if raw.dtype.kind == "O":
+            raw = raw.astype(np.complex128 if any(map(np.iscomplexobj, raw.flat)) else np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"`{name}` must be an array of numbers, got {type(z).__name__}: {z!r:.200}"
+        raise InputError(msg) from error
+    if raw.dtype.kind not in "biufc" or np.ma.is_masked(z):
+        what = "a masked array" if np.ma.is_masked(z) else f"{raw.dtype}"
+        msg = f"`{name}` must be an array of numbers, got {what}; fill or convert it first"
+        raise InputError(msg)
+    return raw.astype(np.complex128 if raw.dtype.kind == "c" else np.float64, copy=False)
 
 
-def _series(x: FloatArray, alpha: float) -> FloatArray:
-    # Evaluate the power series; fourteen terms of ratio 1/20 at worst.
-    return _horner(rgamma(1.0 + alpha * np.arange(_SERIES_TERMS)), -x)
+def _parameter(name: str, value: Any, low: float, high: float, closed: str) -> NDArray[Any]:
+    # Return ``alpha`` or ``beta`` as an array inside its range.
+    array = _points(name, value)
+    if np.iscomplexobj(array):
+        msg = f"`{name}` must be real, got {array.dtype}; only ``z`` may be complex"
+        raise InputError(msg)
+    if array.ndim == 0:
+        return np.asarray(real(name, float(array), low=low, high=high, closed=closed))
+    if not np.all(np.isfinite(array)):
+        msg = f"`{name}` must be finite, got NaN or infinite entries"
+        raise NotFiniteError(msg)
+    bad = (array > high) | (array < low if closed == "both" else array <= low)
+    if np.any(bad):
+        left = "[" if closed == "both" else "("
+        msg = f"`{name}` must lie in {left}{low:g}, {high:g}], got {array[bad].flat[0]:g}"
+        raise OutOfRangeError(msg)
+    return array
 
 
-def _series_slope(x: FloatArray, alpha: float) -> FloatArray:
-    # Evaluate the power series differentiated in ``alpha``.
-    k = np.arange(_SERIES_TERMS)
-    return _horner(-k * digamma(1.0 + alpha * k) * rgamma(1.0 + alpha * k), -x)
+def _broadcast(z: Any, alpha: Any, beta: Any, order: int) -> Any:
+    # Evaluate pair by pair of the parameters.
+    points = _points("z", z)
+    a = _parameter("alpha", alpha, 0.0, _ALPHA_HIGH, "high")
+    b = _parameter("beta", beta, _BETA_LOW, _BETA_HIGH, "both")
+    if a.ndim == 0 and b.ndim == 0:
+        flat = points.reshape(-1)
+        if not (flat.flags.c_contiguous and flat.flags.writeable):
+            flat = flat.copy()  # one kind of memory: each would be compiled for
+        return _evaluate(flat, float(a), float(b), order).reshape(points.shape)[()]
+    try:
+        points, a, b = np.broadcast_arrays(points, a, b)
+    except ValueError as error:
+        msg = (
+            f"`z`, `alpha` and `beta` must broadcast, got shapes {points.shape}, {a.shape} and "
+            f"{b.shape}"
+        )
+        raise ShapeError(msg) from error
+    flat = points.reshape(-1)
+    values = np.empty_like(flat)
+    pairs, which = np.unique(
+        np.stack([a.reshape(-1), b.reshape(-1)], axis=1), axis=0, return_inverse=True
+    )
+    by_pair = np.argsort(which.reshape(-1), kind="stable")
+    ends = np.searchsorted(which.reshape(-1)[by_pair], np.arange(len(pairs) + 1))
+    for i, (one_alpha, one_beta) in enumerate(pairs):
+        part = by_pair[ends[i] : ends[i + 1]]
+        values[part] = _evaluate(flat[part], float(one_alpha), float(one_beta), order)
+    return values.reshape(points.shape)[()]
 
 
-def _tail(x: FloatArray, alpha: float) -> FloatArray:
-    # Evaluate the asymptotic series `-\sum_k (-x)^{-k} / \Gamma(1 - \alpha k)`.
-    k = np.arange(1.0, _TAIL_TERMS + 1.0)
-    y = -1.0 / x
-    return -y * _horner(rgamma(1.0 - alpha * k), y)
+def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDArray[Any]:
+    # Evaluate at contiguous points for one pair of parameters.
+    is_real = flat.dtype.kind == "f"
+    power = 1.0 - beta
+    if (
+        is_real
+        and alpha == 1.0
+        and order >= 0
+        and (power == 0.0 or (power % 1 == 0 < power and not order))
+    ):
+        return _exponential(flat, int(power))
+    entries = table(alpha, beta, order, relative=is_real and order == 0)
+    if is_real and order == 0:
+        points, switch_on, add_sums = flat, switch_on_real, add_sums_real
+        mode: tuple[Any, ...] = (entries,)
+        threshold, halved = _UNDERFLOW, True
+    else:
+        points, switch_on, add_sums = flat, switch_on_complex, add_sums_complex
+        points = points.astype(np.complex128, copy=False)
+        mode, threshold, halved = (order, entries), _NEGLIGIBLE, False
+    values = np.empty_like(points)
+    plan = (alpha, beta, *map(float, entries.contour))
+    sizes = entries.small, entries.large
+
+    def work(part: slice) -> None:
+        some, out = points[part], values[part]
+        counts, road = np.empty(len(some), np.int64), np.empty(len(some), np.int64)
+        held = np.empty((len(some), int(alpha) + 2, COLUMNS))
+        find_poles(some, *sizes, halved, order, threshold, plan, counts, held)
+        switch_on(some, counts, held, out, road, *mode)
+        add_sums(some, out, road, *mode)
+
+    _share(work, len(points))
+    return values.real if is_real else values
 
 
-def _tail_slope(x: FloatArray, alpha: float) -> FloatArray:
-    # Evaluate the asymptotic series differentiated in ``alpha``.
-    k = np.arange(1.0, _TAIL_TERMS + 1.0)
-    y = -1.0 / x
-    return -y * _horner(k * _digamma_over_gamma(alpha * k), y)
+def _exponential(x: FloatArray, power: int) -> FloatArray:
+    # Evaluate ``x**power * exp(x)``.
+    with np.errstate(over="ignore", under="ignore"):
+        decay = np.exp(np.maximum(x, -1e4))
+        return (
+            decay
+            if power == 0
+            else np.where(decay == 0.0, 0.0, np.maximum(x, -1e4) ** power * decay)
+        )
 
 
-def _digamma_over_gamma(y: FloatArray) -> FloatArray:
-    # Evaluate `\psi(1 - y) / \Gamma(1 - y)`, finite also where y is a whole number.
-    # By reflection it is `\Gamma(y) [\psi(y) \sin \pi y + \pi \cos \pi y] / \pi`.
-    turn = np.pi * (y - np.round(y))
-    sign = np.where(np.round(y) % 2 == 0, 1.0, -1.0)
-    slope = digamma(y) * np.sin(turn) + np.pi * np.cos(turn)
-    return np.asarray(sign * slope / (np.pi * rgamma(y)), dtype=np.float64)
-
-
-def _nodes(alpha: float) -> tuple[Any, Any, Any]:
-    # Return weights times `s^{\alpha - 1}`, `s^\alpha` and `\ln s`.
-    angle = 1j * _STEP * (np.arange(_NODES) + 0.5) - _PHI
-    s = _MU * (1.0 + np.sin(angle))
-    weights = _STEP / np.pi * _MU * np.cos(angle) * np.exp(s)
-    log_s = np.log(s)
-    power = np.exp(alpha * log_s)
-    return weights * power / s, power, log_s
-
-
-def _contour(x: FloatArray, alpha: float) -> FloatArray:
-    # Sum ``Re(a / (b + x))`` over the nodes, in real arithmetic, block by block.
-    a, b, _ = _nodes(alpha)
-    values = np.zeros_like(x)
-    for start in range(0, len(x), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        for ak, bk in zip(a, b, strict=True):
-            shifted = x[part] + bk.real
-            values[part] += (ak.real * shifted + ak.imag * bk.imag) / (
-                shifted * shifted + bk.imag**2
-            )
-    return values
-
-
-def _contour_slope(x: FloatArray, alpha: float) -> FloatArray:
-    # Sum ``Re(a ln(s) x / (b + x)**2)`` over the nodes.
-    a, b, log_s = _nodes(alpha)
-    values = np.zeros_like(x)
-    for ak, bk, lk in zip(a, b, log_s, strict=True):
-        values += (ak * lk * x / (bk + x) ** 2).real
-    return values
+def _share(work: Callable[[slice], None], count: int) -> None:
+    # Deal out chunks to as many threads as Numba may use; each point is computed by itself.
+    threads = get_num_threads()
+    parts = [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
+    if len(parts) <= 2 or threads == 1:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(max_workers=min(threads, len(parts))) as pool:
+        list(pool.map(work, parts))
