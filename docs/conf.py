@@ -42,6 +42,26 @@ def _citations_to_roles(app, what, name, obj, options, lines) -> None:
         lines[number] = re.sub(r"\[(\w+\d{4}\w?)\]_", r":cite:`\1`", line)
 
 
+def _draw_gallery(app) -> None:
+    """Draw the picture of every gallery script that is older than what it shows."""
+    import runpy
+    from pathlib import Path
+
+    import fracsde
+
+    gallery = Path(app.srcdir) / "gallery"
+    drawn = gallery / "drawn"
+    drawn.mkdir(exist_ok=True)
+    package = Path(fracsde.__path__[0]).rglob("*.py")
+    changed = max(path.stat().st_mtime for path in package)
+    for script in sorted(gallery.glob("*.py")):
+        picture = drawn / f"{script.stem}.png"
+        newest = max(changed, script.stat().st_mtime)
+        if not picture.exists() or picture.stat().st_mtime < newest:
+            runpy.run_path(str(script))["draw"](picture)
+
+
 def setup(app) -> None:
-    """Connect the citation filter before numpydoc reads the docstrings."""
+    """Connect the citation filter before numpydoc reads the docstrings, and draw the gallery."""
     app.connect("autodoc-process-docstring", _citations_to_roles, priority=100)
+    app.connect("builder-inited", _draw_gallery)

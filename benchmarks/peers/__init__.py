@@ -1,0 +1,1 @@
+"""Adapters for what others have written: one file per question, each peer a function or absent."""
