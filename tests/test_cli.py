@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import cmath
 import contextlib
 import ctypes
+import json
+import math
 import os
 import signal
 import subprocess
@@ -141,3 +144,45 @@ def test_interrupt_ends_without_a_traceback_and_without_a_report(tmp_path: Path)
     assert "Traceback" not in errors
     assert not target.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_special_prints_values_that_complex_calls_give() -> None:
+    shown = run("special", "mittag-leffler", "--alpha", "1", "--json", "--", "-3", "1+2i")
+    assert shown.returncode == 0
+    rows = json.loads(shown.stdout)
+    for row, z in zip(rows, (-3.0, 1.0 + 2.0j), strict=True):
+        assert abs(complex(*row["value"]) - cmath.exp(z)) < 1e-13 * abs(cmath.exp(z))
+
+
+def test_special_tables_reproduce_the_function() -> None:
+    # exp(-1) from each of the three printed tables alone.
+    table = json.loads(run("special", "poles", "--alpha", "1", "--rtol", "1e-8", "--json").stdout)
+    poles, residues = ([complex(*each) for each in table[name]] for name in ("pole", "residue"))
+    value = table["constant"] + sum(
+        (c / (1.0 - q)).real for c, q in zip(residues, poles, strict=True)
+    )
+    assert abs(value - math.exp(-1.0)) < 1e-8
+    options = ("--start", "1", "--end", "10", "--rtol", "1e-8", "--json")
+    table = json.loads(run("special", "contour", *options).stdout)
+    nodes, weights = ([complex(*each) for each in table[name]] for name in ("node", "weight"))
+    value = sum((w * cmath.exp(s) / (s + 1.0)).real for w, s in zip(weights, nodes, strict=True))
+    assert abs(value - math.exp(-1.0)) < 1e-8
+    options = ("--alpha", "0.5", "--largest", "10", "--rtol", "1e-8", "--json")
+    table = json.loads(run("special", "exponentials", *options).stdout)
+    value = sum(w * math.exp(-u) for w, u in zip(table["weight"], table["rate"], strict=True))
+    assert abs(value - math.e * math.erfc(1.0)) < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("mittag-leffler", "--alpha", "0.5", "abc"), "number"),
+        (("mittag-leffler", "--alpha", "-1", "1"), "alpha"),
+        (("poles", "--alpha", "0.5", "--rtol", "1e-30"), "rtol"),
+    ],
+)
+def test_special_refuses_with_code_two(arguments: tuple[str, ...], word: str) -> None:
+    shown = run("special", *arguments)
+    assert shown.returncode == 2
+    assert word in shown.stderr
+    assert "Traceback" not in shown.stderr
