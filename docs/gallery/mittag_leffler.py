@@ -29,7 +29,7 @@ REACH = 15.0  # half-width of a panel in z**(1 / alpha)
 COLUMNS = 72
 FLOOR, CEILING = 1e-17, 1e-13
 # The hyperbola s = mu (1 + sin(i u - phi)) on which the function is integrated where beta <= 1.
-MU, PHI = 10.362346706, 0.87
+MU, PHI = 9.464136391806921, 0.875
 
 
 def grid(alpha: float, columns: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ r"""Constants to thirty-two digits, as sums of two floats.
     \ln 2 / 64, \qquad 2\pi / 512, \qquad 1 / k!
 
 each as ``high + low``, where ``high`` is the nearest float and ``low`` the nearest float to what
-is left.  They serve the exponential and the logarithm of :mod:`fracsde.special._ml_kernels`.
+is left.  They serve the exponential and the logarithm of :mod:`fracsde.special._ml_poles`.
 Everything is computed in whole numbers with 200 binary places, so the last bit of ``low`` is
-right; ``tests/special/test_mittag_leffler.py`` compares with high precision.
+right; ``tests/special/test_double_double.py`` compares with high precision.
 
 Not here: arithmetic.
 """

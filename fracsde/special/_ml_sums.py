@@ -193,3 +193,6 @@ def add_sums_complex(z, out, road, order, table):  # type: ignore[no-untyped-def
                 if lifted == 1:
                     total *= point if order == _BY_ALPHA else 1.0 / point**order
                 out[a] = complex(out[a].real + total.real, out[a].imag + total.imag)
+        for i in range(start, stop):
+            if z[i].imag == 0.0:  # conjugate poles that overflow leave inf - inf
+                out[i] = complex(out[i].real, np.nan if np.isnan(z[i].real) else 0.0)

@@ -8,13 +8,33 @@ At ``beta = 1`` and :math:`z = -\lambda t^\alpha` it solves :math:`D_t^\alpha u 
 ``u(0) = 1``.
 
 Three roads share the plane by the size of ``z``: power series, integral on one hyperbola, and
-asymptotic series.  The hyperbola does not move with ``z``; what the trapezoidal rule gets wrong
-when a pole :math:`s_*^\alpha = z` is near it, or right of it, is known in closed form and added
-(:mod:`fracsde.special._ml_residues`).
+asymptotic series.  The hyperbola does not move with ``z``, so its nodes are tabulated once per
+``(alpha, beta)`` and a point costs additions and divisions.  What the trapezoidal rule gets wrong
+when a pole :math:`s_*^\alpha = z` stands near the hyperbola, or right of it, is known in closed
+form and added (:mod:`fracsde.special._ml_residues`), so there are no sectors and no seams.
 
-Not here: matrices, and the three-parameter function.
+Errors against high precision, over points near every switch; ``tests/special`` measures them:
 
-References: [WeidemanTrefethen2007]_ for integrals on hyperbolas.
+==============================================  ================================================
+what                                            error
+==============================================  ================================================
+values, ``alpha <= 8``, ``-1 <= beta <= 100``   1e-13 of ``1 + abs(E)``, most below 1e-14
+values, ``-20 <= beta < -1``                    1e-13 of ``gamma(1 - beta) + abs(E)``
+real ``z < 0``, ``alpha <= 2``, not at zeros    1e-13 of ``E`` for ``0 <= beta <= 3``, however
+                                                close ``alpha`` is to 1; 3e-13 where ``beta`` and
+                                                ``alpha`` are both below 0.02
+derivatives in ``z`` of order 1 to 3            1e-13 of one plus the derivative
+... of order 4, and 5 to 8                      2e-12, and 1e-9, of one plus the derivative
+derivative in ``alpha``                         1e-13 of one plus the derivative
+==============================================  ================================================
+
+Beyond about ``abs(z)**(1 / alpha) = 1e16`` the phase of an oscillating value is not determined by
+a pair of floats; at orders 1 and 1/2 it is exact.  Values that overflow are infinite.
+
+Not here: matrices (:mod:`fracsde.special.matrix`), and the three-parameter function.
+
+References: [WeidemanTrefethen2007]_ for integrals on hyperbolas, [TrefethenWeideman2014]_ for what
+poles do to the trapezoidal rule, [GorenfloEtAl2020]_ for the function.
 """
 
 from __future__ import annotations
@@ -75,7 +95,7 @@ def mittag_leffler(
 
     References
     ----------
-    [WeidemanTrefethen2007]_ for integrals on hyperbolas.
+    [WeidemanTrefethen2007]_, [TrefethenWeideman2014]_.
 
     Examples
     --------
@@ -233,12 +253,7 @@ def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDAr
     # Evaluate at contiguous points for one pair of parameters.
     is_real = flat.dtype.kind == "f"
     power = 1.0 - beta
-    if (
-        is_real
-        and alpha == 1.0
-        and order >= 0
-        and (power == 0.0 or (power % 1 == 0 < power and not order))
-    ):
+    if is_real and alpha == 1.0 and order >= 0 and (power == 0.0 or (order == 0 and _whole(power))):
         return _exponential(flat, int(power))
     entries = table(alpha, beta, order, relative=is_real and order == 0)
     if is_real and order == 0:
@@ -262,18 +277,19 @@ def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDAr
         add_sums(some, out, road, *mode)
 
     _share(work, len(points))
-    return values.real if is_real else values
+    return np.ascontiguousarray(values.real) if is_real else values
+
+
+def _whole(power: float) -> bool:
+    return power > 0.0 and power % 1.0 == 0.0
 
 
 def _exponential(x: FloatArray, power: int) -> FloatArray:
-    # Evaluate ``x**power * exp(x)``.
+    # Evaluate ``x**power * exp(x)``, which is what is left at alpha = 1 and beta = 1 - power.
     with np.errstate(over="ignore", under="ignore"):
-        decay = np.exp(np.maximum(x, -1e4))
-        return (
-            decay
-            if power == 0
-            else np.where(decay == 0.0, 0.0, np.maximum(x, -1e4) ** power * decay)
-        )
+        x = np.maximum(x, -1e4)
+        decay = np.exp(x)
+        return decay if power == 0 else np.where(decay == 0.0, 0.0, x**power * decay)
 
 
 def _share(work: Callable[[slice], None], count: int) -> None:

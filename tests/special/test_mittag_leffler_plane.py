@@ -5,6 +5,8 @@ to dominate and where a cut begins, at radii below, at and beyond any contour, a
 of the doubles.  The references themselves are checked first, one road against another.
 """
 
+from math import gamma
+
 import mpmath
 import numpy as np
 import pytest
@@ -62,6 +64,14 @@ def said(points, errors, alpha, beta):
 
 
 # The references.
+
+
+@pytest.mark.parametrize(("z", "alpha", "beta"), [(0.3786, 0.01, 3.7), (0.538, 0.01, 5.0)])
+def test_exact_reference_beside_the_branch_point(z, alpha, beta):
+    # Fifty terms of the series in plain doubles are good to twelve digits here.
+    plain = sum(z**k / gamma(alpha * k + beta) for k in range(60))
+    assert abs(complex(reference(z, alpha, beta)) - plain) < 1e-12
+    assert abs(mittag_leffler(z, alpha, beta) - plain) < 1e-12
 
 
 def test_routes_agree_of_the_reference_series_and_contour(seed):

@@ -141,7 +141,8 @@ def asymptotic(z, alpha, beta):
 
 def _reference(z, alpha, beta, derivative, road):
     # Send the argument down the cheapest road that is good to forty digits, relatively.
-    if road == "series" or (road is None and abs(z) <= 0.3):
+    # The contour's pole corrections fail where a pole is as near to the branch point as these are.
+    if road == "series" or (road is None and abs(z) <= 0.8):
         return series(z, alpha, beta, derivative)
     if derivative:
         return _by_recurrence(z, alpha, beta, derivative, road)
