@@ -10,6 +10,8 @@ The difference is about the error of the coarser one, and is reported as that of
 which is smaller: by an order of magnitude for a spectral operator, 81 times for extrapolated
 cells of a smooth density.  Where every further step gains nothing, rounding has been reached.
 
+Solutions by sines have in common what their intervals cut off; that share is added.
+
 Sines come first.  Where they are refused, because a wall is felt, the potential is not smooth or
 the start is too broad, or where they do not converge, it is cells.
 
@@ -28,6 +30,7 @@ from fracsde.errors import InputError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.operators.richardson import ExtrapolatedCells, Richardson
 from fracsde.operators.sinc import Sinc
+from fracsde.operators.spectral import SpectralGenerator
 from fracsde.schemes.propagator import Propagator
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ __all__ = ["checked_space", "chosen", "solve_in"]
 _POINTS = (32, 48, 72, 108, 162, 243)  # of the sines
 _CELLS = (27, 81, 243, 729, 2187)  # of the coarse grids; odd multiples of each other
 _GAIN = 0.5  # a finer solution that differs by more than this from the last is no better
+_TINY = float(np.finfo(np.float64).tiny)
 _WASTED = 2  # such solutions in a row end the search
 
 
@@ -63,7 +67,11 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
     generator = space.discretise(request.base)
     if not isinstance(generator, ExtrapolatedCells):
         return generator, outcome_on(generator, request)
-    coarse, fine = (outcome_on(chain, request) for chain in (generator.coarse, generator.fine))
+    inner = request
+    if isinstance(request.scheme, Propagator):
+        # Errors add up to 5/4 of those on each grid.
+        inner = replace(request, scheme=Propagator(rtol=max(0.8 * request.scheme.rtol, 1e-14)))
+    coarse, fine = (outcome_on(chain, inner) for chain in (generator.coarse, generator.fine))
     density = generator.combine(coarse.density, fine.density)
     errors = (coarse.error, fine.error)
     error = None
@@ -76,13 +84,12 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
     }
     return generator, Outcome(
         density=density,
-        scheme=fine.scheme,
+        scheme=fine.scheme if request.scheme is None else request.scheme,
         engine=fine.engine,
         residual=max(coarse.residual, fine.residual),
         mesh=fine.mesh,
         error=error,
         relative=(coarse.relative + 9.0 * fine.relative) / 8.0,
-        # Each grid kept the tolerance; their combination may exceed it by the weights.
         allowed=1.25 * fine.allowed,
         stats=stats,
     )
@@ -183,13 +190,16 @@ def _with_space_error(generator: Any, outcome: Outcome, coarse: Any, before: Out
         inside = (generator.points >= coarse.points[0]) & (generator.points <= coarse.points[-1])
         apart = np.where(inside, coarse.interpolate(before.density, generator.points), 0.0)
         apart = outcome.density - apart
-    distance = np.abs(apart).max(axis=1)
-    relative = float((distance / np.abs(outcome.density).max(axis=1)).max())
-    error = float(distance.max()) + (outcome.error or 0.0)
+    largest = np.abs(outcome.density).max(axis=1)
+    # What both have cut off their difference does not show.
+    cut = generator.cut_off() if isinstance(generator, SpectralGenerator) else 0.0
+    distance = np.abs(apart).max(axis=1) + cut * largest
+    # A density that has vanished is right if nothing differs from nothing.
+    scale = np.where(largest > 0.0, largest, np.where(distance > 0.0, _TINY, 1.0))
     return replace(
         outcome,
-        error=error,
-        relative=relative + outcome.relative,
+        error=float(distance.max()) + (outcome.error or 0.0),
+        relative=float((distance / scale).max()) + outcome.relative,
         stats=outcome.stats | {"space_error": float(distance.max())},
     )
 

@@ -55,6 +55,7 @@ _HIGHEST = 72.0  # height of the equilibrium's logarithm at which a start is rou
 VOID = 600.0  # height at which the equilibrium is as good as zero
 _SCAN = 513  # points at which the interval is looked over
 _FELT = 1e-10  # share of its largest value that a density may have at a wall
+_EVER = 1e-300  # and at an absorbing one, which takes a little all the time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -242,6 +243,13 @@ class Landscape:
             if not np.isfinite(wall) or wall != self.box[side]:
                 continue
             share = float(np.exp(max(self.climb[side] - phi[-side], log_start[-side])))
+            if share > _EVER and self.problem.boundary[side] == "absorbing":
+                msg = (
+                    f"the absorbing wall at x = {wall:g} takes mass for ever, and densities there "
+                    f"may reach {share:.1e} of the largest; a spectral operator takes the ends for "
+                    "infinity and would keep it; use FiniteVolume()"
+                )
+                raise UnsupportedError(msg)
             if share > _FELT:
                 msg = (
                     f"the {self.problem.boundary[side]} wall at x = {wall:g} is felt: densities "

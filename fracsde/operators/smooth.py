@@ -42,6 +42,8 @@ __all__ = ["ChebyshevSeries", "fit"]
 _EPS = float(np.finfo(np.float64).eps)
 _DEGREES = (32, 64, 128, 256, 512, 1024)
 _SETTLED = 64.0  # rounding errors of the largest value that the last coefficients may have
+_CHECKS = 4001  # points between which nothing may hide
+_STRAY = 1024.0  # rounding errors of the largest value by which the series may miss them
 _NOISE = 2.0  # rounding errors below which a trailing coefficient is cut off
 
 
@@ -154,7 +156,11 @@ def fit(
         if np.abs(c[-(n // 8) :]).max() <= _SETTLED * _EPS * scale:
             kept = np.flatnonzero(np.abs(c) > _NOISE * _EPS * scale)
             last = int(kept[-1]) if kept.size else 0
-            return ChebyshevSeries(box=(a, b), coefficients=c[: last + 1])
+            series = ChebyshevSeries(box=(a, b), coefficients=c[: last + 1])
+            # Few samples may all miss a narrow feature.
+            x = np.linspace(a, b, _CHECKS)
+            if np.abs(series(x) - function(x)).max() <= _STRAY * _EPS * scale:
+                return series
     msg = (
         f"`{name}` is not smooth enough for a spectral operator: on ({a:g}, {b:g}) a polynomial of "
         f"degree {n} misses it by {np.abs(c[-(n // 8) :]).max() / scale:.1e} of its largest "

@@ -99,7 +99,7 @@ class SpectralGenerator(Generator):
     @cached_property
     def log_weight(self) -> FloatArray:
         """Logarithm of the equilibrium at the nodes, ``(n,)`` [1], largest value near 0."""
-        return -self.landscape.phi(self.points)
+        return _frozen(-self.landscape.phi(self.points))
 
     @cached_property
     def _log_scale(self) -> FloatArray:
@@ -146,7 +146,7 @@ class SpectralGenerator(Generator):
         H = self._projected
         if not self.conserves_mass:
             rates, Q = eigh(H, driver="evd", check_finite=False)
-            return rates, Q
+            return _frozen(rates), _frozen(Q)
         # A reflection takes the equilibrium to the first axis, and the rest is solved by itself:
         # its eigenvalue is zero and its eigenvector exact, however slow the next mode is.
         v = self._rest.copy()
@@ -158,7 +158,7 @@ class SpectralGenerator(Generator):
         rates, inner = eigh(reflected[1:, 1:], driver="evd", check_finite=False)
         vectors = np.zeros_like(H)
         vectors[0, 0], vectors[1:, 1:] = -1.0, inner
-        return np.append(0.0, rates), vectors - 2.0 * np.outer(v, v @ vectors)
+        return _frozen(np.append(0.0, rates)), _frozen(vectors - 2.0 * np.outer(v, v @ vectors))
 
     def eigen(self) -> tuple[FloatArray, FloatArray]:
         """Return eigenvalues and eigenvectors of ``H``, computed once.
@@ -316,7 +316,23 @@ class SpectralGenerator(Generator):
         given, expected = initial_density(problem, x), initial_density(problem, between)
         found = self.interpolate(start[None], between)[0]
         largest = max(given.max(), expected.max())
+        if largest == 0.0:
+            return np.inf  # no point has seen it
         return float(max(np.abs(start - given).max(), np.abs(found - expected).max()) / largest)
+
+    def cut_off(self) -> float:
+        """Return what no number of points in this interval would bring back.
+
+        The share of the start that tapering takes, and the largest density that may come to
+        stand at an end.  Solutions in intervals chosen alike have it in common, so that comparing
+        them does not show it.
+
+        Returns
+        -------
+        float [1]
+            Relative to the largest density.
+        """
+        return self._unresolved() + self._share_at_ends()
 
     def _share_at_ends(self) -> float:
         # Largest density that may come to stand at an end, over its largest value.
@@ -336,7 +352,9 @@ class SpectralGenerator(Generator):
             return
         x = self.points
         start = self.landscape.start(x)
-        growth = float((start * np.exp(-0.5 * self.log_weight)).max() / start.max())
+        growth = 0.0
+        if start.max() > 0.0:
+            growth = float((start * np.exp(-0.5 * self.log_weight)).max() / start.max())
         if growth > _GROWN:
             msg = (
                 "`initial` falls off so much more slowly than the equilibrium that p / sqrt(pi) "
@@ -351,3 +369,9 @@ class SpectralGenerator(Generator):
             "points, or FiniteVolume() if it has jumps or kinks"
         )
         raise UnsupportedError(msg)
+
+
+def _frozen(array: FloatArray) -> FloatArray:
+    # What is computed once is the same for all who ask.
+    array.flags.writeable = False
+    return array

@@ -1,7 +1,7 @@
 r"""Initial densities and the mass they put into cells.
 
 Smooth densities enter by their values at cell centres, which is what the cells of a second-order
-operator are compared with; a Gaussian too narrow for that enters by its exact cell masses.  A
+operator are compared with; a Gaussian too narrow for that is shared by the nearest centres.  A
 point mass is shared by the two nearest centres in the ratio that keeps its mean.  The total is
 then scaled to one.
 """
@@ -110,9 +110,7 @@ def cell_masses(initial: Any, edges: FloatArray) -> FloatArray:
     if isinstance(initial, PointMass):
         return _shared(initial.at, edges, centres)
     if isinstance(initial, Gaussian) and initial.std < _RESOLVED * widths.max():
-        z = (edges - initial.mean) / initial.std
-        # Tails are differenced on the side where they are small.
-        masses = np.where(z[1:] > 0, -np.diff(ndtr(-z)), np.diff(ndtr(z)))
+        masses = _hats(initial, edges, centres)
         place = f"Gaussian(mean={initial.mean:g}, std={initial.std:g})"
     elif callable(initial):
         masses = sample("initial", initial, centres) * widths
@@ -129,6 +127,22 @@ def cell_masses(initial: Any, edges: FloatArray) -> FloatArray:
     refuse_negative(masses / widths, centres, place)
     masses = masses / _peak(masses, centres, place)  # first, so that the sum cannot overflow
     return np.asarray(masses / masses.sum())
+
+
+def _hats(start: Gaussian, edges: FloatArray, centres: FloatArray) -> FloatArray:
+    # Masses of hat functions between the centres, which keep the mean, as `_shared` does; between
+    # an edge and the outermost centre all goes to that one.  Their slopes are the mean of
+    # `P(X > x)` over each gap, or of `P(X < x)`, whichever is small.
+    def slopes(sign: float) -> FloatArray:
+        z = sign * (start.mean - centres) / start.std
+        excess = np.maximum(z * ndtr(z) + np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi), 0.0)
+        inner = -sign * start.std * np.diff(excess) / np.diff(centres)
+        ends = ndtr(sign * (start.mean - edges[[0, -1]]) / start.std)
+        return np.concatenate([ends[:1], inner, ends[1:]])
+
+    above, below = slopes(1.0), slopes(-1.0)
+    masses = np.where(centres < start.mean, np.diff(below), -np.diff(above))
+    return np.maximum(masses, 0.0)
 
 
 def _shared(at: float, edges: FloatArray, centres: FloatArray) -> FloatArray:

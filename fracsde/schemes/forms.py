@@ -89,6 +89,10 @@ class Form:
     constant: float
     error: float
 
+    def __post_init__(self) -> None:
+        # Forms are cached: nobody may change one for everybody else.
+        self.shifts.flags.writeable = self.residues.flags.writeable = False
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Window:

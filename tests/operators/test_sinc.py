@@ -181,10 +181,21 @@ def test_limit_walls_that_are_not_felt_do_not_matter():
         assert np.abs(p - exact(found.points)).max() < 1e-11
 
 
+def test_refuses_a_narrow_coefficient_that_few_samples_would_miss():
+    def narrow(x):
+        return 1 + 20 * np.exp(-(((x - 0.31) / 0.03) ** 2))
+
+    with pytest.raises(UnsupportedError, match="`diffusion` is not smooth enough"):
+        Sinc().discretise(ornstein_uhlenbeck(diffusion=narrow))
+
+
 def test_refuses_what_is_not_smooth_or_not_far_away():
-    with pytest.raises(UnsupportedError, match="the absorbing wall at x = 3 is felt"):
+    with pytest.raises(UnsupportedError, match="the reflecting wall at x = 3 is felt"):
+        Sinc().discretise(ornstein_uhlenbeck(domain=(-np.inf, 3.0)))
+    # An absorbing wall takes all mass in the end, however far away it is.
+    with pytest.raises(UnsupportedError, match="the absorbing wall at x = 12 takes mass"):
         Sinc().discretise(
-            ornstein_uhlenbeck(domain=(-np.inf, 3.0), boundary=("reflecting", "absorbing"))
+            ornstein_uhlenbeck(domain=(-np.inf, 12.0), boundary=("reflecting", "absorbing"))
         )
     with pytest.raises(UnsupportedError, match="`potential` is not smooth enough"):
         Sinc().discretise(ornstein_uhlenbeck(potential=np.abs))

@@ -118,6 +118,57 @@ def test_unreachable_tolerances_say_the_best_that_was_reached():
     assert kept.error_estimate > 1e-10
 
 
+@pytest.mark.parametrize(
+    ("potential", "start", "time", "rtol"),
+    [
+        (lambda x: x**4 / 4, Gaussian(mean=0.0, std=1.0), 0.1, 1e-4),
+        (lambda x: x**4 / 4, Gaussian(mean=0.0, std=0.7), 0.1, 1e-6),
+        (lambda x: 8 * (x**2 - 1) ** 2, Gaussian(mean=-1.0, std=0.95 / 8), 100.0, 1e-6),
+        (lambda x: x**2 / 2, Gaussian(mean=0.0, std=1.8), 1.0, 1e-6),
+    ],
+)
+def test_tolerance_is_kept_for_starts_that_an_interval_would_cut(potential, start, time, rtol):
+    # Solutions by sines in intervals chosen alike err alike, and agree with each other.
+    base = FokkerPlanck(potential=potential, diffusion=1.0, domain=(-np.inf, np.inf), initial=start)
+    solution = solve(base, [time], scheme=Propagator(rtol=rtol), space="auto")
+    fine = solve(base, [time], scheme=Propagator(rtol=1e-12), space=Richardson(cells=2187))
+    x = solution.points[0]
+    apart = np.abs(fine.density_at(x) - solution.density).max()
+    assert apart <= rtol * fine.density.max() + 1e-9
+
+
+def test_limit_of_absorbing_walls_far_away_is_nothing():
+    base = FokkerPlanck(
+        potential=lambda x: x**2 / 2,
+        diffusion=1.0,
+        domain=(-5.0, 5.0),
+        initial=Gaussian(mean=0.0, std=0.8),
+        boundary="absorbing",
+    )
+    solution = solve(base, [1.0, 1e9], scheme=Propagator(rtol=1e-6), space="auto")
+    assert abs(solution.mass_defect()[0]) < 1e-4
+    assert abs(solution.mass_defect()[1] + 1.0) < 1e-6
+
+
+def test_limit_of_a_vanished_density_is_served():
+    base = FokkerPlanck(
+        diffusion=1.0, domain=(0.0, 1.0), initial=lambda x: np.sin(np.pi * x), boundary="absorbing"
+    )
+    solution = solve(base, [1e8], scheme=Propagator(rtol=1e-6), space="auto")
+    assert np.all(solution.density == 0.0)
+
+
+def test_narrow_starts_are_kept_to_the_tolerance_or_refused():
+    base = FokkerPlanck(diffusion=1.0, domain=(0.0, 1.0), initial=Gaussian(mean=0.5012, std=1e-4))
+    waves = np.pi * np.arange(1, 200)[:, None]
+    for rtol in (1e-3, 1e-4):
+        solution = solve(base, [0.01], scheme=Propagator(rtol=rtol), space="auto")
+        x = solution.points[0]
+        amplitudes = np.cos(waves * 0.5012) * np.exp(-0.5 * (waves * 1e-4) ** 2)
+        exact = 1 + 2 * (amplitudes * np.exp(-(waves**2) * 0.01) * np.cos(waves * x)).sum(axis=0)
+        assert np.abs(solution.density[0] - exact).max() <= rtol * exact.max()
+
+
 def test_search_ends_where_rounding_is_reached(monkeypatch):
     tried = []
     solve_in = spaces.solve_in
