@@ -16,22 +16,36 @@ with :math:`E` and :math:`G` of :mod:`fracsde.lyapunov.propagators`: :math:`E(t)
 flow and :math:`T^t` for the map, whose times are whole numbers of steps.  What is not stationary
 needs no stability.
 
+On a fractional clock, :math:`X_t = Y(E_t)` with ``Y`` the flow, each is the flow's, averaged over
+:math:`E_t`, and a covariance gains that of the mean's path (:mod:`fracsde.subordination`).
+
 Results hold the observed coordinates only (the weights).  Starting states may give the weights
 alone; velocities then start at zero.  SGD stands for its map.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracsde._check import finite_array, positive_semidefinite
-from fracsde.errors import ComputationError, OutOfRangeError, ShapeError
+from fracsde._subordination.averages import (
+    clock_autocovariance,
+    clock_covariance,
+    clock_displacement,
+    clock_mean,
+    small_enough,
+)
+from fracsde._subordination.starts import read_start
+from fracsde.errors import ComputationError, OutOfRangeError, ShapeError, UnsupportedError
 from fracsde.grids import TimeGrid
 from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.structured import DiagonalOU, LowRankOU
+from fracsde.problems.subordinated import SubordinatedOU
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -40,6 +54,8 @@ if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.lyapunov.propagators import LinearProcess
     from fracsde.problems.sgd import SGDNearMinimum
+
+    Process = OUProcess | LinearRecursion | SGDNearMinimum | SubordinatedOU | DiagonalOU | LowRankOU
 
 __all__ = [
     "autocovariance",
@@ -51,7 +67,7 @@ __all__ = [
 
 
 def mean_at(
-    process: OUProcess | LinearRecursion | SGDNearMinimum,
+    process: Process,
     times: TimeGrid | ArrayLike,
     initial: ArrayLike,
 ) -> FloatArray:
@@ -59,7 +75,7 @@ def mean_at(
 
     Parameters
     ----------
-    process : OUProcess, LinearRecursion or SGDNearMinimum
+    process : OUProcess, LinearRecursion, SGDNearMinimum, SubordinatedOU or a structured base
         Stable or not.
     times : TimeGrid or (t,) array_like [t, or steps]
         Not negative, in any order; whole numbers for a map.
@@ -77,6 +93,9 @@ def mean_at(
     array([[3. ],
            [1.5]])
     """
+    clock = _on_clock(process)
+    if clock is not None:
+        return clock_mean(clock, _times("times", times, clock), initial)
     linear = as_linear(process)
     when = _times("times", times, linear)
     start = _state("initial", linear, initial) - linear.mean
@@ -85,21 +104,25 @@ def mean_at(
 
 
 def covariance_at(
-    process: OUProcess | LinearRecursion | SGDNearMinimum,
+    process: Process,
     times: TimeGrid | ArrayLike,
     initial_covariance: ArrayLike = 0.0,
+    *,
+    initial: ArrayLike | str | None = None,
 ) -> FloatArray:
     """Return the covariance of the observed coordinates at given times.
 
     Parameters
     ----------
-    process : OUProcess, LinearRecursion or SGDNearMinimum
+    process : OUProcess, LinearRecursion, SGDNearMinimum, SubordinatedOU or a structured base
         Stable or not: free directions diffuse, unstable ones spread exponentially.
     times : TimeGrid or (t,) array_like [t, or steps]
         Not negative, in any order; whole numbers for a map.
     initial_covariance : 0, (k, k) or (d, d) array_like [x^2]
         Covariance of the observed coordinates or of the whole state at time 0; 0 for a start
         from one point.
+    initial : (d,) array_like [x] or "stationary", optional
+        Mean at time 0, which a SubordinatedOU needs; others spread alike from everywhere.
 
     Returns
     -------
@@ -117,6 +140,13 @@ def covariance_at(
     >>> covariance_at(OUProcess(drift=[[0.0]], noise=[[2.0]]), [0.0, 3.0]).ravel()
     array([0., 6.])
     """
+    clock = _on_clock(process)
+    if clock is not None:
+        dense = replace(clock, base=small_enough(clock.base))
+        if clock is not process and initial is None:
+            initial = dense.base.mean
+        start = read_start(dense.base, initial, initial_covariance)
+        return clock_covariance(dense, _times("times", times, clock), start)
     linear = as_linear(process)
     when = _times("times", times, linear)
     current = _state_covariance(linear, initial_covariance)
@@ -133,16 +163,14 @@ def covariance_at(
     return _finite(out)
 
 
-def autocovariance(
-    process: OUProcess | LinearRecursion | SGDNearMinimum, lags: ArrayLike
-) -> FloatArray:
+def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
     """Return the stationary autocovariance ``R(s) = E[(X_{t+s} - m)(X_t - m)^T]``.
 
-    The row belongs to the later time.
+    The row belongs to the later time.  On a random clock ``t`` is 0, where the clock starts.
 
     Parameters
     ----------
-    process : OUProcess, LinearRecursion or SGDNearMinimum
+    process : OUProcess, LinearRecursion, SGDNearMinimum, SubordinatedOU or a structured base
         Stable.
     lags : (lag,) array_like [t, or steps]
         Not negative, in any order; whole numbers for a map.
@@ -156,6 +184,9 @@ def autocovariance(
     >>> autocovariance(LinearRecursion(transition=[[0.5]], noise=[[0.75]]), [0, 1, 2]).ravel()
     array([1.  , 0.5 , 0.25])
     """
+    clock = _on_clock(process)
+    if clock is not None:
+        return clock_autocovariance(clock, _times("lags", lags, clock))
     linear = as_linear(process)
     when = _times("lags", lags, linear)
     columns = require_stationary(linear).matrix[:, linear.observed]
@@ -163,7 +194,7 @@ def autocovariance(
 
 
 def mean_square_displacement(
-    process: OUProcess | LinearRecursion | SGDNearMinimum,
+    process: Process,
     lags: ArrayLike,
     *,
     directions: ArrayLike | None = None,
@@ -177,8 +208,8 @@ def mean_square_displacement(
 
     Parameters
     ----------
-    process : OUProcess, LinearRecursion or SGDNearMinimum
-        Stable, unless ``start`` is given.
+    process : OUProcess, LinearRecursion, SGDNearMinimum, SubordinatedOU or a structured base
+        On a random clock lags are counted from its start.  Stable, unless ``start`` is given.
     lags : (lag,) array_like [t, or steps]
         Not negative, in any order; whole numbers for a map.
     directions : (k, p) array_like [1], optional
@@ -197,6 +228,12 @@ def mean_square_displacement(
     >>> mean_square_displacement(process, [0.0, 1e9])
     array([0., 2.])
     """
+    clock = _on_clock(process)
+    if clock is not None:
+        if directions is not None:
+            directions = finite_array("directions", directions, shape=(clock.dimension, None))
+        at = None if start is None else read_start(clock.base, start, 0.0)
+        return clock_displacement(clock, _times("lags", lags, clock), at, directions)
     linear = as_linear(process)
     when = _times("lags", lags, linear)
     size, observed = linear.dimension, linear.observed
@@ -218,9 +255,7 @@ def mean_square_displacement(
     return each if directions is not None else np.asarray(each.sum(axis=1))
 
 
-def relaxation_rates(
-    process: OUProcess | LinearRecursion | SGDNearMinimum,
-) -> NDArray[np.complex128]:
+def relaxation_rates(process: Process) -> NDArray[np.complex128]:
     """Return the rates at which perturbations decay, slowest first.
 
     Parameters
@@ -235,12 +270,24 @@ def relaxation_rates(
         mode that alternates in sign has imaginary part pi in magnitude, one that vanishes in one
         step an infinite rate.  One per coordinate of the state, velocities included.
 
+    Raises
+    ------
+    UnsupportedError
+        If the process runs on a fractional clock, where nothing decays exponentially.
+
     Examples
     --------
     >>> relaxation_rates(OUProcess(drift=[[2.0, 0.0], [0.0, 1.0]], noise=np.eye(2)))
     array([1.+0.j, 2.+0.j])
     """
-    linear = as_linear(process)
+    if isinstance(process, SubordinatedOU):
+        msg = (
+            "nothing decays exponentially on a fractional clock; ask for "
+            "relaxation_rates(process.base)"
+        )
+        raise UnsupportedError(msg)
+    clock = _on_clock(process)
+    linear = as_linear(process if clock is None else small_enough(clock.base))
     modal = modes(linear)
     if isinstance(linear, OUProcess):
         values = np.linalg.eigvals(linear.drift) if modal is None else modal.pull
@@ -256,6 +303,13 @@ def relaxation_rates(
     size = 0.5 * np.log1p(2.0 * z.real + z.real**2 + z.imag**2)
     rates[moving] = -size - 1j * np.angle(1.0 + z)
     return np.sort_complex(rates)
+
+
+def _on_clock(process: Any) -> SubordinatedOU | None:
+    # What is averaged over a clock, a structured process over the ordinary one; or nothing.
+    if isinstance(process, (DiagonalOU, LowRankOU)):
+        return SubordinatedOU(base=process, alpha=1.0)
+    return process if isinstance(process, SubordinatedOU) else None
 
 
 def _evolve(
@@ -290,7 +344,9 @@ def _displacement_from(
     return out
 
 
-def _times(name: str, value: TimeGrid | ArrayLike, process: LinearProcess) -> FloatArray:
+def _times(
+    name: str, value: TimeGrid | ArrayLike, process: LinearProcess | SubordinatedOU
+) -> FloatArray:
     given = value.times if isinstance(value, TimeGrid) else value
     times = finite_array(name, given, ndim=(0, 1)).reshape(-1)
     if np.any(times < 0.0):

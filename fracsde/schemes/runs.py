@@ -255,7 +255,7 @@ class Run:
             row[end : end + len(form.shifts)] = form.residues
             end += len(form.shifts)
         constant = np.array([form.constant for form in forms])[:, None]
-        density = np.zeros((kinds * count, n))
+        flat = np.zeros((kinds * count, n))
         size = np.zeros((kinds, count))
         for k in range(0, len(every), _CHUNK):
             shifts, part = every[k : k + _CHUNK], share[:, k : k + _CHUNK]
@@ -266,11 +266,10 @@ class Run:
             rows[:, each, 0, each] = part.real[:, None]
             rows[:, each, 1, each] = -part.imag[:, None]
             rows /= clock[:, None, None, None]
-            rows = rows.reshape(kinds * count, -1)
-            density += rows @ solutions.reshape(n, -1).T
+            flat += rows.reshape(kinds * count, -1) @ solutions.reshape(n, -1).T
             size += np.abs(part) @ sums[2].reshape(count, m).T / clock
             self.stats["solves"] += count * m
-        density = density.reshape(kinds, count, n)
+        density = flat.reshape(kinds, count, n)
         if np.any(constant):
             density += constant[:, :, None] * self.start
             size += np.abs(constant) * self.peak

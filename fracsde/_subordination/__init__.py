@@ -1,0 +1,1 @@
+"""How averages over the fractional clock are taken; the verbs are in fracsde.subordination."""
