@@ -145,11 +145,10 @@ def outcome_on(generator: Generator, request: Request) -> Outcome:
         )
         raise InputError(msg)
     masses = generator.project(request.base.initial)
-    if scheme is None or isinstance(scheme, Propagator):
-        outcome = _propagated(scheme, generator, masses, request)
-        if outcome is not None:
-            return outcome
-    return _marched(L1() if scheme is None else scheme, generator, masses, request)
+    if isinstance(scheme, ConvolutionScheme):
+        return _marched(scheme, generator, masses, request)
+    outcome = _propagated(scheme, generator, masses, request)
+    return _marched(L1(), generator, masses, request) if outcome is None else outcome
 
 
 def _propagated(

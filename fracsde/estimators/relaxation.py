@@ -61,7 +61,7 @@ class RelaxationModel:
         -------
         (t,) ndarray of float64 [1]
         """
-        return mittag_leffler(-self._argument(theta), float(theta[0]))
+        return np.asarray(mittag_leffler(-self._argument(theta), float(theta[0])))
 
     def values(self, theta: FloatArray) -> FloatArray:
         """Return the curve.
