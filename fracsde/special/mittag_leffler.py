@@ -63,7 +63,7 @@ __all__ = ["mittag_leffler", "mittag_leffler_alpha_derivative", "relaxation_alph
 
 _ALPHA_HIGH, _BETA_LOW, _BETA_HIGH, _DERIVATIVE_HIGH = 8.0, -20.0, 100.0, 8
 _CHUNK = 4096  # points handed to a thread at once
-_UNDERFLOW, _NEGLIGIBLE = -745.0, -60.0  # logarithms of residues that do not count
+_UNDERFLOW, _NEGLIGIBLE = -745.0, -42.0  # logarithms of residues that do not count
 
 
 def mittag_leffler(
