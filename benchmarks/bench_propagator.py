@@ -141,11 +141,8 @@ def history(chain: CellChain, masses: np.ndarray) -> None:
         ),
         "L1 as usually written": measure("", lambda: textbook(chain, masses), units=1, repeats=1),
     }
-    last = march(
-        chain, L1(), GRID.times, initial=masses, alpha=ALPHA, scale=1.0, source=None,
-        engine=marching_numba,
-    )[-1]  # fmt: skip
-    assert np.abs(textbook(chain, masses) / last - 1.0).max() < 1e-6
+    last = ready.propagate(masses, times[-1:])[0]
+    assert np.abs(textbook(chain, masses) - last).max() < 1e-4 * last.max()  # both L1, order one
     found, pick = ready.run(masses, times), slice(0, None, 97)
     exact = modes_of(chain).propagate(masses, times[pick], alpha=ALPHA) / chain.widths
     error = (np.abs(found.density[pick] - exact).max(axis=1) / exact.max(axis=1)).max()

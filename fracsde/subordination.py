@@ -152,6 +152,16 @@ def two_time_covariance(
     (..., d, d) or (..., p) float64 [x^2]
         With the shape of ``s`` and ``t`` in front.
 
+    Raises
+    ------
+    ShapeError
+        If ``s`` and ``t`` do not broadcast.
+
+    Notes
+    -----
+    The cost grows as ``alpha`` approaches 1, and with the turns that modes make while they decay:
+    an oscillator without damping is refused.
+
     References
     ----------
     [Leonenko2013]_
@@ -165,7 +175,12 @@ def two_time_covariance(
     array([0.4276, 0.9034])
     """
     sub = _on_clock(process)
-    first, second = np.broadcast_arrays(_not_negative("s", s), _not_negative("t", t))
+    first, second = _not_negative("s", s), _not_negative("t", t)
+    try:
+        first, second = np.broadcast_arrays(first, second)
+    except ValueError as error:
+        msg = f"`s` and `t` must broadcast, got shapes {first.shape} and {second.shape}"
+        raise ShapeError(msg) from error
     U = None
     if directions is not None:
         U = finite_array("directions", directions, shape=(sub.dimension, None))

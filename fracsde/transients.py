@@ -39,7 +39,13 @@ from fracsde._subordination.averages import (
     small_enough,
 )
 from fracsde._subordination.starts import read_start
-from fracsde.errors import ComputationError, OutOfRangeError, ShapeError, UnsupportedError
+from fracsde.errors import (
+    ComputationError,
+    InputError,
+    OutOfRangeError,
+    ShapeError,
+    UnsupportedError,
+)
 from fracsde.grids import TimeGrid
 from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
@@ -132,6 +138,8 @@ def covariance_at(
     ------
     ShapeError
         If the initial covariance fits neither the observed coordinates nor the state.
+    InputError
+        If ``initial`` is a word where there is no random clock.
 
     Examples
     --------
@@ -149,6 +157,14 @@ def covariance_at(
         return clock_covariance(dense, _times("times", times, clock), start)
     linear = as_linear(process)
     when = _times("times", times, linear)
+    if isinstance(initial, str):
+        msg = (
+            f"`initial` = {initial!r} has no meaning without a random clock, where the spread does "
+            "not depend on the mean; the stationary covariance is stationary_covariance(process)"
+        )
+        raise InputError(msg)
+    if initial is not None:
+        _state("initial", linear, initial)
     current = _state_covariance(linear, initial_covariance)
     law = gap_law(linear)
     observed = np.ix_(linear.observed, linear.observed)
@@ -222,6 +238,11 @@ def mean_square_displacement(
     (lag,) or (lag, p) float64 [x^2]
         Summed over the observed coordinates, or along each direction.
 
+    Raises
+    ------
+    InputError
+        If ``start`` is a word.
+
     Examples
     --------
     >>> process = OUProcess(drift=[[1.0]], noise=[[2.0]])
@@ -232,6 +253,9 @@ def mean_square_displacement(
     if clock is not None:
         if directions is not None:
             directions = finite_array("directions", directions, shape=(clock.dimension, None))
+        if isinstance(start, str):
+            msg = f"`start` must be a position or None for the stationary law, got {start!r}"
+            raise InputError(msg)
         at = None if start is None else read_start(clock.base, start, 0.0)
         return clock_displacement(clock, _times("lags", lags, clock), at, directions)
     linear = as_linear(process)

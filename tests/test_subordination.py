@@ -753,3 +753,22 @@ UNSTABLE = SubordinatedOU(base=OUProcess(drift=-1.0, noise=1.0), alpha=0.6)
 def test_refuses_what_cannot_be_had(call, error, words: str) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+def test_refuses_strings_and_shapes_that_mean_nothing():
+    plain = OUProcess(drift=[[1.0]], noise=[[2.0]])
+    clock = SubordinatedOU(base=plain, alpha=0.6)
+    with pytest.raises(InputError, match="`start`"):
+        mean_square_displacement(clock, [1.0], start="stationary")
+    with pytest.raises(InputError, match="`initial`"):
+        covariance_at(plain, [1.0], initial="stationary")
+    with pytest.raises(ShapeError, match="`initial`"):
+        covariance_at(plain, [1.0], initial=[1.0, 2.0, 3.0])
+    with pytest.raises(ShapeError, match="broadcast"):
+        two_time_covariance(clock, [1.0, 2.0], [1.0, 2.0, 3.0], initial=0.0)
+
+
+def test_refuses_samples_beyond_the_largest_float():
+    growing = SubordinatedOU(base=OUProcess(drift=[[-1.0]], noise=[[1.0]]), alpha=0.6)
+    with pytest.raises(ComputationError, match="largest float"):
+        sample_at(growing, 1e9, 5, 1, start=[0.0])

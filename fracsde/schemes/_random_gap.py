@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from fracsde._subordination.moments import finite
 from fracsde.lyapunov.propagators import composed, gap_law
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.structured import DiagonalOU
@@ -160,8 +161,10 @@ class _Scalars:
 
     def advance(self, inner: FloatArray, gaps: FloatArray, normals: Normals) -> FloatArray:
         gap = gaps[:, None]
-        scale = np.sqrt(np.maximum(self.noise * _growth(2.0 * self.pull, gap), 0.0))
-        return np.asarray(np.exp(-self.pull * gap) * inner + scale * normals(inner.shape[1]))
+        with np.errstate(over="ignore", invalid="ignore"):  # then what comes out is refused
+            scale = np.sqrt(np.maximum(self.noise * _growth(2.0 * self.pull, gap), 0.0))
+            after = np.exp(-self.pull * gap) * inner + scale * normals(inner.shape[1])
+        return finite(after)
 
 
 class _Split:
@@ -180,11 +183,13 @@ class _Split:
         return np.asarray(core @ self.basis.T + inner[:, self.rank :])
 
     def advance(self, inner: FloatArray, gaps: FloatArray, normals: Normals) -> FloatArray:
-        rest = np.exp(-self.pull * gaps)[:, None] * inner[:, self.rank :]
-        if self.noise > 0.0 and rest.shape[1] > self.rank:
-            z = normals(rest.shape[1])
-            z -= (z @ self.basis) @ self.basis.T
-            rest += np.sqrt(self.noise * _growth(2.0 * self.pull, gaps))[:, None] * z
+        with np.errstate(over="ignore", invalid="ignore"):  # then what comes out is refused
+            rest = np.exp(-self.pull * gaps)[:, None] * inner[:, self.rank :]
+            if self.noise > 0.0 and rest.shape[1] > self.rank:
+                z = normals(rest.shape[1])
+                z -= (z @ self.basis) @ self.basis.T
+                rest += np.sqrt(self.noise * _growth(2.0 * self.pull, gaps))[:, None] * z
+        rest = finite(rest)
 
         def other(columns: int, lane: int = 0) -> FloatArray:
             return normals(columns, lane + 1)

@@ -328,7 +328,8 @@ def _poles(z, ln, halved, switched, order, threshold, plan, held):  # type: igno
         ah, al = _add(srh, srl, ah, al)
         bh, bl = _mul(th, tl, e, el)
         bh, bl = _add(sih, sil, bh, bl)
-        g = _direction(bh, bl) * ((1.0 + al) / alpha)
+        # Where the size is clamped its low part is no longer small beside one.
+        g = _direction(bh, bl) * ((1.0 + (al if ah <= 2e3 else 0.0)) / alpha)
         if halved and angle > 0.0:
             g *= 2.0
         p, q = np.inf, 0.0

@@ -209,7 +209,8 @@ def _tail(alpha: float, beta: float, order: int) -> tuple[FloatArray, float]:
     if order == BY_ALPHA:
         bound += np.log(k * (1.0 + np.log(1.0 + np.abs(arguments))))
     for i in range(max(order, 0)):
-        e = -e * (k + i)
+        with np.errstate(over="ignore"):  # such coefficients are beyond what is ever used
+            e = -e * (k + i)
         bound += np.log(k + i)
     # Below the leading term by 1e-17, where that is not zero.
     nonzero = np.flatnonzero(np.abs(e) > 0.0)

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = ["mittag_leffler", "mittag_leffler_alpha_derivative", "relaxation_alpha_derivative"]
 
+_ALPHA_LOW = 1e-12  # below it z**(1/alpha) is a step at |z| = 1
 _ALPHA_HIGH, _BETA_LOW, _BETA_HIGH, _DERIVATIVE_HIGH = 8.0, -20.0, 100.0, 8
 _CHUNK = 4096  # points handed to a thread at once
 _UNDERFLOW, _NEGLIGIBLE = -745.0, -42.0  # logarithms of residues that do not count
@@ -77,7 +78,7 @@ def mittag_leffler(
         Real or complex, any shape.  NaN gives NaN, an infinite ``z`` the limit, or NaN where
         there is none.
     alpha : array_like of float [1]
-        Order, ``0 < alpha <= 8``; broadcast against ``z``.
+        Order, ``1e-12 <= alpha <= 8``; broadcast against ``z``.
     beta : array_like of float [1]
         Second parameter, ``-20 <= beta <= 100``; broadcast against ``z``.
     derivative : int
@@ -188,6 +189,8 @@ def _points(name: str, z: Any) -> NDArray[Any]:
     try:
         raw = np.asarray(z)
         if raw.dtype.kind == "O":
+            if any(each is None for each in raw.flat):
+                raise TypeError  # which NumPy would call NaN
             raw = raw.astype(np.complex128 if any(map(np.iscomplexobj, raw.flat)) else np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         msg = f"`{name}` must be an array of numbers, got {type(z).__name__}: {z!r:.200}"
@@ -221,7 +224,7 @@ def _parameter(name: str, value: Any, low: float, high: float, closed: str) -> N
 def _broadcast(z: Any, alpha: Any, beta: Any, order: int) -> Any:
     # Evaluate pair by pair of the parameters.
     points = _points("z", z)
-    a = _parameter("alpha", alpha, 0.0, _ALPHA_HIGH, "high")
+    a = _parameter("alpha", alpha, _ALPHA_LOW, _ALPHA_HIGH, "both")
     b = _parameter("beta", beta, _BETA_LOW, _BETA_HIGH, "both")
     if a.ndim == 0 and b.ndim == 0:
         flat = points.reshape(-1)

@@ -285,7 +285,7 @@ def test_exact_in_arrays_large_enough_to_be_shared_among_threads(seed):
 
 @pytest.mark.parametrize("alpha", [0.0, -0.5, np.array([0.5, 0.0])])
 def test_refuses_orders_that_are_not_positive(alpha):
-    with pytest.raises(OutOfRangeError, match=r"`alpha` must lie in \(0, "):
+    with pytest.raises(OutOfRangeError, match=r"`alpha` must lie in \[1e-12, "):
         mittag_leffler(-1.0, alpha)
 
 
@@ -302,3 +302,20 @@ def test_refuses_what_cannot_be_meant():
         mittag_leffler(-1.0, 0.5, derivative=0.5)
     with pytest.raises(OutOfRangeError, match="`derivative` must be"):
         mittag_leffler(-1.0, 0.5, derivative=-1)
+
+
+@pytest.mark.parametrize("exponent", [15.9, 16.5, 20.0, 40.0, 320.0])
+@pytest.mark.parametrize("alpha", [0.01, 0.1, 0.5, 0.9])
+def test_limit_of_overflow_on_the_positive_axis_is_positive(alpha, exponent):
+    z = 10.0 ** min(alpha * exponent, 300.0)
+    assert mittag_leffler(z, alpha) == np.inf
+    assert not mittag_leffler(z, alpha, 1.0, 2) < 0
+
+
+def test_refuses_orders_that_are_steps_and_points_that_are_none():
+    with pytest.raises(OutOfRangeError, match="alpha"):
+        mittag_leffler(1.0, 1e-300)
+    with pytest.raises(InputError, match="array of numbers"):
+        mittag_leffler(None, 0.5)
+    with pytest.raises(InputError, match="array of numbers"):
+        mittag_leffler([1.0, None], 0.5)
