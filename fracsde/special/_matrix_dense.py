@@ -15,9 +15,13 @@ Three roads to :math:`E_{\alpha,\beta}(\theta A)\,V`, tried in this order:
     where no hyperbola with at most 200 nodes exists, as for fast oscillations at ``alpha`` near 1
     (:mod:`fracsde.special._schur_parlett`).
 
-Estimates add what rounding in ``A`` itself does: a perturbation of size
+Estimates add what rounding in ``A`` itself does.  For eigenvectors a perturbation of size
 :math:`\epsilon\|A\|` moves the value by about
-:math:`\epsilon\,\theta\|A\| \max_j |E'(\theta\lambda_j)|`.
+:math:`\epsilon\,\theta\|A\| \max_j |E'(\theta\lambda_j)|\,\|V\|`, whatever ``V`` is: rounding
+gives it a part along every mode, growing ones included.  On a contour the first-order effect of
+two pseudo-random perturbations is summed with the value,
+:math:`\sum_k a_k (b_k - \theta T)^{-1} G (b_k - \theta T)^{-1} Q^* V` with ``G`` of rank one, and
+the Schur-Parlett road is gone once more with ``A`` disturbed.
 
 Not here: validation, sparse matrices.
 """
@@ -48,6 +52,8 @@ _CONTOUR_GOAL = 2e-14
 _SECTORS = (0.0, 0.35, 0.7, 1.0)  # left free for matrices far from normal, if they need it
 _CHEAP = 40  # nodes for which a contour is tried before Schur-Parlett, however small the matrix
 _ENOUGH = 1e-13  # difference of two rules at which no other road is tried
+_PROBES = 2  # perturbations whose effect is measured on a contour
+_BACKWARD = 4.0  # backward error of a Schur form, in roundings of the norm
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,7 +147,7 @@ def factorise(A: NDArray[Any], *, symmetric: bool) -> Dense:
     triangle: NDArray[Any] | None = T
     inverse, condition = None, 1.0
     values = T.diagonal().copy()
-    if np.linalg.norm(np.triu(T, 1)) <= 4.0 * len(A) * _EPS * norm:
+    if euclidean(np.triu(T, 1)) <= 4.0 * len(A) * _EPS * norm:
         triangle, inverse = None, Q.conj().T
     else:
         vectors = np.linalg.eig(T)[1]
@@ -250,8 +256,9 @@ def slopes(z: NDArray[Any], alpha: float, beta: float) -> FloatArray:
     lost = ~np.isfinite(found)
     if np.any(lost):
         far = z[lost]
-        rate = exponents(far, alpha) / (alpha * np.abs(far))
-        found[lost] = np.abs(scalar_values(far, alpha, beta)) * rate
+        with np.errstate(over="ignore", invalid="ignore"):
+            rate = exponents(far, alpha) / (alpha * np.abs(far))
+            found[lost] = np.nan_to_num(np.abs(scalar_values(far, alpha, beta)) * rate, nan=np.inf)
     return np.asarray(found, dtype=np.float64)
 
 
@@ -260,18 +267,19 @@ def _by_eigenvectors(
 ) -> Values:
     assert form.inverse is not None
     start = form.inverse @ V
-    moved = scalar_values(z, alpha, beta)[:, None] * start
-    values = form.vectors @ moved
-    # Rounding in A moves eigenvalues by eps |A|, rounding in the sums is a few eps, and what
-    # the vectors lack of completeness shows when V is put together again.
-    change = _EPS * reach * slopes(z, alpha, beta)[:, None]
-    moves = euclidean(change * start) + 4.0 * _EPS * euclidean(moved)
-    lack = euclidean(V - form.vectors @ start) / max(euclidean(V), 1e-300)
-    lack *= max(euclidean(values), euclidean(V))
+    factors = scalar_values(z, alpha, beta)
+    values = form.vectors @ (factors[:, None] * start)
+    # Rounding in A moves eigenvalues by eps |A| and mixes the vectors, so that every coefficient
+    # is wrong by eps |V|, however small it is; what the vectors lack of completeness shows when
+    # V is put together again.
+    size = max(euclidean(V), euclidean(start))
+    moves = _EPS * reach * euclidean(slopes(z, alpha, beta)) * size
+    wrong = 4.0 * _EPS * size + euclidean(V - form.vectors @ start)
+    wrong *= max(1.0, float(np.abs(factors).max()))
     return Values(
         values=values.real if form.real and not np.iscomplexobj(V) else values,
         truncation=0.0,
-        rounding=form.condition * (moves + _EPS * euclidean(V)) + lack,
+        rounding=form.condition * (moves + wrong),
         method="eigenvectors",
         degree=len(z),
     )
@@ -283,31 +291,44 @@ def _by_contour(
     # Sum over the nodes of two interlacing rules.
     both = not form.real
     parts = np.hstack([V.real, V.imag]) if not both and np.iscomplexobj(V) else V
-    start = form.vectors.conj().T @ parts
+    n, k = parts.shape
+    # G = g h* moves the value by (b - T)^{-1} g times h* X: solve for g too.
+    rng = np.random.default_rng(n)
+    g, h = rng.normal(size=(2, n, _PROBES)) / np.sqrt(n)
+    start = form.vectors.conj().T @ np.hstack([parts, g])
+    across = h.T @ form.vectors
+
+    def response(X: NDArray[Any]) -> NDArray[Any]:
+        X, solved = X[:, :k], X[:, k:]
+        moves = [solved[:, [i]] * (across[[i]] @ X) for i in range(_PROBES)]
+        return np.hstack([X, *moves])
+
     assert form.triangle is not None
     T = np.asfortranarray(theta * form.triangle)
     diagonal = T.diagonal().copy()
     sums, harm = [], 0.0
     for rule in (contour, contour.interlaced()):
-        total = np.zeros_like(start)
-        mirrored = np.zeros_like(start)
+        total = np.zeros((n, k * (1 + _PROBES)), dtype=np.complex128)
+        mirrored = np.zeros_like(total)
         for a, b in zip(*rule.terms(alpha, beta), strict=True):
             X = _resolvent(T, diagonal, b, start)
-            harm = max(harm, abs(a) * euclidean(X))
-            total += a * X
+            harm = max(harm, abs(a) * euclidean(X[:, :k]))
+            total += a * response(X)
             if both:
-                mirrored += np.conj(a) * _resolvent(T, diagonal, np.conj(b), start)
+                mirrored += np.conj(a) * response(_resolvent(T, diagonal, np.conj(b), start))
         value = form.vectors @ (0.5 * (total + mirrored) if both else total)
         sums.append(value if both else value.real)
     scale = np.exp(contour.right)
-    values = 0.5 * scale * (sums[0] + sums[1])
-    gap = 0.5 * scale * euclidean(sums[0] - sums[1])
+    values = 0.5 * scale * (sums[0] + sums[1])[:, :k]
+    gap = 0.5 * scale * euclidean((sums[0] - sums[1])[:, :k])
+    shifts = [scale * euclidean(one) for one in np.split(sums[0][:, k:], _PROBES, axis=1)]
+    moves = _BACKWARD * _EPS * theta * form.norm * np.sqrt(n) * max(shifts)
     if parts is not V:
         values = values[:, : V.shape[1]] + 1j * values[:, V.shape[1] :]
     return Values(
         values=values,
         truncation=gap,
-        rounding=4.0 * _EPS * scale * harm,
+        rounding=4.0 * _EPS * scale * harm + moves,
         method="contour",
         degree=contour.count,
     )
@@ -329,7 +350,11 @@ def _by_parlett(form: Dense, V: NDArray[Any], theta: float, alpha: float, beta: 
             return np.asarray(mittag_leffler(z, alpha, beta), dtype=np.complex128)
 
     found = schur_parlett(
-        theta * form.triangle, form.vectors, function, lambda z: _length(z, alpha)
+        theta * form.triangle,
+        form.vectors,
+        function,
+        lambda z: _length(z, alpha),
+        disturbance=0.25 * _BACKWARD * _EPS * theta * form.norm,  # that of its own is added
     )
     values = found.vectors @ (found.values @ (found.vectors.conj().T @ V))
     real = form.real and not np.iscomplexobj(V)
@@ -337,7 +362,7 @@ def _by_parlett(form: Dense, V: NDArray[Any], theta: float, alpha: float, beta: 
     return Values(
         values=values.real if real else values,
         truncation=error,
-        rounding=_EPS * euclidean(found.values) * float(np.linalg.norm(V, 2)),
+        rounding=found.rounding * float(np.linalg.norm(V, 2)),
         method="schur-parlett",
         degree=found.blocks,
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from fracsde.errors import InputError
 from fracsde.special._hyperbola import LARGEST_EXPONENT, exponents
-from fracsde.special._krylov import arnoldi_apply, lanczos_apply
+from fracsde.special._krylov import arnoldi_apply, growth_ahead, lanczos_apply
 from fracsde.special._matrix_dense import dense_apply, factorise
 from fracsde.special._operator import euclidean
 from fracsde.special._shifted import plan_shifts, shifted_apply
@@ -219,10 +219,14 @@ def _krylov(
     moving = times > 0.0
     road = lanczos_apply if L.symmetric else arnoldi_apply
     ledger.methods.append("lanczos" if L.symmetric else "arnoldi")
+    ahead, ledger.products = growth_ahead(L, float(times[-1] ** alpha), alpha)
+    if L.kind == "free" and L.symmetric:
+        ledger.products += 2  # the test that it is symmetric
     for j in range(V.shape[1]):
         if not np.any(V[:, j]):
             continue
-        found = road(L, V[:, j], times[moving] ** alpha, alpha, beta, rtol=rtol)
+        thetas = times[moving] ** alpha
+        found = road(L, V[:, j], thetas, alpha, beta, rtol=rtol, ahead=ahead)
         ledger.values[moving, :, j] = found.values
         ledger.truncation[moving] = np.hypot(ledger.truncation[moving], found.error)
         ledger.rounding[moving] = np.hypot(ledger.rounding[moving], found.rounding)
@@ -245,7 +249,7 @@ def overflowing(
 def close_ledger(ledger: Ledger, V: NDArray[Any], rtol: float) -> ActionInfo:
     """Return relative errors and the status they imply."""
     sizes = np.array([euclidean(values) for values in ledger.values])
-    scale = np.maximum(np.linalg.norm(V), sizes)
+    scale = np.maximum(euclidean(V), sizes)
     scale = np.where(scale > 0.0, scale, 1.0)
     truncation, rounding = ledger.truncation / scale, ledger.rounding / scale
     status = Status.SUCCESS

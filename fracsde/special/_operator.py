@@ -21,7 +21,13 @@ import scipy.sparse
 from scipy.linalg import lapack
 from scipy.sparse.linalg import LinearOperator, splu
 
-from fracsde.errors import InputError, NotFiniteError, NotSymmetricError, ShapeError
+from fracsde.errors import (
+    InputError,
+    NotFiniteError,
+    NotSymmetricError,
+    OutOfRangeError,
+    ShapeError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +39,7 @@ __all__ = ["Operator", "euclidean", "read_operator"]
 _EPS = float(np.finfo(np.float64).eps)
 _BAND = 16  # diagonals beside the main one up to which banded elimination is used
 _ASYMMETRY = 1e-6  # what `symmetric=True` may average away
+_LARGEST = 1e150  # entries whose products with each other are still floats
 
 
 def euclidean(X: NDArray[Any]) -> float:
@@ -93,18 +100,11 @@ class Operator:
 
         Raises
         ------
-        NotFiniteError
-            If a matrix-free operator returned NaN or infinity.
+        ShapeError, InputError, NotFiniteError
+            If a matrix-free operator returned a wrong shape or type, NaN or infinity.
         """
         if self.kind == "free":
-            Y = np.asarray(self.matrix.matvec(X) if X.ndim == 1 else self.matrix.matmat(X))
-            if not np.all(np.isfinite(Y)):
-                msg = (
-                    "`operator` returned NaN or infinity for a finite vector; "
-                    "check its `matvec` before asking for functions of it"
-                )
-                raise NotFiniteError(msg)
-            return Y
+            return _checked(self.matrix, X, real=self.real)
         return np.asarray(self.matrix @ X)
 
     def solver(self, b: complex) -> Callable[[NDArray[Any]], tuple[NDArray[Any], float]]:
@@ -125,12 +125,12 @@ class Operator:
         def solve(Y: NDArray[Any]) -> tuple[NDArray[Any], float]:
             X = first(np.asarray(Y, dtype=np.complex128))
             change = first(Y - (b * X - self.matrix @ X))
-            return X + change, float(np.linalg.norm(change))
+            return X + change, euclidean(change)
 
         return solve
 
 
-def read_operator(operator: Any, symmetric: Any) -> Operator:
+def read_operator(operator: Any, symmetric: Any, name: str = "operator") -> Operator:
     """Return what a caller passed as an :class:`Operator`.
 
     Parameters
@@ -139,6 +139,8 @@ def read_operator(operator: Any, symmetric: Any) -> Operator:
         What the caller passed.
     symmetric : bool or None
         What the caller says; ``None`` finds out, and takes matrix-free ones to be general.
+    name : str
+        The argument's name, for messages.
 
     Returns
     -------
@@ -156,9 +158,9 @@ def read_operator(operator: Any, symmetric: Any) -> Operator:
         raise InputError(msg)
     said = None if symmetric is None else bool(symmetric)
     if isinstance(operator, LinearOperator):
-        _square(operator.shape)
+        _square(operator.shape, name)
         dtype = np.dtype(operator.dtype) if operator.dtype is not None else np.dtype(float)
-        return Operator(
+        free = Operator(
             size=operator.shape[0],
             kind="free",
             matrix=operator,
@@ -166,13 +168,15 @@ def read_operator(operator: Any, symmetric: Any) -> Operator:
             symmetric=bool(symmetric),
             norm=np.inf,
         )
+        if free.symmetric:
+            _probe_symmetry(free, name)
+        return free
     if scipy.sparse.issparse(operator):
-        return _read_sparse(operator, said)
-    A = _numbers(operator)
-    _square(A.shape)
-    _finite(A)
-    gap, size = float(np.abs(A - A.conj().T).max()), float(np.abs(A).max())
-    symmetric = _symmetry(said, gap, size, len(A))
+        return _read_sparse(operator, said, name)
+    A = _numbers(operator, name)
+    _square(A.shape, name)
+    size = _largest(A, name)
+    symmetric = _symmetry(said, float(np.abs(A - A.conj().T).max()), size, len(A), name)
     if symmetric:
         A = 0.5 * (A + A.conj().T)
     return Operator(
@@ -181,30 +185,76 @@ def read_operator(operator: Any, symmetric: Any) -> Operator:
         matrix=A,
         real=not np.iscomplexobj(A),
         symmetric=symmetric,
-        norm=float(np.linalg.norm(A)),
+        norm=euclidean(A),
     )
 
 
-def _read_sparse(operator: Any, symmetric: bool | None) -> Operator:
-    _square(operator.shape)
+def _checked(operator: LinearOperator, X: NDArray[Any], *, real: bool) -> NDArray[Any]:
+    # Apply a matrix-free operator and distrust what it returns.
+    try:
+        Y = np.asarray(operator.matvec(X) if X.ndim == 1 else operator.matmat(X))
+    except ValueError as error:  # SciPy's, where the length is wrong
+        msg = (
+            f"`operator` could not be applied to a vector of length {len(X)}: {error}; "
+            "its `matvec` must return a vector of the same length"
+        )
+        raise ShapeError(msg) from error
+    if Y.shape != X.shape:
+        msg = f"`operator` returned shape {Y.shape} for a vector of shape {X.shape}"
+        raise ShapeError(msg)
+    if Y.dtype.kind not in "biufc":
+        msg = f"`operator` must return numbers, got entries of type {Y.dtype}"
+        raise InputError(msg)
+    if Y.dtype.kind == "c" and real and not np.iscomplexobj(X):
+        msg = (
+            f"`operator` was declared with dtype {operator.dtype} and returned complex numbers "
+            "for a real vector; declare it with dtype=complex"
+        )
+        raise InputError(msg)
+    if not np.all(np.isfinite(Y)):
+        msg = (
+            "`operator` returned NaN or infinity for a finite vector; "
+            "check its `matvec` before asking for functions of it"
+        )
+        raise NotFiniteError(msg)
+    return Y.astype(np.complex128 if Y.dtype.kind == "c" else np.float64)
+
+
+def _probe_symmetry(operator: Operator, name: str) -> None:
+    # Compare <x, L y> with <L x, y> for two fixed vectors: what a matrix has as its entries.
+    rng = np.random.default_rng(operator.size)
+    pair = rng.normal(size=(2, operator.size))
+    x, y = pair if operator.real else pair + 1j * rng.normal(size=(2, operator.size))
+    Lx, Ly = operator.apply(x), operator.apply(y)
+    sizes = euclidean(x) * euclidean(Ly), euclidean(Lx) * euclidean(y)
+    gap = float(abs(np.vdot(x, Ly) - np.vdot(Lx, y)))
+    if not gap <= _ASYMMETRY / np.sqrt(operator.size) * sum(sizes):
+        msg = (
+            f"`{name}` was said to be symmetric, but <x, L y> and <L x, y> differ by {gap:.3g} "
+            f"for vectors with |x| |L y| = {sizes[0]:.3g}; leave `symmetric` out"
+        )
+        raise NotSymmetricError(msg)
+
+
+def _read_sparse(operator: Any, symmetric: bool | None, name: str) -> Operator:
+    _square(operator.shape, name)
     if operator.dtype.kind not in "biufc":
-        msg = f"`operator` must hold numbers, got entries of type {operator.dtype}"
+        msg = f"`{name}` must hold numbers, got entries of type {operator.dtype}"
         raise InputError(msg)
     kind = np.complex128 if operator.dtype.kind == "c" else np.float64
     A = scipy.sparse.csc_array(operator, dtype=kind, copy=True)
     A.sum_duplicates()
-    _finite(A.data)
+    size = _largest(A.data, name)
     turned = A.conj().T.tocsc()
-    size = float(np.abs(A.data).max(initial=0.0))
     gap = float(np.abs((A - turned).data).max(initial=0.0))
-    symmetric = _symmetry(symmetric, gap, size, 1)
+    symmetric = _symmetry(symmetric, gap, size, 1, name)
     if symmetric:
         A = (0.5 * (A + turned)).tocsc()
     rows, columns = A.nonzero()
     width = int(np.abs(rows - columns).max(initial=0))
     weight = abs(A)
     # |L|_2^2 <= |L|_1 |L|_inf.
-    norm = float(np.sqrt(weight.sum(axis=0).max() * weight.sum(axis=1).max()))
+    norm = float(np.sqrt(weight.sum(axis=0).max()) * np.sqrt(weight.sum(axis=1).max()))
     narrow = 2 * width <= _BAND
     return Operator(
         size=A.shape[0],
@@ -217,40 +267,51 @@ def _read_sparse(operator: Any, symmetric: bool | None) -> Operator:
     )
 
 
-def _numbers(operator: Any) -> NDArray[Any]:
+def _numbers(operator: Any, name: str) -> NDArray[Any]:
     try:
-        A = np.array(operator)
+        A = np.array(None if np.ma.is_masked(operator) else operator)
     except (TypeError, ValueError):
         A = np.array(None)
     if A.dtype.kind not in "biufc":
         msg = (
-            f"`operator` must be a matrix of numbers, a sparse matrix or a LinearOperator, got "
-            f"{type(operator).__name__}; wrap a function in scipy.sparse.linalg.LinearOperator"
+            f"`{name}` must be a matrix of numbers without a mask, a sparse matrix or a "
+            f"LinearOperator, got {type(operator).__name__}; wrap a function in "
+            "scipy.sparse.linalg.LinearOperator"
         )
         raise InputError(msg)
     return A.astype(np.complex128 if A.dtype.kind == "c" else np.float64)
 
 
-def _square(shape: tuple[int, ...]) -> None:
+def _square(shape: tuple[int, ...], name: str) -> None:
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
-        msg = f"`operator` must be square and not empty, got shape {shape}"
+        msg = f"`{name}` must be square and not empty, got shape {shape}"
         raise ShapeError(msg)
 
 
-def _finite(entries: NDArray[Any]) -> None:
+def _largest(entries: NDArray[Any], name: str) -> float:
+    # Return the size of the largest entry, if that is one to calculate with.
     bad = int(np.sum(~np.isfinite(entries)))
     if bad:
-        msg = f"`operator` must be finite: {bad} of {entries.size} entries are NaN or infinite"
+        msg = f"`{name}` must be finite: {bad} of {entries.size} entries are NaN or infinite"
         raise NotFiniteError(msg)
+    with np.errstate(over="ignore"):
+        size = float(np.abs(entries).max(initial=0.0))
+    if size > _LARGEST:
+        msg = (
+            f"`{name}` has an entry of size {size:.3g} and products of such entries overflow; "
+            f"measure time in a smaller unit, so that entries are at most {_LARGEST:g}"
+        )
+        raise OutOfRangeError(msg)
+    return size
 
 
-def _symmetry(said: bool | None, gap: float, size: float, n: int) -> bool:
+def _symmetry(said: bool | None, gap: float, size: float, n: int, name: str) -> bool:
     # What the caller says, if it can be true; else whether the gap is rounding.
     if said is None:
         return bool(gap <= 2.0 * np.sqrt(n) * _EPS * size)
     if said and gap > _ASYMMETRY * size:
         msg = (
-            f"`operator` was said to be symmetric, but differs from its (conjugate) transpose by "
+            f"`{name}` was said to be symmetric, but differs from its (conjugate) transpose by "
             f"{gap:.3g} where its largest entry is {size:.3g}; leave `symmetric` out"
         )
         raise NotSymmetricError(msg)

@@ -19,7 +19,8 @@ the radius is the one at which rounding in the values does least harm to the sum
 No bound is known for the error of the recurrence.  Three separations of blocks, each with an order
 and radii of its own, are evaluated.  The middle one works backwards and with values of ``f``
 disturbed by a few roundings; of the others the one nearer to it is believed, and the difference is
-the estimate of the error.
+the estimate of the error.  A fourth, of a matrix that is disturbed by a given amount, tells what
+rounding does to the value.
 ``tests/special/test_matrix.py`` measures it.
 
 Not here: how to choose between this road and others (:mod:`fracsde.special._matrix_dense`).
@@ -66,6 +67,8 @@ class TriangularFunction:
         ``F``, upper triangular.
     error : float
         Estimate of the error of ``F`` in the Frobenius norm.
+    rounding : float
+        Effect of the disturbance on ``F``, Frobenius norm.
     blocks : int
         Number of diagonal blocks.
     """
@@ -73,11 +76,12 @@ class TriangularFunction:
     vectors: NDArray[Any]
     values: NDArray[Any]
     error: float
+    rounding: float
     blocks: int
 
 
 def schur_parlett(
-    T: NDArray[Any], Q: NDArray[Any], function: Scalar, length: Scalar
+    T: NDArray[Any], Q: NDArray[Any], function: Scalar, length: Scalar, *, disturbance: float
 ) -> TriangularFunction:
     """Evaluate an entire function of ``Q T Q*``.
 
@@ -89,6 +93,8 @@ def schur_parlett(
         ``f`` of an array of complex numbers; may overflow to infinity.
     length : callable
         Length on which ``f`` changes near each of an array of complex numbers.
+    disturbance : float
+        Size of the perturbation of ``T`` that stands for its backward error.
 
     Returns
     -------
@@ -101,11 +107,18 @@ def schur_parlett(
     full = [one.vectors @ one.values @ one.vectors.conj().T for one in trials]
     gaps = np.array([np.linalg.norm(full[k] - full[1]) for k in (0, 2)])
     if not np.any(np.isfinite(gaps)):
-        return replace(trials[0], error=np.inf)
+        return replace(trials[0], error=np.inf, rounding=np.inf)
     gap = float(np.nanmin(gaps))
-    best = trials[2 * int(np.nanargmin(gaps))]
-    rounding = _EPS * float(np.linalg.norm(best.values))
-    return replace(best, error=max(gap, rounding))
+    chosen = 2 * int(np.nanargmin(gaps))
+    rounding = _EPS * float(np.linalg.norm(trials[chosen].values))
+    moved = np.array(T)
+    noise = np.random.default_rng(len(T)).normal(size=(2, *T.shape))
+    moved += disturbance / np.sqrt(2.0 * len(T)) * (noise[0] + 1j * noise[1])
+    R, U = scipy.linalg.schur(moved, output="complex")
+    other = _evaluate(R, Q @ U, function, length, _SEPARATIONS[chosen], chosen)
+    again = other.vectors @ other.values @ other.vectors.conj().T
+    shift = float(np.nan_to_num(np.linalg.norm(again - full[chosen]), nan=np.inf))
+    return replace(trials[chosen], error=max(gap, rounding), rounding=max(shift, rounding))
 
 
 def _evaluate(
@@ -129,7 +142,9 @@ def _evaluate(
             F[cut, cut] *= 1.0 + _DISTURBANCE * np.cos(5.0 * cut.start)
             error = max(error, _DISTURBANCE * float(np.linalg.norm(F[cut, cut])))
     if not np.all(np.isfinite(F)):
-        return TriangularFunction(vectors=Q, values=F, error=np.inf, blocks=len(cuts))
+        return TriangularFunction(
+            vectors=Q, values=F, error=np.inf, rounding=np.inf, blocks=len(cuts)
+        )
     (trsyl,) = scipy.linalg.get_lapack_funcs(("trsyl",), (T,))
     for distance in range(1, len(cuts)):
         for i in range(len(cuts) - distance):
@@ -139,7 +154,7 @@ def _evaluate(
             right += F[row, between] @ T[between, column] - T[row, between] @ F[between, column]
             X, scale, _ = trsyl(T[row, row], T[column, column], right, isgn=-1)
             F[row, column] = X / scale
-    return TriangularFunction(vectors=Q, values=F, error=error, blocks=len(cuts))
+    return TriangularFunction(vectors=Q, values=F, error=error, rounding=0.0, blocks=len(cuts))
 
 
 def _reordered(

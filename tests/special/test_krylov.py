@@ -6,7 +6,13 @@ import scipy.sparse as sp
 from scipy.fft import dct
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from fracsde.errors import ComputationError, InputError, NotFiniteError
+from fracsde.errors import (
+    ComputationError,
+    InputError,
+    NotFiniteError,
+    NotSymmetricError,
+    ShapeError,
+)
 from fracsde.special import _krylov
 from fracsde.special.matrix import mittag_leffler_action
 from fracsde.special.mittag_leffler import mittag_leffler
@@ -145,3 +151,26 @@ def test_growth_past_the_largest_float_is_named():
     grows = aslinearoperator(L + 5.0 * sp.eye_array(40))
     with pytest.raises(ComputationError, match="eigenvalue 5 passes the largest float at t = 28"):
         mittag_leffler_action(grows, np.ones(40), 1e3, 0.5, symmetric=True)
+
+
+@pytest.mark.parametrize(
+    ("matvec", "error", "text"),
+    [
+        (lambda x: 1j * x, InputError, "declare it with dtype=complex"),
+        (lambda x: np.ones(len(x) + 1), ShapeError, "vector of the same length"),
+        (lambda x: np.array([None] * len(x)), InputError, "must return numbers"),
+    ],
+)
+def test_refuses_operators_that_return_something_else(matvec, error, text):
+    operator = LinearOperator((3, 3), matvec=matvec, dtype=float)
+    with pytest.raises(error, match=text):
+        mittag_leffler_action(operator, np.ones(3), 1.0, 0.5)
+
+
+def test_refuses_an_operator_that_is_wrongly_said_to_be_symmetric():
+    skew = aslinearoperator(np.triu(np.ones((30, 30))))
+    with pytest.raises(NotSymmetricError, match="leave `symmetric` out"):
+        mittag_leffler_action(skew, np.ones(30), 1.0, 0.5, symmetric=True)
+    rounded = aslinearoperator(-np.ones((30, 30), dtype=np.float32) / 3)
+    u = mittag_leffler_action(rounded, np.ones(30), 1.0, 0.5, symmetric=True)
+    assert np.all(np.isfinite(u))

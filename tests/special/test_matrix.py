@@ -441,3 +441,95 @@ def test_refuses_what_does_not_fit():
         mittag_leffler_action(lambda x: x, np.ones(3), 1.0, 0.5)
     with pytest.raises(InputError, match=r"pass `A.toarray\(\)`"):
         mittag_leffler_matrix(sp.eye_array(3), 0.5)
+
+
+def hidden(n, hopping):
+    """Slow modes at the near end of a chain, and behind eight sites modes that grow by e^60."""
+    d = np.full(n, 60.0)
+    d[:8] = -1.0
+    return np.diag(d) + hopping * (np.eye(n, k=1) + np.eye(n, k=-1))
+
+
+def by_positive_series(A, v):
+    """Return the exponential of A times v; with A + 1 and v not negative nothing cancels."""
+    total, term = np.zeros(len(A)), v
+    for k in range(1, 600):
+        total, term = total + term, (A @ term + term) / k
+    return np.exp(-1.0) * total
+
+
+@pytest.mark.parametrize("hopping", [0.1, 0.05])
+@pytest.mark.parametrize("form", ["dense", "sparse", "lanczos", "arnoldi"])
+def test_growing_modes_that_rounding_excites_are_in_the_estimate(form, hopping):
+    A, v = hidden(40, hopping), np.eye(40)[0]
+    operator = {"dense": A, "sparse": sp.csr_array(A)}.get(form, aslinearoperator(A))
+    said = True if form == "lanczos" else None
+    exact = by_positive_series(A, v)
+    u, info = mittag_leffler_action(
+        operator, v, 1.0, 1.0, symmetric=said, throw=False, full_output=True
+    )
+    error = np.linalg.norm(u - exact) / np.linalg.norm(exact)
+    assert error <= info.error_estimate[0]
+    assert not info.status.ok
+
+
+@pytest.mark.parametrize("road", ["contour", "schur-parlett", "arnoldi"])
+@pytest.mark.parametrize("b", [1e2, 1e6, 1e9])
+def test_rounding_of_a_stiff_defective_matrix_is_in_the_estimate(road, b):
+    T = np.diag([-1.0, -1.0, -1.0, -b, -2 * b, -3 * b])
+    T[0, 1] = T[1, 2] = 1.0
+    F = np.diag(np.exp(np.diag(T)))
+    F[0, 1] = F[1, 2] = F[0, 0]
+    F[0, 2] = 0.5 * F[0, 0]
+    v = np.ones(6)
+    for seed in range(1, 4):
+        Q = orthogonal(6, seed)
+        A, exact = Q @ T @ Q.T, Q @ (F @ (Q.T @ v))
+        if road == "schur-parlett":
+            form = _matrix_dense.factorise(A, symmetric=False)
+            if form.triangle is None:
+                continue
+            found = _matrix_dense._by_parlett(form, v[:, None], 1.0, 1.0, 1.0)
+            u, estimate = found.values[:, 0], found.truncation + found.rounding
+        else:
+            operator = A if road == "contour" else aslinearoperator(A)
+            u, info = mittag_leffler_action(operator, v, 1.0, 1.0, throw=False, full_output=True)
+            estimate = info.error_estimate[0] * np.linalg.norm(v)
+        error = np.linalg.norm(u - exact)
+        assert error <= estimate
+        assert estimate < 1e3 * max(error, EPS * b)
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e155, 1e300])
+def test_vectors_of_any_size_have_the_same_relative_estimate(size):
+    A = np.array([[-1.0, 1.0, -3.0], [0.0, -2.0, 1.0], [0.0, 0.0, -3.0]])
+    for operator in (A, A + A.T - 9 * np.eye(3), sp.csr_array(A), aslinearoperator(A)):
+        one, plain = mittag_leffler_action(operator, np.ones(3), 1.0, 0.7, full_output=True)
+        u, info = mittag_leffler_action(operator, np.full(3, size), 1.0, 0.7, full_output=True)
+        np.testing.assert_allclose(u / size, one, rtol=0, atol=1e-13)
+        ratio = info.error_estimate[0] / plain.error_estimate[0]
+        assert 0.25 < ratio < 4.0
+
+
+def test_refuses_entries_whose_products_overflow():
+    big = np.array([[-1.0, 1.0], [-1.0, -1.0]])
+    for scale in (1e200, 1e308):
+        for operator in (scale * big, sp.csr_array(scale * big)):
+            with pytest.raises(OutOfRangeError, match="measure time in a smaller unit"):
+                mittag_leffler_action(operator, np.ones(2), 1.0, 0.5)
+    assert np.all(np.isfinite(mittag_leffler_action(-np.eye(2) * 1e149, np.ones(2), 1.0, 0.5)))
+
+
+def test_refuses_masks_and_flags_that_are_no_flags_and_names_the_argument():
+    A = -np.eye(3)
+    masked = np.ma.masked_equal(A, 0.0)
+    with pytest.raises(InputError, match="`operator` must be a matrix of numbers without a mask"):
+        mittag_leffler_action(masked, np.ones(3), 1.0, 0.5)
+    with pytest.raises(InputError, match="`v` must be an array of numbers without a mask"):
+        mittag_leffler_action(A, np.ma.masked_equal([1.0, 0.0, 2.0], 0.0), 1.0, 0.5)
+    for flag in ("throw", "full_output"):
+        with pytest.raises(InputError, match=f"`{flag}` must be True or False, got 'no'"):
+            mittag_leffler_action(A, np.ones(3), 1.0, 0.5, **{flag: "no"})
+    for wrong in (np.ones((2, 3)), [[np.nan]], masked, [[1e200]]):
+        with pytest.raises(InputError, match="`A`"):
+            mittag_leffler_matrix(wrong, 0.5)
