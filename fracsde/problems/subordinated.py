@@ -54,7 +54,8 @@ class SubordinatedOU:
     base : OUProcess, DiagonalOU or LowRankOU
         ``Y``, the process in operational time.
     alpha : float [1]
-        Order of the Caputo derivative, ``0 < alpha <= 1``; at 1 it is the base.
+        Order of the Caputo derivative, ``0 < alpha <= 1``; at 1 it is the base.  Averages over
+        the clock are refused for orders between 0.9999 and 1; samples and paths are not.
     timescale : float [t]
         ``tau``, which keeps the units of the base's rates.
 
