@@ -38,7 +38,7 @@ def unit_contour(
     rtol: float, ratio: float, half_angle: float
 ) -> tuple[ComplexArray, ComplexArray, float]:
     """Return nodes, weights and certificate: the fewest for the window (1, ratio), or the best."""
-    n = fewest_predicted(rtol, ratio, half_angle)
+    n, _ = fewest_predicted(rtol, ratio, half_angle)
     found = _chosen(n, ratio, half_angle)
     if found[2] <= rtol:
         while n > 2:
@@ -57,18 +57,24 @@ def unit_contour(
     return best
 
 
-def fewest_predicted(rtol: float, ratio: float, half_angle: float) -> int:
-    """Return the nodes whose predicted error is five times too large.
+def fewest_predicted(rtol: float, ratio: float, half_angle: float) -> tuple[int, bool]:
+    """Return the nodes whose predicted error is five times too large, and if any are that good.
 
-    That is about what the search for better parameters makes up for.
+    That is about what the search for better parameters makes up for.  Where none are, the nodes
+    of the smallest predicted error are returned.
 
     Returns
     -------
-    int
+    int, bool
     """
-    predicted = [_balanced(n, ratio, half_angle)[3] for n in range(2, _MOST + 1)]
-    good = np.flatnonzero(np.array(predicted) <= 5.0 * rtol)
-    return int(good[0]) + 2 if len(good) else int(np.argmin(predicted)) + 2
+    lowest, best = np.inf, 2
+    for n in range(2, _MOST + 1):
+        predicted = _balanced(n, ratio, half_angle)[3]
+        if predicted <= 5.0 * rtol:
+            return n, True
+        if predicted < lowest:
+            lowest, best = predicted, n
+    return best, False
 
 
 @lru_cache(maxsize=4096)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.optimize import nnls
+from scipy.special import gammaln
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ class FitProblem:
 
 
 def followed(
-    problem: FitProblem, lowest: float, highest: float, counts: range
+    problem: FitProblem, lowest: float, highest: float, counts: range, *, power: float = 0.0
 ) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Yield weights and rates of the optimum for a growing number of terms.
 
@@ -88,6 +89,8 @@ def followed(
         Range of the rates at the start.
     counts : range
         Numbers of terms, from at least two.
+    power : float [1]
+        Weights start like this power of the rates; equal to each other at 0.
 
     Yields
     ------
@@ -97,7 +100,7 @@ def followed(
     past: list[tuple[FloatArray, FloatArray]] = []
     for n in counts:
         best, changes = None, -1
-        for rates, guess in _starts(past, n, lowest, highest):
+        for rates, guess in _starts(past, n, lowest, highest, power):
             for weights in (guess, _fitted_weights(problem, rates, guess)):
                 found = _descend(problem, weights, rates)
                 count = problem.changes(*found)
@@ -117,11 +120,20 @@ def followed(
 
 
 def _starts(
-    past: list[tuple[FloatArray, FloatArray]], n: int, lowest: float, highest: float
+    past: list[tuple[FloatArray, FloatArray]],
+    n: int,
+    lowest: float,
+    highest: float,
+    power: float,
 ) -> Iterator[tuple[FloatArray, FloatArray]]:
     # Rates and weights extrapolated from the last two optima, then the last one stretched.
     if not past:
-        yield np.geomspace(lowest, highest, n), np.full(n, 1.0 / n)
+        rates = np.geomspace(lowest, highest, n)
+        if power == 0.0:
+            yield rates, np.full(n, 1.0 / n)
+        else:  # the trapezoidal rule for t**-power
+            step = np.log(highest / lowest) / (n - 1)
+            yield rates, np.exp(power * np.log(rates) - gammaln(power)) * step
         return
     index = np.linspace(0.0, 1.0, n)
     rates, weights = (_curve(values)(index) for values in past[-1])

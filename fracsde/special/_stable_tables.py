@@ -230,9 +230,17 @@ def _values(log_p: FloatArray, alpha: float, shift: float) -> FloatArray:
     deep = log_p < _DEEP
     if np.any(deep):
         # Terms fall at least like z**n, and all that matter are positive: alpha is close to 1.
-        terms = int(42.0 / (-gap * (np.max(log_p[deep]) - shift))) + 1
-        for row, c in enumerate(_series(alpha, terms)):
-            out[row, deep] = np.polynomial.polynomial.polyval(z[deep], c)
+        # Few terms serve the panels far below the knee, so those are summed apart.
+        lag = gap * (shift - log_p)
+        series = _series(alpha, int(42.0 / np.min(lag[deep])) + 1)
+        upper = np.max(lag[deep])
+        while np.any(deep & (lag <= upper)):
+            part = deep & (lag <= upper) & (lag > 0.5 * upper)
+            upper *= 0.5
+            if np.any(part):
+                terms = int(42.0 / np.min(lag[part])) + 1
+                for row, c in enumerate(series):
+                    out[row, part] = np.polynomial.polynomial.polyval(z[part], c[:terms])
         out[2, deep] = 1.0 - z[deep] * out[1, deep]
         out[::2, deep] *= np.exp(np.exp(log_p[deep]))
     rest = ~deep

@@ -66,6 +66,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Contour", "contour", "contour_windows", "oracle_contour"]
 
+# Times whose reciprocals, times the size of a node, are numbers; widest ratio; most windows.
+_SHORTEST, _LONGEST, _WIDEST, _WINDOWS = 1e-290, 1e290, 1e100, 10_000
+
 # Hyperbola of the oracle: truncation, discretisation and rounding all below 1e-15.
 _ORACLE = (20, 0.87, 0.1237243688, 10.362346706)
 
@@ -130,7 +133,8 @@ def contour(*, rtol: float = 1e-12, window: Sequence[float], half_angle: float =
     rtol : float [1]
         Largest error, relative to a function that relaxes from 1.
     window : pair of float [t]
-        First and last time, positive, equal for a single time.
+        First and last time, between 1e-290 and 1e290, equal for a single time; the last at most
+        1e100 times the first.
     half_angle : float [rad]
         Sector of singularities around the negative axis that the contour must leave to its
         left; more costs more nodes.  Zero is right for real spectra.
@@ -145,7 +149,8 @@ def contour(*, rtol: float = 1e-12, window: Sequence[float], half_angle: float =
     InputError
         If the window is not a pair.
     OutOfRangeError
-        If no contour of at most 64 nodes keeps ``rtol``; the message says what can be had.
+        If no contour of at most 64 nodes keeps ``rtol``, and the message says what can be had;
+        or if the window is beyond the limits above.
 
     References
     ----------
@@ -161,17 +166,8 @@ def contour(*, rtol: float = 1e-12, window: Sequence[float], half_angle: float =
     """
     rtol = real("rtol", rtol, low=0.0, high=1.0)
     first, last = _window(window)
-    half_angle = real(
-        "half_angle", half_angle, low=0.0, high=0.45 * np.pi, closed="low", remedy="in radians"
-    )
-    found = _contour(rtol, first, last, half_angle)
-    if found.error > rtol:
-        msg = (
-            f"`rtol` = {rtol:g} cannot be had in the window {first:g} to {last:g}; ask for "
-            f"{1.1 * found.error:.1e} or more, or split the window with `contour_windows`"
-        )
-        raise OutOfRangeError(msg)
-    return found
+    found = _contour(rtol, first, last, _half_angle(half_angle))
+    return _kept(found, rtol, "split the window with `contour_windows`")
 
 
 def contour_windows(
@@ -191,7 +187,7 @@ def contour_windows(
     Parameters
     ----------
     t_min, t_max : float [t]
-        First and last time, positive.
+        First and last time, as for :func:`contour`.
     rtol : float [1]
         As for :func:`contour`.
     ratio : float [1], optional
@@ -204,6 +200,12 @@ def contour_windows(
     tuple of Contour
         In the order of time; each window ends where the next one starts.
 
+    Raises
+    ------
+    OutOfRangeError
+        If windows of this ratio, or without it windows of any ratio from two on, do not keep
+        ``rtol``; or if there would be more than ten thousand.
+
     Examples
     --------
     >>> rules = contour_windows(1e-3, 10.0, rtol=1e-10)
@@ -212,22 +214,33 @@ def contour_windows(
     """
     first, last = _window((t_min, t_max))
     rtol = real("rtol", rtol, low=0.0, high=1.0)
+    half_angle = _half_angle(half_angle)
     widest = float(np.log(last / first))
     if ratio is not None:
         ratio = real("ratio", ratio, low=1.0, remedy="it is the last time over the first")
-        counts = [max(1, int(np.ceil(widest / np.log(ratio) * (1.0 - 1e-12))))]
-    else:
-        most = 2 + int(widest / np.log(2.0))
-        guess = min(
-            range(1, most),
-            key=lambda j: j * fewest_predicted(rtol, float(np.exp(widest / j)), half_angle),
-        )
-        counts = [j for j in (guess - 1, guess, guess + 1) if 1 <= j < most]
+        count = max(1.0, np.ceil(widest / np.log(ratio) * (1.0 - 1e-12)))
+        if count > _WINDOWS:
+            msg = f"`ratio` = {ratio:.12g} makes {count:.3g} windows; at most {_WINDOWS} are served"
+            raise OutOfRangeError(msg)
+        cover = _cover(first, last, int(count), rtol, half_angle)
+        _kept(cover[0], rtol, "take a smaller `ratio`")
+        return cover
+    most = 1 + int(widest / np.log(2.0))
+    counts = _likely_counts(rtol, widest, most, half_angle)
     covers = [_cover(first, last, count, rtol, half_angle) for count in counts]
     kept = [cover for cover in covers if cover[0].error <= rtol]
-    if not kept:  # let the narrowest windows say what can be had
-        narrow = covers[-1][0]
-        contour(rtol=rtol, window=narrow.window, half_angle=half_angle)
+    if not kept:  # the first count that does, between the likely ones and the most
+        low, high = counts[-1], most
+        cover = _cover(first, last, high, rtol, half_angle)
+        _kept(cover[0], rtol, "take a smaller `half_angle`")
+        while high - low > 1:
+            middle = (low + high) // 2
+            trial = _cover(first, last, middle, rtol, half_angle)
+            if trial[0].error <= rtol:
+                high, cover = middle, trial
+            else:
+                low = middle
+        return cover
     return min(kept, key=lambda cover: len(cover) * len(cover[0].nodes))
 
 
@@ -239,7 +252,7 @@ def oracle_contour(t: float) -> Contour:
     Parameters
     ----------
     t : float [t]
-        The time, positive.
+        The time, between 1e-290 and 1e290.
 
     Returns
     -------
@@ -252,7 +265,7 @@ def oracle_contour(t: float) -> Contour:
     >>> bool(abs(value - np.exp(-1.0)) < 2e-15)
     True
     """
-    return _oracle(real("t", t, low=0.0))
+    return _oracle(real("t", t, low=_SHORTEST, high=_LONGEST, closed="both"))
 
 
 def relaxation_oracle(x: FloatArray, alpha: float) -> FloatArray:
@@ -281,6 +294,36 @@ def relaxation_oracle(x: FloatArray, alpha: float) -> FloatArray:
         shifted = x + p.real
         values += (numerator.real * shifted + numerator.imag * p.imag) / (shifted**2 + p.imag**2)
     return values
+
+
+def _likely_counts(rtol: float, widest: float, most: int, half_angle: float) -> list[int]:
+    # The number of windows of the fewest nodes, as predicted, and its neighbours.
+    guess, fewest = most, 0
+    for count in range(1, most + 1):
+        if fewest and 2 * count >= fewest:  # no window has less than two nodes
+            break
+        nodes, good = fewest_predicted(rtol, float(np.exp(widest / count)), half_angle)
+        if good and (fewest == 0 or count * nodes < fewest):
+            guess, fewest = count, count * nodes
+    return [count for count in (guess - 1, guess, guess + 1) if 1 <= count <= most]
+
+
+def _kept(found: Contour, rtol: float, or_else: str) -> Contour:
+    # The contour, if it keeps the tolerance.
+    if found.error > rtol:
+        first, last = found.window
+        offered = 1.1 * found.error
+        ask = f"ask for {offered:.1e} or more, or " if offered < 0.95 else ""
+        msg = f"`rtol` = {rtol:g} cannot be had in the window {first:g} to {last:g}; {ask}{or_else}"
+        raise OutOfRangeError(msg)
+    return found
+
+
+def _half_angle(half_angle: float) -> float:
+    # Return the angle, checked.
+    return real(
+        "half_angle", half_angle, low=0.0, high=0.45 * np.pi, closed="low", remedy="in radians"
+    )
 
 
 @lru_cache(maxsize=64)
@@ -316,6 +359,18 @@ def _window(window: Sequence[float]) -> tuple[float, float]:
     last = real(
         "window[1]", last, low=first, closed="low", remedy="the window ends after it starts"
     )
+    if first < _SHORTEST or last > _LONGEST:
+        msg = (
+            f"`window` must lie between {_SHORTEST:g} and {_LONGEST:g}, got {first:g} to {last:g}; "
+            "scale the time"
+        )
+        raise OutOfRangeError(msg)
+    if last > _WIDEST * first:
+        msg = (
+            f"`window` must end at most {_WIDEST:g} times later than it starts, got {first:g} to "
+            f"{last:g}; serve parts of it"
+        )
+        raise OutOfRangeError(msg)
     return first, last
 
 

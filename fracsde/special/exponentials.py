@@ -15,7 +15,11 @@ Both functions are completely monotone, so sums with the smallest error exist an
 they are found by following the optimum in ``n`` (:mod:`fracsde.special._exponential_fit`).  The
 first ``n`` whose error keeps the tolerance **on a grid several times denser than that of the fit**
 is returned.  For powers every step is an optimum; for relaxations beyond about fifteen terms some
-are missed, and the sum may be a few terms longer than the best.  Terms needed:
+are missed, and the sum may be a few terms longer than the best.  Where ``largest`` is beyond 1e8
+they are missed soon; a trapezoidal rule for :math:`E_\alpha(-y) = \int M_\alpha(u) e^{-uy}\, du`,
+positive and certified in the same way, then comes first, with up to three times as many terms.
+Sum and function decrease, so beyond :math:`y_c = 4/` ``rtol`` they differ by no more than their
+values at :math:`y_c`, and nothing is fitted there.  Terms needed:
 
 ==================================  =====  =====  =====  ======  ======
 ``rtol``                            1e-4   1e-6   1e-8   1e-10   1e-12
@@ -48,9 +52,10 @@ from fracsde._check import finite_array, real
 from fracsde.errors import InputError, OutOfRangeError
 from fracsde.special._exponential_fit import FitProblem, followed
 from fracsde.special.contours import relaxation_oracle
+from fracsde.special.stable import HIGHEST_ORDER, LOWEST_ORDER, wright_m
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fracsde._typing import ArrayLike, FloatArray
 
@@ -64,6 +69,10 @@ _ROUNDING = 2e-15  # of the function itself and of the sum
 _SMALLEST = 1e-2  # the relaxation's first ripple lies beyond it
 _STRETCHES = (10.0, 100.0)  # of an interval too short for the optimum to be followed
 _EASY = 1e-13  # tolerances that rounding does not forbid
+_LONG = 1e8  # intervals on which the optimum is soon lost and quadrature serves
+_LONG_TO_STRETCH = 1e5
+_LARGEST_BETA = 100.0  # beyond it weights near exp(3 beta) overflow with the window's scale
+_WIDEST, _SHORTEST, _LAST = 1e30, 1e-290, 1e290  # of windows: ratio of ends, first and last time
 _SLACK = 1e-12  # by which an argument may leave the interval, as computed times do
 
 
@@ -160,7 +169,7 @@ def relaxation_exponentials(alpha: float, *, rtol: float = 1e-12, largest: float
     alpha = real("alpha", alpha, low=0.0, high=1.0, closed="high")
     rtol = real("rtol", rtol, low=0.0, high=1.0, remedy="it is relative to E(0) = 1")
     largest = real("largest", largest, low=0.0)
-    return _kept(_relaxation(alpha, rtol, largest), rtol)
+    return _kept(_relaxation(alpha, rtol, largest), rtol, "ask for a shorter interval")
 
 
 def power_exponentials(
@@ -171,11 +180,11 @@ def power_exponentials(
     Parameters
     ----------
     beta : float [1]
-        Exponent, positive.
+        Exponent, ``0 < beta <= 100``.
     rtol : float [1]
         Largest relative error.
     window : pair of float [t]
-        First and last time, positive.
+        First and last time, between 1e-290 and 1e290, the last at most 1e30 times the first.
 
     Returns
     -------
@@ -200,7 +209,14 @@ def power_exponentials(
     >>> bool(abs(kernel(0.5) / 0.5**-0.6 - 1.0) < 1e-8)
     True
     """
-    beta = real("beta", beta, low=0.0)
+    beta = real(
+        "beta",
+        beta,
+        low=0.0,
+        high=_LARGEST_BETA,
+        closed="high",
+        remedy="write larger powers as products",
+    )
     rtol = real("rtol", rtol, low=0.0, high=1.0)
     try:
         first, last = window
@@ -209,6 +225,18 @@ def power_exponentials(
         raise InputError(msg) from error
     first = real("window[0]", first, low=0.0, remedy="times are positive")
     last = real("window[1]", last, low=first, remedy="the window ends after it starts")
+    if first < _SHORTEST or last > _LAST:
+        msg = (
+            f"`window` must lie between {_SHORTEST:g} and {_LAST:g}, got {first:g} to {last:g}; "
+            "scale the time"
+        )
+        raise OutOfRangeError(msg)
+    if last > _WIDEST * first:
+        msg = (
+            f"`window` must end at most {_WIDEST:g} times later than it starts, got {first:g} to "
+            f"{last:g}; use one sum for each part of it"
+        )
+        raise OutOfRangeError(msg)
     powers = beta * max(abs(np.log(first)), abs(np.log(last)), np.log(last / first))
     if powers > np.log(1e250):
         msg = (
@@ -216,15 +244,17 @@ def power_exponentials(
             "scale the time"
         )
         raise OutOfRangeError(msg)
-    return _kept(_power(beta, rtol, first, last), rtol)
+    return _kept(_power(beta, rtol, first, last), rtol, "narrow the window")
 
 
-def _kept(found: ExponentialSum, rtol: float) -> ExponentialSum:
+def _kept(found: ExponentialSum, rtol: float, else_do: str) -> ExponentialSum:
     # The sum, if it keeps the tolerance.
     if found.error > rtol:
+        offered = 1.1 * found.error
+        remedy = f"ask for {offered:.1e} or more" if offered < 0.95 else else_do
         msg = (
             f"`rtol` = {rtol:g} cannot be had from at most {_MOST} terms in double precision; "
-            f"ask for {1.1 * found.error:.1e} or more"
+            f"{remedy}"
         )
         raise OutOfRangeError(msg)
     return found
@@ -236,25 +266,76 @@ def _relaxation(alpha: float, rtol: float, largest: float) -> ExponentialSum:
         one = np.ones(1)
         return _frozen(one, one.copy(), _ROUNDING, relative=False, valid=(0.0, largest))
 
-    weights, rates, error = _relaxation_fit(alpha, rtol, largest)
+    valid, cut = (0.0, largest), 4.0 / rtol
+    if largest <= cut:
+        weights, rates, error = _relaxation_sum(alpha, rtol, largest)
+    else:  # E(-y) <= 1 / (1 + y), so that at the cut it is a quarter of the tolerance
+        weights, rates, error = _relaxation_sum(alpha, 0.7 * rtol, cut)
+        error = max(error, float(np.exp(-cut * rates) @ weights), 1.0 / cut)
+    return _frozen(weights, rates, error, relative=False, valid=valid)
+
+
+def _relaxation_sum(
+    alpha: float, rtol: float, largest: float
+) -> tuple[FloatArray, FloatArray, float]:
+    # The optimum followed, else a rule of quadrature, else the optimum of a longer interval.
+    if largest > _LONG:
+        found = _relaxation_rule(alpha, rtol, largest)
+        return found if found[2] <= rtol else _better(found, _relaxation_fit(alpha, rtol, largest))
+    found = _relaxation_fit(alpha, rtol, largest)
+    if found[2] > rtol >= _EASY and largest > _LONG_TO_STRETCH:
+        return _better(found, _relaxation_rule(alpha, rtol, largest))
     for stretch in _STRETCHES:
-        if error > rtol >= _EASY:
-            weights, rates, error = _relaxation_fit(alpha, rtol, stretch * largest)
-    return _frozen(weights, rates, error, relative=False, valid=(0.0, largest))
+        if found[2] > rtol >= _EASY:
+            found = _relaxation_fit(alpha, rtol, stretch * largest)
+    return found
+
+
+def _better(
+    first: tuple[FloatArray, FloatArray, float], second: tuple[FloatArray, FloatArray, float]
+) -> tuple[FloatArray, FloatArray, float]:
+    return min(first, second, key=lambda found: found[2])
+
+
+def _relaxation_rule(
+    alpha: float, rtol: float, largest: float
+) -> tuple[FloatArray, FloatArray, float]:
+    # The trapezoidal rule in v, u = exp(v - exp(-v)), with the fewest terms of a few steps.
+    problem = _relaxation_problem(alpha, largest, _DENSER)
+    alpha = min(max(alpha, LOWEST_ORDER), HIGHEST_ORDER)  # the error measured tells
+    best = (np.ones(1), np.ones(1), np.inf)
+    for step in 0.8 * 0.93 ** np.arange(40):
+        v = step * np.arange(np.ceil(-4.0 / step), np.ceil(12.0 / step))
+        rates = np.exp(v - np.exp(-v))
+        weights = wright_m(rates, alpha) * rates * (1.0 + np.exp(-v)) * step
+        rates, weights = (x[weights > 0.02 * rtol] for x in (rates, weights))
+        if len(rates) > _MOST:
+            break
+        weights /= weights.sum()
+        error = _SAFETY * problem.worst(weights, rates) + _ROUNDING
+        if error < best[2]:
+            best = (weights, rates, error)
+        if error <= rtol:
+            break
+    return best
 
 
 def _relaxation_fit(
     alpha: float, rtol: float, largest: float
 ) -> tuple[FloatArray, FloatArray, float]:
-    def problem(density: int) -> FitProblem:
-        start = min(_SMALLEST / density, largest / 100.0)
-        count = density * (150 + int(25.0 * np.log(largest / start)))
-        y = np.concatenate([[0.0], np.geomspace(start, largest, count)])
-        return FitProblem(
-            y=y, values=relaxation_oracle(y, alpha), scale=np.ones(len(y)), unit_mass=True
-        )
+    coarse, dense = (_relaxation_problem(alpha, largest, density) for density in (1, _DENSER))
+    sums = followed(coarse, 0.3 / max(largest, 3.0), 2.0, range(2, _MOST + 1))
+    patience = _PATIENCE if largest <= _LONG else 5
+    return _shortest(sums, coarse, dense, rtol, _ROUNDING, patience)
 
-    return _shortest(problem(1), problem(_DENSER), rtol, max(largest, 3.0), 2)
+
+def _relaxation_problem(alpha: float, largest: float, density: int) -> FitProblem:
+    start = min(_SMALLEST / density, largest / 100.0)
+    count = density * (150 + int(25.0 * np.log(largest / start)))
+    y = np.concatenate([[0.0], np.geomspace(start, largest, count)])
+    return FitProblem(
+        y=y, values=relaxation_oracle(y, alpha), scale=np.ones(len(y)), unit_mass=True
+    )
 
 
 @lru_cache(maxsize=128)
@@ -270,25 +351,36 @@ def _unit_power(beta: float, rtol: float, ratio: float) -> tuple[FloatArray, Flo
         t = np.geomspace(1.0, ratio, density * (150 + int(25.0 * np.log(ratio))))
         return FitProblem(y=t, values=t**-beta, scale=t**beta, unit_mass=False)
 
-    fewest = max(2, int(np.log(ratio) / 3.0))
-    return _shortest(problem(1), problem(_DENSER), rtol, ratio, fewest)
+    # Rates near beta / t matter, each over a factor of about 1 + 1 / sqrt(beta).
+    steep = max(1.0, beta)
+    fewest = max(2, int(np.log(ratio) * np.sqrt(steep) / 3.0))
+    coarse, dense = problem(1), problem(_DENSER)
+    counts = range(min(fewest, _MOST), _MOST + 1)
+    sums = followed(coarse, 0.3 * steep / ratio, 2.0 * steep, counts, power=beta)
+    # Rates and times are rounded, and the power is as sensitive to them as beta.
+    return _shortest(sums, coarse, dense, rtol, _ROUNDING + 3e-16 * beta, _PATIENCE)
 
 
 def _shortest(
-    coarse: FitProblem, dense: FitProblem, rtol: float, longest: float, fewest: int
+    sums: Iterator[tuple[FloatArray, FloatArray]],
+    coarse: FitProblem,
+    dense: FitProblem,
+    rtol: float,
+    rounding: float,
+    patience: int,
 ) -> tuple[FloatArray, FloatArray, float]:
     # The first optimum whose certified error keeps the tolerance, or the best there is.
     best: tuple[FloatArray, FloatArray, float] | None = None
     lowest, stale = np.inf, 0
-    for weights, rates in followed(coarse, 0.3 / longest, 2.0, range(fewest, _MOST + 1)):
+    for weights, rates in sums:
         worst = coarse.worst(weights, rates)
         lowest, stale = (worst, 0) if worst < 0.9 * lowest else (lowest, stale + 1)
-        if stale and worst > lowest and stale < _PATIENCE:
+        if stale and worst > lowest and stale < patience:
             continue
-        error = _SAFETY * dense.worst(weights, rates) + _ROUNDING
+        error = _SAFETY * dense.worst(weights, rates) + rounding
         if best is None or error < best[2]:
             best = (weights, rates, error)
-        if best[2] <= rtol or stale >= _PATIENCE:
+        if best[2] <= rtol or stale >= patience:
             break
     if best is None:  # pragma: no cover - the loop runs at least once
         msg = "no sum was tried"

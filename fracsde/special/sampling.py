@@ -162,9 +162,12 @@ def sample_first_passage(
     time : ndarray of float64 [t**alpha]
         Operational time of the passage; its law is that of ``E_t`` at ``t = level``.
     before : ndarray of float64 [t]
-        Position just before; at most ``level``, and equal to it only by rounding.
+        Position just before; at most ``level``, and equal to it only by rounding.  At small
+        orders its logarithm is spread over ``1 / alpha``: it underflows to 0 where it is below
+        the smallest number, as at ``alpha = 0.003`` for a level of 1 in every tenth draw.
     after : ndarray of float64 [t]
-        Position after the jump; at least ``level``.
+        Position after the jump; at least ``level``.  Likewise infinite where it exceeds the
+        largest number.
 
     Raises
     ------
@@ -254,7 +257,8 @@ def sample_inverse_stable_paths(
 
 def _order(alpha: float) -> float:
     # Return ``alpha`` if it lies in (0, 1].
-    remedy = "one-sided stable laws of order above 1 do not exist"
+    alpha = real("alpha", alpha)
+    remedy = "one-sided stable laws of order above 1 do not exist" if alpha > 1.0 else ""
     return real("alpha", alpha, low=0.0, high=1.0, closed="high", remedy=remedy)
 
 

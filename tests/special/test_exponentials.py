@@ -223,6 +223,10 @@ def test_refuses_windows_that_are_not_pairs(window):
         (0.6, (0.0, 2.0), "window"),
         (0.6, (2.0, 2.0), "window"),
         (90.0, (1.0, 1e4), "scale the time"),
+        (101.0, (1.0, 2.0), "beta"),
+        (0.5, (1e-200, 1e-3), "one sum for each part"),
+        (0.5, (1e-320, 1e-310), "between 1e-290"),
+        (1e-6, (1e-200, 1e200), "one sum for each part"),
     ],
 )
 def test_refuses_exponents_and_windows_without_meaning(beta, window, match):
@@ -237,3 +241,30 @@ def test_keeps_one_object_for_equal_arguments_and_its_arrays_read_only():
     assert other is relaxation_exponentials(0.6, rtol=1e-4, largest=10.0)
     for array in (found.rates, found.weights, other.rates, other.weights):
         assert not array.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("beta", "window", "rtol"),
+    [
+        (100.0, (1.0, 1.0001), 1e-3),
+        (30.0, (1.0, 1.01), 1e-10),
+        (10.0, (1.0, 1.001), 1e-3),
+        (3.0, (1e-6, 1e6), 0.9),
+        (100.0, (1.0, 2.0), 1e-8),
+    ],
+)
+def test_exact_steep_power_to_the_certified_error(beta, window, rtol, seed):
+    found = power_exponentials(beta, rtol=rtol, window=window)
+    assert relative_error(found, beta, seed) <= found.error <= rtol
+
+
+@pytest.mark.parametrize(
+    ("alpha", "largest", "rtol"),
+    [(0.5, 1e12, 1e-10), (1e-3, 1e12, 1e-10), (0.99, 1e12, 1e-10), (0.5, 1e200, 1e-6)],
+)
+def test_exact_relaxation_on_long_intervals(alpha, largest, rtol, seed):
+    found = relaxation_exponentials(alpha, rtol=rtol, largest=largest)
+    assert found.valid == (0.0, largest)
+    assert abs(found.weights.sum() - 1.0) <= 4 * EPS
+    y = np.exp(np.random.default_rng(seed).uniform(-9.0, np.log(largest), 5_000))
+    assert np.abs(found(y) - relaxation(y, alpha)).max() <= found.error <= rtol

@@ -100,7 +100,9 @@ def test_exact_against_high_precision(alpha, log_p):
     ("alpha", "log_p"),
     [
         *((0.001, log_p) for log_p in (-2.0, 0.7, 3.0, 6.5)),
-        *((0.999, log_p) for log_p in (-6500.0, -900.0, 4.6, 6.5)),
+        *((0.999, log_p) for log_p in (-6500.0, -900.0, 6.5)),
+        *((0.9999, log_p) for log_p in (-60000.0, -9000.0)),
+        *((1e-6, log_p) for log_p in (0.7, 6.5)),
     ],
 )
 def test_exact_against_high_precision_at_extreme_orders(alpha, log_p):
@@ -409,6 +411,10 @@ def test_keeps_tables_read_only():
         (lambda: stable_pdf(1.0, 1.0), OutOfRangeError, "point masses"),
         (lambda: inverse_stable_pdf(1.0, 1.0, 1.2), OutOfRangeError, "alpha"),
         (lambda: wright_m(1.0, 0.0), OutOfRangeError, "alpha"),
+        (lambda: wright_m(1.0, 1e-300), UnsupportedError, "at least 1e-06"),
+        (lambda: stable_cdf(1.0, 0.999999), UnsupportedError, "at most 0.9999"),
+        (lambda: stable_pdf(1.0, True), InputError, "real number, got True$"),
+        (lambda: stable_pdf(1.0, "half"), InputError, "real number, got 'half'$"),
         (lambda: wright_m(-0.1, 0.5), UnsupportedError, "half-line"),
         (lambda: inverse_stable_cdf(1.0, 0.0, 0.5), OutOfRangeError, "no density"),
         (lambda: inverse_stable_sf([1.0, 2.0], [1.0, 2.0, 3.0], 0.5), ShapeError, "broadcast"),
@@ -419,3 +425,12 @@ def test_keeps_tables_read_only():
 def test_refuses_what_it_cannot_mean(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+def test_density_near_the_smallest_argument_keeps_thirteen_digits():
+    x, alpha = 1e-307, 1e-5
+    with mpmath.workdps(34):
+        a, place = mpmath.mpf(alpha), mpmath.mpf(x)
+        z = place**-a
+        exact = by_integral(z, alpha)[0] * a * z / place
+    assert relative(stable_pdf(x, alpha), [exact]) < 1e-13
