@@ -1,10 +1,19 @@
-r"""What a convolution scheme supplies: weights.
+r"""What a convolution scheme supplies: weights, a point, and corrections.
+
+For :math:`D^\alpha u = L u + s` the step to :math:`t_n` reads
 
 .. math::
-    (D^\alpha u)(t_n) \approx \sum_{k=0}^{n-1} w_{n,k}\,(u_{k+1} - u_k)
+    \sum_{k=0}^{n-1} w_{n,k}\,(u_{k+1} - u_k)
+    = \theta L u_n + (1 - \theta) L u_{n-1} + s(t_{n-1} + \theta \tau_n)
+      + a_n \bigl(L u_0 + s(0)\bigr) .
 
-Weights are positive and grow with ``k``, so that the step solved for :math:`u_n` has positive
-coefficients :math:`w_{n,0}` and :math:`w_{n,k} - w_{n,k-1}` before all earlier states.
+The weights ``w`` approximate the derivative at the point :math:`t_{n-1} + \theta \tau_n`, the end
+of the step for most schemes.  The corrections :math:`a_n` are zero but for the first few steps of
+convolution quadratures of higher order, which need them to see the start.
+
+Where ``positive`` is set, weights are positive and grow with ``k``, so that the step solved for
+:math:`u_n` has positive coefficients :math:`w_{n,0}` and :math:`w_{n,k} - w_{n,k-1}` before all
+earlier states.
 """
 
 from __future__ import annotations
@@ -16,7 +25,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fracsde.errors import GridError
-from fracsde.schemes.history import Direct
+from fracsde.schemes.history import Direct, History
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -31,7 +40,7 @@ class ConvolutionScheme(ABC):
 
     Parameters
     ----------
-    history : Direct
+    history : History
         How the memory sum is evaluated.
     """
 
@@ -41,7 +50,7 @@ class ConvolutionScheme(ABC):
     equal_steps_because: ClassVar[str] = ""
     """Why the scheme needs equal steps; empty if it takes any mesh."""
 
-    history: Direct = field(default_factory=Direct)
+    history: History = field(default_factory=Direct)
 
     @abstractmethod
     def weights(self, times: FloatArray, *, alpha: float) -> FloatArray:
@@ -76,6 +85,31 @@ class ConvolutionScheme(ABC):
         -------
         float
         """
+
+    def point(self, alpha: float) -> float:
+        """Return where in its step the equation holds, as a share of the step.
+
+        Parameters
+        ----------
+        alpha : float [1]
+            Order of the derivative.
+
+        Returns
+        -------
+        float [1]
+            ``theta``, in (1/2, 1].
+        """
+        del alpha
+        return 1.0
+
+    def corrections(self) -> FloatArray:
+        """Return the factors ``a_1, a_2, ...`` of the first steps; none by default.
+
+        Returns
+        -------
+        (m,) ndarray [1]
+        """
+        return np.empty(0)
 
     def check(self, grid: TimeGrid) -> None:
         """Refuse a mesh that the scheme cannot use.

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fracsde.errors import UnsupportedError
 from fracsde.schemes.base import is_uniform
+from fracsde.schemes.history import Direct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,12 +124,21 @@ def march(
     -------
     (N + 1, n) ndarray [1]
         Masses at all nodes.
+
+    Raises
+    ------
+    UnsupportedError
+        If the history does not keep every state.
     """
     steps, cells = len(times) - 1, len(initial)
-    states = scheme.history.allocate(initial, steps=steps)
+    history = scheme.history
+    if not isinstance(history, Direct):
+        msg = f"`history` must be Direct() here, got {history!r}; it keeps every state"
+        raise UnsupportedError(msg)
+    states = history.allocate(initial, steps=steps)
     whole = scheme.weights(times, alpha=alpha) if is_uniform(times) else None
-    for start in range(0, steps, scheme.history.block):
-        stop = min(start + scheme.history.block, steps)
+    for start in range(0, steps, history.block):
+        stop = min(start + history.block, steps)
         rows, shifts = coefficient_rows(
             scheme, times, alpha=alpha, start=start, stop=stop, whole=whole
         )
