@@ -17,6 +17,7 @@ __all__ = [
     "BackendUnavailable",
     "ComputationError",
     "DensityError",
+    "FileWriteError",
     "FracsdeError",
     "GridError",
     "IndefiniteError",
@@ -90,7 +91,11 @@ class UnsupportedError(InputError):
     """A meaningful request that this version does not serve; says what serves instead."""
 
 
-class ReportWriteError(FracsdeError, OSError):
+class FileWriteError(FracsdeError, OSError):
+    """A file that could not be written: disk full, no permission.  The old one is intact."""
+
+
+class ReportWriteError(FileWriteError):
     """A report that could not be written: disk full, no permission.  The old one is intact."""
 
 
