@@ -60,7 +60,8 @@ plane.  The symbol maps the unit disc into :math:`|\arg| < \pi - \theta_k`, its 
 :math:`|\arg| < \alpha (\pi - \theta_k)`, so that the scheme is stable for every spectrum with
 :math:`|\arg(-\lambda)| \le \pi - \alpha (\pi - \theta_k)`; a real spectrum, that of detailed balance, is
 safe with every ``k``.  From :math:`k = 2` on the coefficients of past states have both signs: densities may
-turn negative by as much as they are wrong.  Cost per step is one solve with a matrix factorised
+turn negative by as much as they are wrong.  So may the first ``k - 1`` states: modes faster than a
+step overshoot there, by a factor of 0.5, 0.9, 1.3, 2.2 and 3.5 for ``k`` = 2 to 6.  Cost per step is one solve with a matrix factorised
 once, and the history.  At ``k = 1`` this is Grünwald-Letnikov, at :math:`\alpha = 1` the ordinary
 formula with a start of full order.
 
