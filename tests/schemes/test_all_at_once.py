@@ -187,9 +187,7 @@ def test_keeps_mass_and_gives_the_nodes_that_were_asked_for():
     seen = []
     scheme = ConvolutionQuadrature(bdf=4, history=AllAtOnce())
     wanted = np.array([0, 3, 299, 300])
-    some = marched(
-        chain, scheme, t, engine=marching_numba, keep=wanted, watch=seen.append, **given
-    )
+    some = marched(chain, scheme, t, engine=marching_numba, keep=wanted, watch=seen.append, **given)
     full = march(chain, scheme, t, engine=marching_numba, **given)
     assert np.array_equal(some.states, full[wanted])
     assert np.abs(full.sum(axis=1) - 1).max() < stated(4)
