@@ -34,6 +34,8 @@ _HOME = {
     "L12": "schemes.l12",
     "L2Sigma": "schemes.l2_sigma",
     "GrunwaldLetnikov": "schemes.grunwald_letnikov",
+    "ConvolutionQuadrature": "schemes.convolution_quadrature",
+    "AllAtOnce": "schemes.all_at_once",
     "Propagator": "schemes.propagator",
     "Direct": "schemes.history",
     "BlockFFT": "schemes.block_fft",
