@@ -29,7 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import gamma
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.special.exponentials import ExponentialSum
 
-__all__ = ["Equation", "Interval", "Memory", "Rule", "collocated"]
+__all__ = ["Collocated", "Equation", "Interval", "Memory", "Rule", "Steps", "collocated"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,12 +130,12 @@ class Rule:
         return np.asarray(self.nodes[:, None] ** (1.0 - alpha) * table)
 
     @cached_property
-    def tail(self) -> FloatArray:
-        """From values at the nodes to the last Legendre coefficient of the polynomial."""
-        last = np.zeros(self.degree)
-        last[-1] = 1.0
-        legendre = np.polynomial.legendre.legval(2.0 * self.nodes - 1.0, last)
-        return np.asarray((2 * self.degree - 1) * self.A[-1] * legendre)
+    def tails(self) -> FloatArray:
+        """From values at the nodes to the last Legendre coefficient, and to that two before."""
+        m = self.degree
+        orders = [m - 1, max(m - 3, 0)]
+        legendre = np.polynomial.legendre.legvander(2.0 * self.nodes - 1.0, m)[:, orders].T
+        return np.asarray((2 * np.array(orders) + 1)[:, None] * self.A[-1] * legendre)
 
     @cached_property
     def with_start(self) -> FloatArray:
@@ -199,17 +199,24 @@ class Interval:
         return np.asarray(self.before + found)
 
     def doubt(self, widths: FloatArray) -> float:
-        """Return what the last coefficient of ``g`` could mean for densities, relative to them.
+        """Return what the polynomial for ``g`` may leave out of densities, relative to them.
+
+        The last coefficient kept, and as much less as it is less than the one two before: Radau
+        nodes are of higher order than the polynomial.  On the first interval of the driven form
+        the weight beside the polynomial stands at the start, where all coefficients left out add
+        up; they fall like powers, ``n**(-1 - 2 alpha)``.
 
         Returns
         -------
         float [1]
         """
         alpha, h = self.rule.alpha, self.length
-        scale = h if self.driven and self.steep is None else h**alpha / gamma(1.0 + alpha)
-        off = float(np.abs(self.rule.tail @ self.g / widths).max())
+        last, other = np.abs(self.rule.tails @ self.g / widths).max(axis=1)
         size = max(float(np.abs(self.masses[-1] / widths).max()), 1e-300)
-        return scale * off / size
+        if self.steep is not None:
+            return float(h**alpha / alpha * last * self.rule.degree / (2.0 * alpha) / size)
+        scale = h if self.driven else h**alpha / gamma(1.0 + alpha)
+        return float(scale * last / size * min(1.0, last / max(other, 1e-300)))
 
 
 class Memory:
@@ -232,6 +239,35 @@ class Memory:
         """Advance over a solved interval."""
         self.states *= np.exp(-self.rates * interval.length)[:, None]
         self.states += interval.moments(self.rates)
+
+
+class Steps(Protocol):
+    """Where intervals end."""
+
+    @property
+    def last(self) -> float:
+        """The final time [t]."""
+
+    @property
+    def shortest(self) -> float:
+        """Length of the shortest interval after the first, which has been accepted [t]."""
+
+    def end(self, start: float) -> float:
+        """Return where to end the interval that starts here."""
+
+    def accept(self, interval: Interval) -> bool:
+        """Say whether a solved interval will do; if not, ``end`` will propose a shorter one."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Collocated:
+    """Masses at the wanted times, and how they came about."""
+
+    masses: FloatArray
+    ends: FloatArray
+    residual: float
+    tries: int
+    exponentials: int
 
 
 def solved_interval(
@@ -303,41 +339,16 @@ def solved_interval(
     )
 
 
-def begun(equation: Equation, first: Interval, shortest: float, last: float, rtol: float) -> Memory:
-    """Return the memory after the first interval.
-
-    Parameters
-    ----------
-    equation : Equation
-        What is collocated.
-    first : Interval
-        The first interval.
-    shortest, last : float [t]
-        Shortest interval to come, and the final time.
-    rtol : float [1]
-        Relative error of the kernel.
-
-    Returns
-    -------
-    Memory
-    """
-    near = 0.5 * shortest * float(first.rule.nodes[0])
-    kernel = power_rule(1.0 - equation.alpha, rtol=rtol, first=near, last=last)
-    memory = Memory(kernel, equation.alpha, len(equation.initial))
-    memory.add(first)
-    return memory
-
-
 def collocated(
     equation: Equation,
     rule: Rule,
-    nodes: FloatArray,
+    steps: Steps,
     wanted: FloatArray,
     *,
     kernel_rtol: float,
     watch: Callable[[int], None] | None = None,
-) -> tuple[FloatArray, float]:
-    """Solve on given intervals.
+) -> Collocated:
+    """Solve interval by interval.
 
     Parameters
     ----------
@@ -345,8 +356,8 @@ def collocated(
         What is collocated.
     rule : Rule
         With which nodes.
-    nodes : (N + 1,) float64 [t]
-        Ends of the intervals, from 0.
+    steps : Steps
+        Where intervals end.
     wanted : (t,) float64 [t]
         Increasing, when masses are wanted.
     kernel_rtol : float [1]
@@ -356,24 +367,37 @@ def collocated(
 
     Returns
     -------
-    masses : (t, n) ndarray [1]
-    residual : float [1]
-        The largest of all intervals.
+    Collocated
     """
     found = np.empty((len(wanted), len(equation.initial)))
     found[wanted == 0.0] = equation.initial
-    before, memory, residual = equation.initial, None, 0.0
-    for k, (a, b) in enumerate(zip(nodes[:-1], nodes[1:], strict=True)):
-        interval = solved_interval(equation, rule, float(a), float(b - a), before, memory)
+    before, ends, residual, tries = equation.initial, [0.0], 0.0, 0
+    memory: Memory | None = None
+    while ends[-1] < steps.last:
+        a, b = ends[-1], steps.end(ends[-1])
+        interval = solved_interval(equation, rule, a, b - a, before, memory)
+        tries += 1
+        if not steps.accept(interval):
+            continue
         here = (wanted > a) & (wanted <= b)
         if np.any(here):
             found[here] = interval.at(wanted[here])
         before, residual = interval.masses[-1], max(residual, interval.residual)
+        if memory is None and b < steps.last:
+            near = steps.shortest * float(rule.nodes[0])
+            kernel = power_rule(
+                1.0 - equation.alpha, rtol=kernel_rtol, first=near, last=steps.last
+            )
+            memory = Memory(kernel, equation.alpha, len(before))
         if memory is not None:
             memory.add(interval)
-        elif k + 2 < len(nodes):
-            shortest = float(np.diff(nodes[1:]).min())
-            memory = begun(equation, interval, shortest, float(nodes[-1]), kernel_rtol)
+        ends.append(b)
         if watch is not None:
-            watch(k + 1)
-    return found, residual
+            watch(len(ends) - 1)
+    return Collocated(
+        masses=found,
+        ends=np.array(ends),
+        residual=residual,
+        tries=tries,
+        exponentials=0 if memory is None else len(memory.rates),
+    )

@@ -83,10 +83,11 @@ def modes_of(B: FloatArray) -> Modes:
 @lru_cache(maxsize=64)
 def _modes_of(data: bytes, m: int) -> Modes:
     inverse = np.linalg.inv(np.frombuffer(data).reshape(m, m))
-    values, vectors = np.linalg.eig(inverse.astype(np.complex128))
+    values, vectors = np.linalg.eig(inverse)  # of a real matrix: exact conjugate pairs
+    values, vectors = values.astype(np.complex128), vectors.astype(np.complex128)
     into = np.linalg.inv(vectors)
-    kept = np.flatnonzero(values.imag > -1e-13 * np.abs(values))
-    double = np.where(values.imag[kept] > 1e-13 * np.abs(values[kept]), 2.0, 1.0)
+    kept = np.flatnonzero(values.imag >= 0.0)
+    double = np.where(values.imag[kept] > 0.0, 2.0, 1.0)
     return Modes(
         inverse=inverse,
         eigenvalues=values[kept],
