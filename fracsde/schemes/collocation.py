@@ -35,7 +35,7 @@ Not here: the intervals (:mod:`fracsde.schemes._intervals`), the loop
 (:mod:`fracsde.schemes.l1`, :mod:`fracsde.schemes.driven`).
 
 References: [Brunner2004]_ for collocation of Volterra equations, [HairerWanner1996]_ for Radau
-nodes, [Mustapha2012]_ for hp meshes.
+nodes, [Mustapha2011]_ for hp meshes.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class HpCollocation:
 
     References
     ----------
-    [Brunner2004]_, [HairerWanner1996]_, [Mustapha2012]_
+    [Brunner2004]_, [HairerWanner1996]_, [Mustapha2011]_
 
     Examples
     --------
@@ -121,7 +121,7 @@ class HpCollocation:
     True
     """
 
-    citation: ClassVar[tuple[str, ...]] = ("Brunner2004", "HairerWanner1996", "Mustapha2012")
+    citation: ClassVar[tuple[str, ...]] = ("Brunner2004", "HairerWanner1996", "Mustapha2011")
     positive: ClassVar[bool] = False
     """Densities may be negative by as much as their error."""
 
