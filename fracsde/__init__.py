@@ -35,6 +35,8 @@ _HOME = {
     "L2Sigma": "schemes.l2_sigma",
     "GrunwaldLetnikov": "schemes.grunwald_letnikov",
     "Propagator": "schemes.propagator",
+    "HpCollocation": "schemes.collocation",
+    "LeMcLeanMustapha": "schemes.driven",
     "Direct": "schemes.history",
     "BlockFFT": "schemes.block_fft",
     "Exponentials": "schemes.exponentials",

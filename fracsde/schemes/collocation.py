@@ -170,7 +170,7 @@ class HpCollocation:
         masses : (n,) array_like [1]
             At time 0.
         times : (t,) array_like [t]
-            Not negative, strictly increasing, at least one positive.
+            Not negative, strictly increasing.
         alpha : float [1]
             Order, ``0 < alpha <= 1``.
         timescale : float [t]
@@ -197,7 +197,7 @@ class HpCollocation:
         alpha = real("alpha", alpha, low=0.0, high=1.0, closed="high")
         timescale = real("timescale", timescale, low=0.0)
         wanted = np.asarray(times, dtype=np.float64).reshape(-1)
-        if len(wanted) == 0 or wanted[0] < 0.0 or wanted[-1] <= 0.0 or np.any(np.diff(wanted) <= 0):
+        if len(wanted) == 0 or wanted[0] < 0.0 or np.any(np.diff(wanted) <= 0):
             msg = f"`times` must increase from 0 or later, got {wanted}; sort them"
             raise GridError(msg)
         if self.intervals is not None and wanted[-1] > self.intervals.times[-1]:
@@ -217,7 +217,30 @@ class HpCollocation:
             driven=driven,
             engine=_ENGINES[backend],
         )
+        if wanted[-1] == 0.0:
+            zero = np.zeros(1)
+            density = (equation.initial / widths)[None]
+            return CollocatedRun(
+                density=density, errors=zero, relative=zero, ends=zero, residual=0.0
+            )
         return self._to_tolerance(equation, wanted, watch)
+
+    def planned(self, alpha: float) -> int:
+        """Return about how many intervals there will be, for a progress bar.
+
+        Parameters
+        ----------
+        alpha : float [1]
+            Order.
+
+        Returns
+        -------
+        int
+        """
+        if self.intervals is not None:
+            return len(self.intervals) - 1
+        ratio = self.ratio or ratio_for(self.degree, self.rtol)
+        return 1 + int(np.log(1.0 / self.rtol) / (2.0 * alpha * np.log(ratio)))
 
     def _to_tolerance(
         self, equation: Equation, wanted: FloatArray, watch: Callable[[int], None] | None
