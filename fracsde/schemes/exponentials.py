@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Exponentials"]
 
 _DEAD = 1e-3  # share of the tolerance that may be dropped
-_TERMS = 15  # of the series of the second moment, at arguments below four
+_TERMS = 8  # of the series of the second moment, at arguments below one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,8 @@ class _ExponentialMemory(Memory):
         self._late = 1 if scheme.lean > 0 else 0
         self._weights, self._rates, self._alive = self._terms(rtol)
         self._shares = np.zeros((len(self._rates), len(initial)))
-        self._last = np.zeros(len(initial))
+        # Increments of the block, behind the last one before it.
+        self._recent = np.zeros((self.size + 1, len(initial)))
         self._plan: _Inside | None = None
 
     def _terms(self, rtol: float) -> tuple[FloatArray, FloatArray, IntArray]:
@@ -213,40 +214,45 @@ class _ExponentialMemory(Memory):
         lean, cell = self._piecewise.lean, np.diff(nodes)
         over = slice(0 if lean > 0 else before, len(cell) - self._late)
         rates = self._rates[: self._alive[self.stop // self.size]][:, None]
-        mean, tilt = np.zeros((2, len(rates), len(cell)))
         since = np.exp(-rates * (nodes[-1 - self._late] - nodes[1:][over]))
-        mean[:, over], tilt[:, over] = exponential_moments(rates, cell[over])
-        mean[:, over] *= since
-        tilt[:, over] *= since
+        mean, tilt = np.zeros((2, len(rates), len(cell)))
+        found, tilts = exponential_moments(rates, cell[over], tilts=lean != 0)
+        mean[:, over] = found * since
+        if lean:
+            tilt[:, over] = tilts * since
         return assembled(mean, tilt, cell, lean)
 
     def near(self) -> FloatArray:
         return self._inside().near
 
-    def lead(self) -> FloatArray | None:
+    def lead(self, factor: float = 1.0) -> FloatArray | None:
         if self.start == 0:
             return None
         inside = self._inside()
-        lead = inside.readout @ self._shares[: inside.readout.shape[1]]
-        lead += np.multiply.outer(inside.carry, self._last)
+        lead = (factor * inside.readout) @ self._shares[: inside.readout.shape[1]]
+        if inside.carry.any():
+            lead += np.multiply.outer(factor * inside.carry, self._recent[0])
         return np.asarray(lead)
 
     def take(self) -> None:
         start, stop, late = self.start, self.stop, self._late
-        increments = np.diff(self.window[: stop - start + 1], axis=0)
+        count = stop - start
+        np.subtract(
+            self.window[1 : count + 1], self.window[:count], out=self._recent[1 : count + 1]
+        )
         if stop < self.steps:
             intake = self._inside().intake
             shares = self._shares[: len(intake)]
             if start == 0:
-                np.matmul(intake, increments, out=shares)
+                np.matmul(intake, self._recent[1:], out=shares)
             else:
                 passed = self.times[stop - late] - self.times[start - late]
                 shares *= np.exp(-passed * self._rates[: len(shares)])[:, None]
-                shares += intake @ np.vstack([self._last, increments])
-        self._last[:] = increments[-1]
+                shares += intake @ self._recent
+        self._recent[0] = self._recent[count]
 
     def _kept(self) -> dict[str, FloatArray]:
-        return {"shares": self._shares, "last": self._last}
+        return {"shares": self._shares, "last": self._recent[0]}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -258,7 +264,9 @@ class _Inside:
     intake: FloatArray
 
 
-def exponential_moments(rates: FloatArray, cell: FloatArray) -> tuple[FloatArray, FloatArray]:
+def exponential_moments(
+    rates: FloatArray, cell: FloatArray, *, tilts: bool = True
+) -> tuple[FloatArray, FloatArray]:
     r"""Return the moments of :math:`e^{-s x}` over cells that end at distance 0.
 
     Parameters
@@ -267,13 +275,15 @@ def exponential_moments(rates: FloatArray, cell: FloatArray) -> tuple[FloatArray
         Positive.
     cell : (n,) float64 [t]
         Lengths.
+    tilts : bool
+        Whether the second moments are wanted.
 
     Returns
     -------
     mean : (K, n) ndarray [1]
         Integral over length.
     tilt : (K, n) ndarray [t**2]
-        Moment about the midpoint, larger where nearer.
+        Moment about the midpoint, larger where nearer; empty if not wanted.
 
     Examples
     --------
@@ -282,11 +292,16 @@ def exponential_moments(rates: FloatArray, cell: FloatArray) -> tuple[FloatArray
     (True, True)
     """
     y = rates * cell
-    died = np.exp(-y)
-    mean = -np.expm1(-y) / y
-    h = np.minimum(0.5 * y, 2.0)
-    series = np.zeros_like(h)
-    for j in range(_TERMS, 0, -1):
-        series = series * h * h + j / factorial(2 * j + 1)
-    closed = ((y - 2.0) + (y + 2.0) * died) / (2.0 * y * y)
-    return mean, np.where(y < 4.0, h * np.exp(-h) * series, closed) * cell**2
+    lost = -np.expm1(-y)
+    mean = lost / y
+    if not tilts:
+        return mean, np.empty(0)
+    h = np.minimum(0.5 * y, 0.5)
+    square = h * h
+    series = np.full_like(h, _TERMS / factorial(2 * _TERMS + 1))
+    for j in range(_TERMS - 1, 0, -1):
+        series *= square
+        series += j / factorial(2 * j + 1)
+    series *= h * np.exp(-h)
+    closed = (2.0 * y - (y + 2.0) * lost) / (2.0 * y * y)
+    return mean, np.where(y < 1.0, series, closed) * cell**2

@@ -147,25 +147,31 @@ def marched(
     point, residual = scheme.point(alpha), 0.0
     while memory.start < steps:
         start, stop = memory.start, memory.stop
-        block, sources = memory.block(), entering.block(start, stop)
+        block, sources = memory.block(scale), entering.block(start, stop)
         known = block.known
+        right = _sum(sources, block.owed)
+        if right is None:
+            right = np.zeros((stop - start, len(initial)))
         generator.march_block(
-            engine,
-            block.window,
-            known - 1,
-            scale * block.coefficients,
-            scale * block.shifts,
-            sources if block.lead is None else sources - scale * block.lead,
-            point,
+            engine, block.window, known - 1, block.coefficients, block.shifts, right, point
         )
         wanted = slice(*np.searchsorted(kept, [start + 1, stop + 1]))
         states[wanted] = block.window[known + kept[wanted] - (start + 1)]
         if stop == steps:
-            residual = _residual(generator, memory, block.window[-2:], scale, sources[-1], point)
+            last = 0.0 if sources is None else sources[-1]
+            residual = _residual(generator, memory, block.window[-2:], scale, last, point)
         memory.absorb()
         if watch is not None:
             watch(stop)
     return Marched(states=states, residual=residual, history_bytes=memory.nbytes)
+
+
+def _sum(first: FloatArray | None, second: FloatArray | None) -> FloatArray | None:
+    # Of what is there; the second may be written to.
+    if first is None or second is None:
+        return first if second is None else second
+    second += first
+    return second
 
 
 class _Entering:
@@ -190,7 +196,9 @@ class _Entering:
             if source is not None:
                 self._first = self._first + source(float(times[0]))
 
-    def block(self, start: int, stop: int) -> FloatArray:
+    def block(self, start: int, stop: int) -> FloatArray | None:
+        if self._source is None and start >= len(self._factors):
+            return None
         sources = np.zeros((stop - start, self._cells))
         if self._source is not None:
             sources[:] = [self._source(float(t)) for t in self._points[start:stop]]
@@ -204,7 +212,7 @@ def _residual(
     memory: Memory,
     last: FloatArray,
     scale: float,
-    entering: FloatArray,
+    entering: FloatArray | float,
     point: float,
 ) -> float:
     # Largest entry of memory minus drift minus source, over the largest term of the three.

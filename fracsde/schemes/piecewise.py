@@ -115,13 +115,13 @@ class PiecewiseScheme(ConvolutionScheme):
         k = np.arange(len(cell))
         seen = (k <= ends[:, None]) & (k >= skip)
         right[k == ends[:, None]] = 0.0
+        at = np.nonzero(seen)
         mean, tilt = np.zeros_like(left), np.zeros_like(left)
-        width = np.broadcast_to(cell, left.shape)
-        mean[seen], found = power_moments(
-            left[seen], right[seen], width[seen], alpha, tilts=self.lean != 0
+        mean[at], found = power_moments(
+            left[at], right[at], cell[at[1]], alpha, tilts=self.lean != 0
         )
         if self.lean:
-            tilt[seen] = found
+            tilt[at] = found
         if self.lean > 0:
             tilt[k == ends[:, None]] = 0.0  # the newest cell has no next node
         return assembled(mean, tilt, cell, self.lean)
