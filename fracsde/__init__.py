@@ -37,6 +37,8 @@ _HOME = {
     "ConvolutionQuadrature": "schemes.convolution_quadrature",
     "AllAtOnce": "schemes.all_at_once",
     "Propagator": "schemes.propagator",
+    "HpCollocation": "schemes.collocation",
+    "LeMcLeanMustapha": "schemes.driven",
     "Direct": "schemes.history",
     "BlockFFT": "schemes.block_fft",
     "Exponentials": "schemes.exponentials",

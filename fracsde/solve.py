@@ -1,10 +1,12 @@
 r"""Solve a Fokker-Planck problem on an ordinary or a fractional clock.
 
 .. math::
-    \tau^{\alpha - 1} D_t^\alpha p = L p + s, \qquad p(0) = p_0, \qquad 0 < \alpha \le 1 .
+    \tau^{\alpha - 1} D_t^\alpha p = L p + s, \qquad p(0) = p_0, \qquad 0 < \alpha \le 1 ,
 
-An operator that does not depend on time is propagated exactly in time, to a tolerance; a source
-is marched.
+or, where coefficients depend on time,
+:math:`\partial_t p = \tau^{1 - \alpha} L(t)\, D_t^{1 - \alpha} p + s`.  An operator that does not
+depend on time is propagated exactly in time, to a tolerance; one that does, and a source, are
+collocated, to a tolerance as well.
 
 Not here: how, on which points (:mod:`fracsde._solving`), the operators
 (:mod:`fracsde.operators`), the schemes (:mod:`fracsde.schemes`), what a result can do
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.operators.base import Space
     from fracsde.schemes.base import ConvolutionScheme
+    from fracsde.schemes.collocation import HpCollocation
+    from fracsde.schemes.driven import LeMcLeanMustapha
     from fracsde.schemes.propagator import Propagator
 
 __all__ = ["solve"]
@@ -45,7 +49,7 @@ def solve(
     problem: FokkerPlanck | FractionalFokkerPlanck,
     times: TimeGrid | ArrayLike,
     *,
-    scheme: ConvolutionScheme | Propagator | None = None,
+    scheme: ConvolutionScheme | Propagator | HpCollocation | LeMcLeanMustapha | None = None,
     space: Space | str | None = None,
     backend: str = "auto",
     save_at: ArrayLike | None = None,
@@ -62,11 +66,13 @@ def solve(
         A grid is the mesh of a marching scheme, and all its nodes are returned.  An array holds
         the times at which densities are wanted: the propagator is exact there, a marching scheme
         *named by the caller* takes them as its mesh (with 0 added), and one chosen here steps
-        through a graded mesh of its own that contains them.
-    scheme : Propagator, L1, GrunwaldLetnikov or None
-        ``Propagator(rtol=...)`` keeps its tolerance or says that it cannot.  ``None`` propagates
-        to the default tolerance or as near to it as rounding allows, and marches with L1 where
-        there is a source.
+        through a graded mesh of its own that contains them.  ``HpCollocation`` chooses its own
+        intervals, and the times may lie anywhere in them.
+    scheme : Propagator, HpCollocation, LeMcLeanMustapha, L1 or another marching scheme, optional
+        ``Propagator(rtol=...)`` and ``HpCollocation(rtol=...)`` keep their tolerance or say that
+        they cannot.  By default an operator that does not depend on time is propagated, to the
+        default tolerance or as near to it as rounding allows; where there is a source, or
+        coefficients depend on time, ``HpCollocation()`` serves.
     space : FiniteVolume, Richardson, Sinc, Hermite, "auto" or another space, optional
         Anything with ``discretise(problem)``.  Default ``FiniteVolume(cells=512)``, or one cell
         per value of an initial array.  ``"auto"`` looks for the coarsest space whose error, too,
@@ -110,7 +116,7 @@ def solve(
     >>> bool(np.abs(solution.mean() - expected).max() < 1e-3)
     True
     """
-    base, alpha, timescale = _parts(problem)
+    base, alpha, timescale, driven = _parts(problem)
     engine = require(backend)[0]
     points = checked_space(space, base.initial)
     grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
@@ -118,6 +124,7 @@ def solve(
         base=base,
         alpha=alpha,
         timescale=timescale,
+        driven=driven,
         grid=grid,
         mesh_given=isinstance(times, TimeGrid),
         wanted=_wanted(grid, times, save_at),
@@ -151,11 +158,11 @@ def solve(
     )
 
 
-def _parts(problem: Any) -> tuple[FokkerPlanck, float, float]:
+def _parts(problem: Any) -> tuple[FokkerPlanck, float, float, bool]:
     if isinstance(problem, FractionalFokkerPlanck):
-        return problem.base, problem.alpha, problem.timescale
+        return problem.base, problem.alpha, problem.timescale, problem.driven
     if isinstance(problem, FokkerPlanck):
-        return problem, 1.0, 1.0
+        return problem, 1.0, 1.0, False
     msg = (
         "`problem` must be a FokkerPlanck or a FractionalFokkerPlanck, got "
         f"{type(problem).__name__}; stationary laws of processes are in stationary_covariance"

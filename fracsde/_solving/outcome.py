@@ -1,7 +1,7 @@
-r"""One problem on one set of points: propagated or marched.
+r"""One problem on one set of points: propagated, collocated or marched.
 
-An operator that does not depend on time is propagated exactly in time, to a tolerance; a source
-is marched.  Nothing here knows the error in space (:mod:`fracsde._solving.spaces`).
+An operator that does not depend on time is propagated exactly in time, to a tolerance; one that
+does, and a source, are collocated, to a tolerance as well.  Nothing here knows the error in space (:mod:`fracsde._solving.spaces`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import numpy as np
 from fracsde.backends import marching_numba, marching_reference
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.grids import TimeGrid
+from fracsde.problems.fractional import WRONG_FORM
 from fracsde.schemes.base import ConvolutionScheme
+from fracsde.schemes.collocation import HpCollocation
+from fracsde.schemes.driven import LeMcLeanMustapha
 from fracsde.schemes.l1 import L1
 from fracsde.schemes.marching import marched
 from fracsde.schemes.propagator import Propagator
@@ -51,13 +54,15 @@ class Request:
         Order of the derivative.
     timescale : float [t]
         ``tau``.
+    driven : bool
+        Whether the operator stands outside the memory.
     grid : TimeGrid
         The mesh of a marching scheme.
     mesh_given : bool
         Whether the caller chose that mesh, or only the wanted times.
     wanted : (t,) float64 [t]
         When densities are wanted.
-    scheme : ConvolutionScheme, Propagator or None
+    scheme : ConvolutionScheme, Propagator, HpCollocation, LeMcLeanMustapha or None
         What was asked for.
     engine : str
         Which engine to use.
@@ -68,6 +73,7 @@ class Request:
     base: FokkerPlanck
     alpha: float
     timescale: float
+    driven: bool = False
     grid: TimeGrid
     mesh_given: bool
     wanted: FloatArray
@@ -78,7 +84,8 @@ class Request:
     @property
     def tolerance(self) -> float:
         """The relative error a propagated result may have."""
-        return self.scheme.rtol if isinstance(self.scheme, Propagator) else _TRUSTED
+        named = isinstance(self.scheme, (Propagator, HpCollocation))
+        return float(self.scheme.rtol) if named else _TRUSTED
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +96,7 @@ class Outcome:
     ----------
     density : (t, n) float64 [1/x]
         One row per wanted time.
-    scheme : ConvolutionScheme or Propagator
+    scheme : ConvolutionScheme, Propagator, HpCollocation or LeMcLeanMustapha
         What made them.
     engine : str
         Which engine ran.
@@ -108,7 +115,7 @@ class Outcome:
     """
 
     density: FloatArray
-    scheme: ConvolutionScheme | Propagator
+    scheme: ConvolutionScheme | Propagator | HpCollocation | LeMcLeanMustapha
     engine: str
     residual: float
     mesh: FloatArray
@@ -118,15 +125,21 @@ class Outcome:
     stats: dict[str, Any] = field(default_factory=dict)
 
 
-def outcome_on(generator: Generator, request: Request) -> Outcome:
+def outcome_on(
+    generator: Generator,
+    request: Request,
+    generator_at: Callable[[float], Generator] | None = None,
+) -> Outcome:
     """Solve on the points of a generator.
 
     Parameters
     ----------
     generator : Generator
-        The operator on its points.
+        The operator on its points, at time 0 where it depends on time.
     request : Request
         What is wanted.
+    generator_at : callable, optional
+        From a time to the operator, where it depends on time.
 
     Returns
     -------
@@ -138,17 +151,93 @@ def outcome_on(generator: Generator, request: Request) -> Outcome:
         If the scheme is not one.
     """
     scheme = request.scheme
-    if not (scheme is None or isinstance(scheme, (Propagator, ConvolutionScheme))):
+    known = (Propagator, ConvolutionScheme, HpCollocation, LeMcLeanMustapha)
+    if not (scheme is None or isinstance(scheme, known)):
         msg = (
-            f"`scheme` must be Propagator(), L1(), GrunwaldLetnikov() or None, got {scheme!r}; "
-            "schemes are values, not names"
+            "`scheme` must be Propagator(), HpCollocation(), L1(), GrunwaldLetnikov() or None, got "
+            f"{scheme!r}; schemes are values, not names"
         )
         raise InputError(msg)
     masses = generator.project(request.base.initial)
+    changing = request.base.time_dependent or request.base.source is not None
+    if scheme is None and changing:
+        scheme = HpCollocation()
+    at = (lambda _: generator) if generator_at is None else generator_at
+    if isinstance(scheme, HpCollocation):
+        return _collocated(scheme, at, masses, request)
+    if isinstance(scheme, LeMcLeanMustapha):
+        return _driven_steps(scheme, at, masses, request)
     if isinstance(scheme, ConvolutionScheme):
         return _marched(scheme, generator, masses, request)
     outcome = _propagated(scheme, generator, masses, request)
     return _marched(L1(), generator, masses, request) if outcome is None else outcome
+
+
+def _collocated(
+    scheme: HpCollocation,
+    generator_at: Callable[[float], Generator],
+    masses: FloatArray,
+    request: Request,
+) -> Outcome:
+    # Both forms of the equation, to the tolerance.
+    with request.bar(scheme.planned(request.alpha)) as watch:
+        run = scheme.run(
+            generator_at,
+            masses,
+            request.wanted,
+            alpha=request.alpha,
+            timescale=request.timescale,
+            source_at=_source_of(request.base, generator_at(0.0)),
+            driven=request.driven,
+            backend=request.engine,
+            watch=watch,
+        )
+    return Outcome(
+        density=run.density,
+        scheme=scheme,
+        engine=request.engine,
+        residual=run.residual,
+        mesh=run.ends,
+        error=float(run.errors.max()),
+        relative=float(run.relative.max()),
+        allowed=request.tolerance,
+        stats={"steps": len(run.ends) - 1} | run.stats,
+    )
+
+
+def _driven_steps(
+    scheme: LeMcLeanMustapha,
+    generator_at: Callable[[float], Generator],
+    masses: FloatArray,
+    request: Request,
+) -> Outcome:
+    # The driven equation on the mesh.
+    base, grid = request.base, request.grid
+    if request.alpha < 1.0 and not request.driven and base.source is not None:
+        msg = (
+            "`LeMcLeanMustapha` solves the driven equation, where a source is mass per time; the "
+            'problem is Caputo\'s; write form="riemann_liouville", or use HpCollocation()'
+        )
+        raise UnsupportedError(msg)
+    first = generator_at(0.0)
+    with request.bar(len(grid) - 1) as watch:
+        states, residual = scheme.march(
+            generator_at,
+            grid.times,
+            initial=masses,
+            alpha=request.alpha,
+            timescale=request.timescale,
+            source_at=_source_of(base, first),
+            watch=watch,
+        )
+    return Outcome(
+        density=states[np.searchsorted(grid.times, request.wanted)] / first.widths,
+        scheme=scheme,
+        engine="numpy",
+        residual=residual,
+        mesh=grid.times,
+        stats={"steps": len(grid) - 1, "history_bytes": states.nbytes},
+    )
 
 
 def _propagated(
@@ -156,6 +245,9 @@ def _propagated(
 ) -> Outcome | None:
     # Propagation to the tolerance; nothing where it was not asked for and does not serve.
     scheme = asked or Propagator()
+    if request.base.time_dependent:
+        msg = "`Propagator` serves coefficients that do not depend on time; use HpCollocation()"
+        raise UnsupportedError(msg)
     why = scheme.refusal(generator, source=request.base.source is not None)
     if why and asked is None:
         return None
@@ -186,6 +278,7 @@ def _marched(
     scheme: ConvolutionScheme, generator: Generator, masses: FloatArray, request: Request
 ) -> Outcome:
     # The memory sum step by step.
+    _refuse_wrong_form(scheme, request)
     grid, alpha = request.grid, request.alpha
     if request.scheme is None and not request.mesh_given:
         grid = _own_mesh(grid, alpha)
@@ -212,6 +305,26 @@ def _marched(
         mesh=grid.times,
         stats={"steps": len(grid) - 1, "history_bytes": found.history_bytes},
     )
+
+
+def _refuse_wrong_form(scheme: ConvolutionScheme, request: Request) -> None:
+    # Convolution schemes march Caputo's form with one operator.
+    name, base = type(scheme).__name__, request.base
+    if base.time_dependent and request.alpha < 1.0:
+        msg = f"`{name}` with coefficients that depend on time would solve Caputo's form: {WRONG_FORM}"
+        raise UnsupportedError(msg)
+    if base.time_dependent:
+        msg = (
+            f"`{name}` serves coefficients that do not depend on time; use HpCollocation(), or "
+            "LeMcLeanMustapha(), which at alpha = 1 is the implicit Euler method"
+        )
+        raise UnsupportedError(msg)
+    if request.driven and base.source is not None:
+        msg = (
+            f'`{name}` marches Caputo\'s form, in which the source of form="riemann_liouville" is '
+            "a fractional integral; use HpCollocation() or LeMcLeanMustapha()"
+        )
+        raise UnsupportedError(msg)
 
 
 def _own_mesh(grid: TimeGrid, alpha: float) -> TimeGrid:
@@ -258,10 +371,11 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
     if not np.all(np.isfinite(outcome.density)):
         return Status.NOT_FINITE, "Check the coefficients and the first step."
     if not outcome.relative <= outcome.allowed:
+        name = type(outcome.scheme).__name__
         detail = (
             f"The estimated error is {outcome.relative:.1e} of the largest density, "
             f"{outcome.allowed:.1e} was asked for, and this is the best that was reached; ask for "
-            "less with Propagator(rtol=...), or march with L1()."
+            f"less with {name}(rtol=...), or march with L1()."
         )
         return Status.INACCURATE, detail
     if not outcome.residual <= _RESIDUAL:

@@ -31,6 +31,7 @@ from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.operators.richardson import ExtrapolatedCells, Richardson
 from fracsde.operators.sinc import Sinc
 from fracsde.operators.spectral import SpectralGenerator
+from fracsde.schemes.collocation import HpCollocation
 from fracsde.schemes.propagator import Propagator
 
 if TYPE_CHECKING:
@@ -64,14 +65,22 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
         The operator on its points.
     Outcome
     """
-    generator = space.discretise(request.base)
+    generator = space.discretise(request.base.frozen_at(0.0))
+
+    def generator_at(t: float) -> Any:
+        changes = request.base.time_dependent and t != 0.0
+        return space.discretise(request.base.frozen_at(t)) if changes else generator
+
     if not isinstance(generator, ExtrapolatedCells):
-        return generator, outcome_on(generator, request)
+        return generator, outcome_on(generator, request, generator_at)
     inner = request
-    if isinstance(request.scheme, Propagator):
+    if isinstance(request.scheme, (Propagator, HpCollocation)):
         # Errors add up to 5/4 of those on each grid.
-        inner = replace(request, scheme=Propagator(rtol=max(0.8 * request.scheme.rtol, 1e-14)))
-    coarse, fine = (outcome_on(chain, inner) for chain in (generator.coarse, generator.fine))
+        lowest = 1e-14 if isinstance(request.scheme, Propagator) else 1e-13
+        tighter = replace(request.scheme, rtol=max(0.8 * request.scheme.rtol, lowest))
+        inner = replace(request, scheme=tighter)
+    coarse = outcome_on(generator.coarse, inner, lambda t: generator_at(t).coarse)
+    fine = outcome_on(generator.fine, inner, lambda t: generator_at(t).fine)
     density = generator.combine(coarse.density, fine.density)
     errors = (coarse.error, fine.error)
     error = None
@@ -121,6 +130,12 @@ def chosen(request: Request) -> tuple[Space, Any, Outcome]:
         msg = (
             '`space="auto"` needs a start that is known everywhere, got cell values; leave `space` '
             "out for one cell per value"
+        )
+        raise InputError(msg)
+    if request.base.time_dependent:
+        msg = (
+            '`space="auto"` compares propagated solutions, and coefficients that depend on time '
+            "are not propagated; name a space, e.g. FiniteVolume(cells=512)"
         )
         raise InputError(msg)
     marching = request.scheme is not None and not isinstance(request.scheme, Propagator)
