@@ -3,7 +3,8 @@ r"""Marching a chain of cells with a memory sum, compiled.
 The same step as in :mod:`fracsde.backends.marching_reference`, which says what the names mean:
 
 .. math::
-    (\sigma_n I - L)\, u_n = \sum_{k < n} c_{n,k}\, u_k + s_n .
+    (\sigma_n I - L)\, v = \sum_{k < n} c_{n,k}\, u_k + s_n , \qquad
+    u_n = u_{n-1} + (v - u_{n-1}) / \theta .
 
 The memory sum is cut: what a block of steps owes to rows before the block is one matrix product
 (the history is read once per block instead of once per step), what it owes to rows of its own is
@@ -85,7 +86,7 @@ def substitute(factors, masses):  # type: ignore[no-untyped-def]  # compiled
 
 
 @njit(cache=True, error_model="numpy")
-def _block(states, start, coefficients, shifts, right, left, loss):  # type: ignore[no-untyped-def]  # compiled
+def _block(states, start, coefficients, shifts, right, left, loss, point):  # type: ignore[no-untyped-def]  # compiled
     n = states.shape[1]
     factors = np.zeros((5, n))
     factorised = np.nan
@@ -99,6 +100,10 @@ def _block(states, start, coefficients, shifts, right, left, loss):  # type: ign
             factorised = shifts[b]
             _eliminate(factorised, right, left, loss, factors)
         substitute(factors, states[row])
+        if point != 1.0:
+            for i in range(n):
+                last = states[row - 1, i]
+                states[row, i] = last + (states[row, i] - last) / point
 
 
 def march(
@@ -110,10 +115,11 @@ def march(
     right: FloatArray,
     left: FloatArray,
     loss: FloatArray,
+    point: float = 1.0,
 ) -> None:
     """Fill in the next rows of ``states``; see ``marching_reference.march``."""
     known = start + 1
     block = states[known : known + len(shifts)]
     np.matmul(coefficients[:, :known], states[:known], out=block)
     block += sources
-    _block(states, start, coefficients, shifts, right, left, loss)
+    _block(states, start, coefficients, shifts, right, left, loss, point)

@@ -143,6 +143,7 @@ class Generator(ABC):
         coefficients: FloatArray,
         shifts: FloatArray,
         sources: FloatArray,
+        point: float = 1.0,
     ) -> None:
         """Fill in the next rows of ``states``, one solve per row.
 
@@ -163,11 +164,15 @@ class Generator(ABC):
             Of each step.
         sources : (B, n) float64 [1/t]
             Of each step.
+        point : float [1]
+            Where in its step the equation holds, as a share of the step.
         """
         for b, shift in enumerate(shifts):
             row = start + 1 + b
             rhs = coefficients[b, :row] @ states[:row] + sources[b]
             states[row] = self.solve_shifted(float(shift), rhs / self.widths) * self.widths
+            if point != 1.0:
+                states[row] = states[row - 1] + (states[row] - states[row - 1]) / point
 
 
 class Space(Protocol):
