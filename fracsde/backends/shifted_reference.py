@@ -22,7 +22,8 @@ the sum of their sizes.  So no pivot vanishes, and each sum loses at most that f
 ratio of rates: a barrier that makes some rates :math:`10^{17}` times smaller than others costs no
 digits.  With the pivots themselves, as in Gaussian elimination, small shifts drown in large rates.
 
-The compiled twin is :mod:`fracsde.backends.shifted_numba`; ``tests/backends/test_shifted.py``
+The compiled twins are :mod:`fracsde.backends.shifted_numba` and, for right-hand sides of their own,
+:mod:`fracsde.backends.shifted_each_numba`; ``tests/backends/test_shifted.py``
 holds the two together, and holds both against high precision.
 
 Not here: which shifts (:mod:`fracsde.schemes.forms`).
@@ -63,8 +64,9 @@ def solve_shifts(
         Not zero, not negative.
     right, left, loss : (n,) float64 [1/t]
         Rates of the chain, ``n >= 3``; ``right[-1]`` and ``left[0]`` close a ring.
-    rhs : (n,) float64
-        Right-hand side, the same for all.
+    rhs : (n,) float64 or (n, K) complex128
+        Right-hand side, the same for all or one for each; the compiled twin of the second kind is
+        :mod:`fracsde.backends.shifted_each_numba`.
     scale : (n,) float64
         Multiplies the entries of every solution on return.
     threads : bool

@@ -183,22 +183,23 @@ class SpectralGenerator(Generator):
         w = self.widths
         return np.asarray(-((p * (w / S)) @ self._projected) * (S / w))
 
-    def solve_shifted(self, shift: float, rhs: FloatArray) -> FloatArray:
+    def solve_shifted(self, shift: complex, rhs: FloatArray) -> FloatArray:
         """Return the solution ``p`` of ``(shift I - L) p = rhs``, by eigenvectors.
 
         Parameters
         ----------
-        shift : float [1/t]
-            Positive.
-        rhs : (n,) float64 [1/(x t)]
-            Right-hand side.
+        shift : float or complex [1/t]
+            Positive, or off the real axis.
+        rhs : (n,) float64 or complex128 [1/(x t)]
+            Right-hand side; complex only with a complex shift.
 
         Returns
         -------
         (n,) ndarray [1/x]
         """
-        shift = real("shift", shift, low=0.0, remedy="a generator itself is singular")
-        rhs = finite_array("rhs", rhs, shape=(len(self.points),))
+        if not isinstance(shift, (complex, np.complexfloating)):
+            shift = real("shift", shift, low=0.0, remedy="a generator itself is singular")
+            rhs = finite_array("rhs", rhs, shape=(len(self.points),))
         S, w = np.exp(self._log_scale), self.widths
         rates, Q = self._eigen
         return np.asarray((S / w) * (Q @ ((Q.T @ (rhs * (w / S))) / (shift + rates))))
