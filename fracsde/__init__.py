@@ -24,6 +24,7 @@ _HOME = {
     "Gaussian": "problems.fokker_planck",
     "PointMass": "problems.fokker_planck",
     "FractionalFokkerPlanck": "problems.fractional",
+    "FractionalODE": "problems.fractional_ode",
     "SubordinatedOU": "problems.subordinated",
     "DiagonalOU": "problems.structured",
     "LowRankOU": "problems.structured",
@@ -34,6 +35,7 @@ _HOME = {
     "L12": "schemes.l12",
     "L2Sigma": "schemes.l2_sigma",
     "GrunwaldLetnikov": "schemes.grunwald_letnikov",
+    "Adaptive": "schemes.adaptive",
     "Propagator": "schemes.propagator",
     "Direct": "schemes.history",
     "BlockFFT": "schemes.block_fft",
@@ -70,6 +72,7 @@ _HOME = {
     # what the verbs return
     "StationaryCovariance": "stationary",
     "Solution": "solution",
+    "FractionalODESolution": "ode_solution",
     "Report": "compare",
     "Verdict": "compare",
 }

@@ -16,7 +16,7 @@ Where ``t > 0`` intervals grow geometrically, for solutions are smooth on the sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ import numpy as np
 from fracsde._ode.memory import Left, Past
 from fracsde._ode.newton import newton
 from fracsde._ode.pieces import Piece, Pieces
-from fracsde._ode.systems import SingularSystem, mixed, stage_solver
+from fracsde._ode.systems import SingularSystemError, mixed, stage_solver
 from fracsde._ode.tables import Basis, StartingPowers, interval_table, polynomials, starting_powers
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class _Run:
         times = self.t + h * nodes
         try:
             solve = stage_solver(self.jacobian, stages, self.which)
-        except SingularSystem:
+        except SingularSystemError:
             return None
 
         def slopes(Y: FloatArray) -> FloatArray:
@@ -155,7 +155,7 @@ class _Run:
         reach = tables[self.which, :, -1].T * gap
         try:
             local, errors = solve(reach[:m]), solve(seen[:m, n:] + reach[:m])
-        except SingularSystem:
+        except SingularSystemError:
             return None
         size = self.wish.atol + self.wish.rtol * np.maximum(np.abs(self.y), np.abs(Y).max(axis=0))
         wrong = float(np.abs(local / size).max())

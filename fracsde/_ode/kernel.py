@@ -19,10 +19,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import gamma, log
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde._typing import FloatArray
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
 
 __all__ = ["integral_kernel"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde._ode.systems import SingularSystem
+from fracsde._ode.systems import SingularSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ def newton(
     residual : callable
         ``R``.
     solve : callable
-        Application of the inverse of ``M``; may raise :class:`SingularSystem`.
+        Application of the inverse of ``M``; may raise :class:`SingularSystemError`.
     guess : ndarray of float64
         Where to start.
     allowed : ndarray of float64
@@ -83,7 +83,7 @@ def newton(
     for iteration in range(1, most + 1):
         try:
             correction = solve(residual(x))
-        except SingularSystem:
+        except SingularSystemError:
             return Found(value=x, converged=False, iterations=iteration, factor=np.inf)
         x = x - correction
         size = float(np.abs(correction / allowed).max())

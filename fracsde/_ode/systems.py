@@ -27,18 +27,20 @@ if TYPE_CHECKING:
 
     from fracsde._typing import FloatArray
 
-__all__ = ["SingularSystem", "mixed", "stage_solver", "step_solver"]
+__all__ = ["SingularSystemError", "mixed", "stage_solver", "step_solver"]
 
 _ASSEMBLE = 72  # unknowns up to which one real system is cheaper than several complex ones
 _GMRES_RTOL, _GMRES_SPACE = 1e-8, 80
 
 
-class SingularSystem(ArithmeticError):
+class SingularSystemError(ArithmeticError):
     """A matrix that cannot be factorised, or an iteration that does not converge."""
 
 
-def step_solver(jacobian: Any, weights: FloatArray, share: float) -> Callable[[Any], FloatArray]:
-    """Return the solver of ``diag(weights) - share * jacobian``.
+def step_solver(
+    jacobian: Any, weights: FloatArray, share: FloatArray
+) -> Callable[[Any], FloatArray]:
+    """Return the solver of ``diag(weights) - diag(share) @ jacobian``.
 
     Parameters
     ----------
@@ -46,19 +48,19 @@ def step_solver(jacobian: Any, weights: FloatArray, share: float) -> Callable[[A
         Of the right-hand side.
     weights : (n,) float64 [t**-alpha]
         Newest weights of the components.
-    share : float [1]
-        ``theta`` of the scheme.
+    share : (n,) float64 [1]
+        ``theta`` of the scheme, by component.
 
     Returns
     -------
     callable
-        From ``(n,)`` to ``(n,)``; raises :class:`SingularSystem`.
+        From ``(n,)`` to ``(n,)``; raises :class:`SingularSystemError`.
     """
     if isinstance(jacobian, LinearOperator):
         return _krylov(lambda v: weights * v - share * (jacobian @ v), len(weights))
     if issparse(jacobian):
-        return _factorised(diags_array(weights) - share * jacobian)
-    return _factorised(np.diag(weights) - share * jacobian)
+        return _factorised(diags_array(weights) - diags_array(share) @ jacobian)
+    return _factorised(np.diag(weights) - share[:, None] * jacobian)
 
 
 def stage_solver(
@@ -78,7 +80,7 @@ def stage_solver(
     Returns
     -------
     callable
-        From ``(m, n)`` to ``(m, n)``; raises :class:`SingularSystem`.
+        From ``(m, n)`` to ``(m, n)``; raises :class:`SingularSystemError`.
     """
     stages, count = tables.shape[1], len(which)
     shape = (stages, count)
@@ -137,14 +139,14 @@ def _factorised(whole: Any) -> Callable[[Any], FloatArray]:
         try:
             factors = splu(csc_array(whole))
         except (RuntimeError, ValueError) as error:
-            raise SingularSystem(str(error)) from error
+            raise SingularSystemError(str(error)) from error
         return lambda r: np.asarray(factors.solve(r))
     with warnings.catch_warnings():
         warnings.simplefilter("error", LinAlgWarning)
         try:
             pair = lu_factor(whole, check_finite=False)
         except (LinAlgWarning, np.linalg.LinAlgError) as error:
-            raise SingularSystem(str(error)) from error
+            raise SingularSystemError(str(error)) from error
     return lambda r: np.asarray(lu_solve(pair, r, check_finite=False))
 
 
@@ -175,7 +177,7 @@ def _krylov(product: Callable[[FloatArray], FloatArray], size: int) -> Callable[
         )
         if info != 0:
             msg = "GMRES did not converge; give the matrix instead of its products"
-            raise SingularSystem(msg)
+            raise SingularSystemError(msg)
         return np.asarray(found)
 
     return solve

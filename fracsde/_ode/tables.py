@@ -24,16 +24,19 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import gamma, hyp1f1
 
-from fracsde._typing import FloatArray
 from fracsde.schemes.collocation_tables import (
     exponential_moments,
     fractional_integrals,
     radau_nodes,
 )
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
 
 __all__ = [
     "Basis",
@@ -111,22 +114,22 @@ def _with_error(table: FloatArray, at_start: FloatArray) -> FloatArray:
 class Polynomials(Basis):
     """Polynomials at the Radau nodes."""
 
-    def integrals(self, alpha: float, where: FloatArray) -> FloatArray:  # noqa: D102
+    def integrals(self, alpha: float, where: FloatArray) -> FloatArray:
         extended = np.append(0.0, self.nodes)
         return _with_error(fractional_integrals(extended, where, alpha=alpha), self.at_start())
 
-    def moments(self, decay: FloatArray) -> FloatArray:  # noqa: D102
+    def moments(self, decay: FloatArray) -> FloatArray:
         extended = np.append(0.0, self.nodes)
         return _with_error(exponential_moments(extended, decay), self.at_start())
 
-    def at_start(self) -> FloatArray:  # noqa: D102
+    def at_start(self) -> FloatArray:
         c = self.nodes
         apart = c[:, None] - c[None, :]
         np.fill_diagonal(apart, 1.0)
         others = np.where(np.eye(len(c), dtype=bool), 1.0, -c[None, :])
         return np.asarray((others / apart).prod(axis=1))
 
-    def rate(self, alpha: float) -> float:  # noqa: D102
+    def rate(self, alpha: float) -> float:
         return len(self.nodes) + alpha
 
 
@@ -148,24 +151,24 @@ class StartingPowers(Basis):
         # From powers to functions that are one at one node and zero at the others.
         extended = np.append(0.0, self.nodes)
         values = extended[:, None] ** self.exponents
-        return _with_error(np.linalg.solve(values.T, table.T).T, self.at_start())
+        return _with_error(np.asarray(np.linalg.solve(values.T, table.T).T), self.at_start())
 
-    def integrals(self, alpha: float, where: FloatArray) -> FloatArray:  # noqa: D102
+    def integrals(self, alpha: float, where: FloatArray) -> FloatArray:
         e = self.exponents
         factors = gamma(e + 1.0) / gamma(e + 1.0 + alpha)
         return self._of_powers(where[:, None] ** (e + alpha) * factors)
 
-    def moments(self, decay: FloatArray) -> FloatArray:  # noqa: D102
+    def moments(self, decay: FloatArray) -> FloatArray:
         e = self.exponents
         return self._of_powers(hyp1f1(1.0, e + 2.0, -decay[:, None]) / (e + 1.0))
 
-    def at_start(self) -> FloatArray:  # noqa: D102
+    def at_start(self) -> FloatArray:
         values = self.nodes[:, None] ** self.exponents[:-1]
         first = np.zeros(len(self.nodes))
         first[0] = 1.0
         return np.asarray(np.linalg.solve(values.T, first))
 
-    def rate(self, alpha: float) -> float:  # noqa: D102
+    def rate(self, alpha: float) -> float:
         return float(self.exponents[-1]) + alpha
 
 
