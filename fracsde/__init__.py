@@ -24,6 +24,7 @@ _HOME = {
     "Gaussian": "problems.fokker_planck",
     "PointMass": "problems.fokker_planck",
     "FractionalFokkerPlanck": "problems.fractional",
+    "FractionalODE": "problems.fractional_ode",
     "SubordinatedOU": "problems.subordinated",
     "DiagonalOU": "problems.structured",
     "LowRankOU": "problems.structured",
@@ -36,6 +37,7 @@ _HOME = {
     "GrunwaldLetnikov": "schemes.grunwald_letnikov",
     "ConvolutionQuadrature": "schemes.convolution_quadrature",
     "AllAtOnce": "schemes.all_at_once",
+    "Adaptive": "schemes.adaptive",
     "Propagator": "schemes.propagator",
     "HpCollocation": "schemes.collocation",
     "LeMcLeanMustapha": "schemes.driven",
@@ -74,6 +76,7 @@ _HOME = {
     # what the verbs return
     "StationaryCovariance": "stationary",
     "Solution": "solution",
+    "FractionalODESolution": "ode_solution",
     "Report": "compare",
     "Verdict": "compare",
 }

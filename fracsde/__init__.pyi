@@ -10,6 +10,7 @@ from fracsde.compare import Verdict as Verdict
 from fracsde.compare import compare as compare
 from fracsde.grids import SpaceGrid as SpaceGrid
 from fracsde.grids import TimeGrid as TimeGrid
+from fracsde.ode_solution import FractionalODESolution as FractionalODESolution
 from fracsde.operators.finite_volume import FiniteVolume as FiniteVolume
 from fracsde.operators.hermite import Hermite as Hermite
 from fracsde.operators.richardson import Richardson as Richardson
@@ -18,6 +19,7 @@ from fracsde.problems.fokker_planck import FokkerPlanck as FokkerPlanck
 from fracsde.problems.fokker_planck import Gaussian as Gaussian
 from fracsde.problems.fokker_planck import PointMass as PointMass
 from fracsde.problems.fractional import FractionalFokkerPlanck as FractionalFokkerPlanck
+from fracsde.problems.fractional_ode import FractionalODE as FractionalODE
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursion
 from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
@@ -28,6 +30,7 @@ from fracsde.records.measurement import Measurement as Measurement
 from fracsde.records.measurement import Prediction as Prediction
 from fracsde.records.measurement import Quantity as Quantity
 from fracsde.records.trajectory import Trajectory as Trajectory
+from fracsde.schemes.adaptive import Adaptive as Adaptive
 from fracsde.schemes.block_fft import BlockFFT as BlockFFT
 from fracsde.schemes.collocation import HpCollocation as HpCollocation
 from fracsde.schemes.driven import LeMcLeanMustapha as LeMcLeanMustapha

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -27,8 +27,10 @@ from fracsde._solving.spaces import checked_space, chosen, solve_in
 from fracsde.backends.registry import require
 from fracsde.errors import BackendUnavailable, ComputationError, GridError, InputError
 from fracsde.grids import TimeGrid
+from fracsde.ode_solution import FractionalODESolution, solve_system
 from fracsde.problems.fokker_planck import FokkerPlanck
 from fracsde.problems.fractional import FractionalFokkerPlanck
+from fracsde.problems.fractional_ode import FractionalODE
 from fracsde.provenance import provenance
 from fracsde.solution import Solution
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.operators.base import Space
+    from fracsde.schemes.adaptive import Adaptive
     from fracsde.schemes.base import ConvolutionScheme
     from fracsde.schemes.collocation import HpCollocation
     from fracsde.schemes.driven import LeMcLeanMustapha
@@ -45,34 +48,66 @@ if TYPE_CHECKING:
 __all__ = ["solve"]
 
 
+@overload
+def solve(
+    problem: FractionalODE,
+    times: TimeGrid | ArrayLike,
+    *,
+    scheme: ConvolutionScheme | Adaptive | None = ...,
+    save_at: ArrayLike | None = ...,
+    progress: bool = ...,
+    throw: bool = ...,
+) -> FractionalODESolution: ...
+
+
+@overload
 def solve(
     problem: FokkerPlanck | FractionalFokkerPlanck,
     times: TimeGrid | ArrayLike,
     *,
-    scheme: ConvolutionScheme | Propagator | HpCollocation | LeMcLeanMustapha | None = None,
+    scheme: ConvolutionScheme | Propagator | HpCollocation | LeMcLeanMustapha | None = ...,
+    space: Space | str | None = ...,
+    backend: str = ...,
+    save_at: ArrayLike | None = ...,
+    progress: bool = ...,
+    throw: bool = ...,
+) -> Solution: ...
+
+
+def solve(
+    problem: FokkerPlanck | FractionalFokkerPlanck | FractionalODE,
+    times: TimeGrid | ArrayLike,
+    *,
+    scheme: ConvolutionScheme
+    | Propagator
+    | HpCollocation
+    | LeMcLeanMustapha
+    | Adaptive
+    | None = None,
     space: Space | str | None = None,
     backend: str = "auto",
     save_at: ArrayLike | None = None,
     progress: bool = False,
     throw: bool = True,
-) -> Solution:
+) -> Solution | FractionalODESolution:
     r"""Solve a problem.
 
     Parameters
     ----------
-    problem : FokkerPlanck or FractionalFokkerPlanck
+    problem : FokkerPlanck, FractionalFokkerPlanck or FractionalODE
         The problem.
     times : TimeGrid or (t,) array_like [t]
         A grid is the mesh of a marching scheme, and all its nodes are returned.  An array holds
         the times at which densities are wanted: the propagator is exact there, a marching scheme
         *named by the caller* takes them as its mesh (with 0 added), and one chosen here steps
-        through a graded mesh of its own that contains them.  ``HpCollocation`` chooses its own
-        intervals, and the times may lie anywhere in them.
-    scheme : Propagator, HpCollocation, LeMcLeanMustapha, L1 or another marching scheme, optional
+        through a graded mesh of its own that contains them.  Collocation and ``Adaptive``, the
+        default for a FractionalODE, choose intervals of their own, and the times may lie anywhere
+        in them.
+    scheme : Propagator, HpCollocation, LeMcLeanMustapha, L1 or another marching scheme, or Adaptive
         ``Propagator(rtol=...)`` and ``HpCollocation(rtol=...)`` keep their tolerance or say that
         they cannot.  By default an operator that does not depend on time is propagated, to the
         default tolerance or as near to it as rounding allows; where there is a source, or
-        coefficients depend on time, ``HpCollocation()`` serves.
+        coefficients depend on time, ``HpCollocation()`` serves, and ``Adaptive()`` a FractionalODE.
     space : FiniteVolume, Richardson, Sinc, Hermite, "auto" or another space, optional
         Anything with ``discretise(problem)``.  Default ``FiniteVolume(cells=512)``, or one cell
         per value of an initial array.  ``"auto"`` looks for the coarsest space whose error, too,
@@ -90,6 +125,7 @@ def solve(
     Returns
     -------
     Solution
+        Of a FractionalODE a FractionalODESolution.
 
     Raises
     ------
@@ -116,6 +152,13 @@ def solve(
     >>> bool(np.abs(solution.mean() - expected).max() < 1e-3)
     True
     """
+    if isinstance(problem, FractionalODE):
+        if space is not None:
+            msg = "`space` is for densities; the components of a FractionalODE are its space"
+            raise InputError(msg)
+        grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
+        wanted, bar = _wanted(grid, times, save_at), partial(_bar, shown=progress)
+        return solve_system(problem, grid, wanted, scheme=scheme, bar=bar, throw=throw)
     base, alpha, timescale, driven = _parts(problem)
     engine = require(backend)[0]
     points = checked_space(space, base.initial)
@@ -164,7 +207,7 @@ def _parts(problem: Any) -> tuple[FokkerPlanck, float, float, bool]:
     if isinstance(problem, FokkerPlanck):
         return problem, 1.0, 1.0, False
     msg = (
-        "`problem` must be a FokkerPlanck or a FractionalFokkerPlanck, got "
+        "`problem` must be a FokkerPlanck, a FractionalFokkerPlanck or a FractionalODE, got "
         f"{type(problem).__name__}; stationary laws of processes are in stationary_covariance"
     )
     raise InputError(msg)

@@ -1,0 +1,1 @@
+"""How systems of fractional ordinary differential equations are solved."""

@@ -1,0 +1,333 @@
+r"""Collocation on intervals that are as long as the error allows.
+
+One interval of length ``h`` at ``t``, with the tables of :mod:`fracsde._ode.tables` and what is
+seen of the past, is the system of stages
+
+.. math::
+    Y_i = y_0 + H_i + h^\alpha \sum_j B_{ij}\, f(t + c_j h, Y_j) ,
+
+solved by Newton's method with one Jacobian.  With the gap ``d`` at its start, the states err by
+:math:`e = (I - h^\alpha B \otimes J)^{-1} h^\alpha \kappa\, d`, which must keep the tolerance; an
+interval that does not is tried again, shorter, at the cost of its solve alone.  The error that is
+handed on obeys the same equation with the past of errors on the right.
+
+Where ``t > 0`` intervals grow geometrically, for solutions are smooth on the scale of ``t``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fracsde._ode.memory import Left, Past
+from fracsde._ode.newton import newton
+from fracsde._ode.pieces import Piece, Pieces
+from fracsde._ode.systems import SingularSystemError, mixed, stage_solver
+from fracsde._ode.tables import Basis, StartingPowers, interval_table, polynomials, starting_powers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fracsde._typing import FloatArray
+    from fracsde.problems.fractional_ode import FractionalODE
+
+__all__ = ["Collocated", "Wish", "collocate"]
+
+_SAFETY, _LEAST, _MOST = 0.9, 0.2, 6.0  # of the next length
+_NEWTON = 0.02  # share of the tolerance that Newton's method may leave
+_ITERATIONS = 12
+_KERNEL = 0.02  # share of the tolerance that the kernel's sum may cost
+_SHORTEST = 1e-13  # of an interval, relative to the time where it starts
+_FIRST = 1e-80  # of the first one, relative to the end
+_TRIALS = 60  # of one interval
+_CHANCE = 0.1  # share of an interval's own error that chance may cancel
+_SMOOTH = 3.0  # tolerances that a solution may err between nodes; stiff ones err by thousands
+_NOISY = 10.0  # by which it may amplify errors at nodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a run is asked for.
+
+    Parameters
+    ----------
+    rtol : float [1]
+        Local tolerance, relative.
+    atol : float [y]
+        And absolute.
+    degree : int
+        Nodes per interval.
+    longest : float [t]
+        Longest interval.
+    """
+
+    rtol: float
+    atol: float
+    degree: int
+    longest: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Collocated:
+    """What a run found.
+
+    Parameters
+    ----------
+    pieces : Pieces
+        The solution as far as it was reached.
+    trouble : str
+        Why the run stopped before the end; empty if it did not.
+    stats : dict
+        Intervals, rejected trials, iterations, evaluations, exponentials.
+    """
+
+    pieces: Pieces
+    trouble: str
+    stats: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Trial:
+    """One interval that was solved, and how wrong it is in units of the tolerance."""
+
+    states: FloatArray
+    slopes: FloatArray
+    errors: FloatArray
+    carried: FloatArray
+    smooth: np.ndarray
+    wrong: float
+
+
+class _Run:
+    def __init__(self, problem: FractionalODE, end: float, wish: Wish) -> None:
+        self.problem, self.end, self.wish = problem, end, wish
+        self.orders, self.which = np.unique(problem.alpha, return_inverse=True)
+        self.kernel_rtol = max(_KERNEL * wish.rtol, 1e-14)
+        twice = np.concatenate([self.which, self.which])
+        self.past = Past(self.orders, twice, end=end, rtol=self.kernel_rtol)
+        self.pieces: list[Piece] = []
+        self.t, self.y = 0.0, np.array(problem.initial)
+        self.slope = problem.value(0.0, self.y)
+        self.jacobian = problem.jacobian_at(0.0, self.y)
+        self.exact = problem.rhs is None and hasattr(self.jacobian, "toarray") | isinstance(
+            self.jacobian, np.ndarray
+        )
+        self.signs = np.where(np.arange(len(self.y)) % 2 == 0, 1.0, -1.0)
+        self.stats = dict.fromkeys(("intervals", "rejected", "iterations", "evaluations"), 0)
+
+    def value(self, t: float, y: FloatArray) -> FloatArray:
+        self.stats["evaluations"] += 1
+        return self.problem.value(t, y)
+
+    def trial(self, basis: Basis, h: float) -> _Trial | None:
+        # Solve one interval; nothing if Newton's method does not converge.
+        nodes, m, n = basis.nodes, len(basis.nodes), len(self.y)
+        tables = np.stack([h**alpha * interval_table(basis, float(alpha)) for alpha in self.orders])
+        stages = tables[:, :m, :-1]
+        seen = self.past.seen(h * np.concatenate([nodes, basis.between]))
+        base = self.problem.initial + seen[:m, :n]
+        times = self.t + h * nodes
+        try:
+            solve = stage_solver(self.jacobian, stages, self.which)
+        except SingularSystemError:
+            return None
+
+        def slopes(Y: FloatArray) -> FloatArray:
+            return np.stack([self.value(t, y) for t, y in zip(times, Y, strict=True)])
+
+        size = self.wish.atol + self.wish.rtol * np.abs(self.y)
+        found = newton(
+            lambda Y: Y - base - mixed(stages, self.which, slopes(Y)),
+            solve,
+            np.tile(self.y, (len(nodes), 1)),
+            allowed=_NEWTON * size,
+            most=_ITERATIONS,
+            exact=self.exact,
+        )
+        self.stats["iterations"] += found.iterations
+        if not found.converged:
+            return None
+        Y = found.value
+        F = slopes(Y)
+        gap = self.slope - basis.at_start() @ F
+        reach = tables[self.which, :, -1].T * gap
+        try:
+            local, errors = solve(reach[:m]), solve(seen[:m, n:] + reach[:m])
+        except SingularSystemError:
+            return None
+        size = self.wish.atol + self.wish.rtol * np.maximum(np.abs(self.y), np.abs(Y).max(axis=0))
+        wrong = float(np.abs(local / size).max())
+        # What is handed on tells more than the error of one interval, of which stiff systems
+        # forget most; but it may be small by chance.
+        wrong = max(_CHANCE * wrong, min(wrong, float(np.abs(errors / size).max())))
+        carried = np.stack([self.jacobian @ e for e in errors])
+        between = seen[m:, n:] + reach[m:] + mixed(tables[:, m:, :-1], self.which, carried)
+        between = np.abs(between / size).max(axis=0)
+        if isinstance(basis, StartingPowers):
+            wrong = max(wrong, float(between.max()))
+        if not np.isfinite(wrong):
+            return None
+        noise = np.abs(tables[:, m:, :-1]).sum(axis=2).max(axis=1)[self.which]
+        noise *= np.abs(self.jacobian @ (size * self.signs)) / size
+        return _Trial(
+            states=Y,
+            slopes=F,
+            errors=errors,
+            carried=np.vstack([carried, gap]),
+            smooth=(between <= _SMOOTH) & (noise <= _NOISY) | isinstance(basis, StartingPowers),
+            wrong=wrong,
+        )
+
+    def accept(self, basis: Basis, h: float, trial: _Trial) -> None:
+        remembered = np.vstack([trial.slopes, np.zeros(len(self.y))])
+        slopes = np.hstack([remembered, trial.carried])
+        self.past.add(Left(basis=basis, length=h, slopes=slopes))
+        self.pieces.append(
+            Piece(
+                start=self.t,
+                length=h,
+                basis=basis,
+                before=self.y,
+                states=trial.states,
+                slopes=trial.slopes,
+                errors=trial.errors,
+                smooth=trial.smooth,
+            )
+        )
+        self.t, self.y, self.slope = self.t + h, trial.states[-1], trial.slopes[-1]
+        self.stats["intervals"] += 1
+        if self.problem.rhs is not None:
+            self.jacobian = self.problem.jacobian_at(self.t, self.y)
+
+    def first(self, basis: Basis) -> float:
+        # The first interval, as long as the tolerance allows; the length to go on with, or zero.
+        power = min(basis.rate(float(alpha)) for alpha in self.orders)
+        longest = min(self.end, self.wish.longest)
+        h = min(self.end * self.wish.rtol ** (1.0 / power), longest)
+        kept: tuple[float, _Trial] | None = None
+        for _ in range(_TRIALS):
+            trial = self.trial(basis, h)
+            if trial is None:
+                if kept is not None:
+                    break
+                h *= 0.1
+            else:
+                change = _SAFETY * max(trial.wrong, 1e-12) ** (-1.0 / power)
+                if trial.wrong <= 1.0:
+                    kept = (h, trial)
+                    if change < 2.0 or h >= longest:
+                        break
+                elif kept is not None:
+                    break
+                h = min(h * float(np.clip(change, 1e-4, 1e3)), longest)
+            self.stats["rejected"] += 1
+            if h < _FIRST * self.end:
+                return 0.0
+        if kept is None:
+            return 0.0
+        h, trial = kept
+        self.accept(basis, h, trial)
+        return h
+
+    def next_length(self, h: float) -> float:
+        # Not beyond the end, and no sliver left before it.
+        h = min(h, self.wish.longest)
+        left = self.end - self.t
+        return left if left <= h else (0.5 * left if left < 2.0 * h else h)
+
+    def march(self, watch: Callable[[float], None] | None) -> str:
+        basis: Basis = polynomials(self.wish.degree)
+        if self.orders[0] < 1.0:
+            h = self.first(starting_powers(self.wish.degree, tuple(map(float, self.orders))))
+        else:
+            h = self.first(basis)
+        if h == 0.0:
+            return "No first interval is short enough; check the right-hand side near time 0."
+        power = min(basis.rate(float(alpha)) for alpha in self.orders)
+        trials = 0
+        while self.t < self.end * (1.0 - 1e-14):
+            h = self.next_length(h)
+            if h < _SHORTEST * self.t or trials > _TRIALS:
+                return (
+                    f"At t = {self.t:.9g} no interval is short enough: the solution may end or "
+                    "jump there."
+                )
+            trial = self.trial(basis, h)
+            trials += 1
+            if trial is None or trial.wrong > 1.0:
+                self.stats["rejected"] += 1
+                h *= 0.25 if trial is None else self._change(trial.wrong, power)
+                continue
+            self.accept(basis, h, trial)
+            trials = 0
+            if watch is not None:
+                watch(self.t)
+            h *= self._change(trial.wrong, power)
+        return ""
+
+    @staticmethod
+    def _change(wrong: float, power: float) -> float:
+        return float(np.clip(_SAFETY * max(wrong, 1e-12) ** (-1.0 / power), _LEAST, _MOST))
+
+
+def collocate(
+    problem: FractionalODE,
+    end: float,
+    wish: Wish,
+    *,
+    watch: Callable[[float], None] | None = None,
+) -> Collocated:
+    """Integrate a system from 0 to ``end``.
+
+    Parameters
+    ----------
+    problem : FractionalODE
+        The system.
+    end : float [t]
+        Last time.
+    wish : Wish
+        Local tolerance and degree.
+    watch : callable, optional
+        Called after each interval with the time reached.
+
+    Returns
+    -------
+    Collocated
+    """
+    run = _Run(problem, end, wish)
+    trouble = run.march(watch)
+    pieces = Pieces(
+        initial=problem.initial,
+        orders=run.orders,
+        which=run.which,
+        pieces=tuple(run.pieces),
+        kernel_rtol=run.kernel_rtol,
+    )
+    stats = run.stats | {"exponentials": run.past.terms, "degree": wish.degree}
+    return Collocated(pieces=pieces, trouble=trouble, stats=stats)
+
+
+def worst(found: Collocated, *, rtol: float, atol: float) -> float:
+    """Return the largest estimated error in units of a tolerance.
+
+    Parameters
+    ----------
+    found : Collocated
+        A run.
+    rtol : float [1]
+        Tolerance relative to the size of a component in its interval.
+    atol : float [y]
+        And absolute.
+
+    Returns
+    -------
+    float [1]
+    """
+    shares = [
+        np.abs(p.errors).max(axis=0)
+        / (atol + rtol * np.maximum(np.abs(p.before), np.abs(p.states).max(axis=0)))
+        for p in found.pieces.pieces
+    ]
+    return float(np.max(shares)) if shares else 0.0
