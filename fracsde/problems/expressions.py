@@ -232,7 +232,7 @@ def _rebuilt(cls: type[Expression], tree: sp.Expr, variables: tuple[str, ...]) -
 
 
 def _variables(given: Any) -> tuple[str, ...]:
-    names: tuple[Any, ...] = (given,) if isinstance(given, str) else tuple(given)
+    names: list[Any] = [given] if isinstance(given, str) else list(given)
     if not 1 <= len(names) <= 8 or len(set(names)) != len(names):
         msg = f"`variables` must be one to eight different names, got {given!r}"
         raise InputError(msg)
