@@ -37,6 +37,7 @@ from fracsde._check import integer
 from fracsde.errors import GridError, InputError, NotFiniteError, UnsupportedError
 from fracsde.grids import SpaceGrid
 from fracsde.operators.chain import CellChain
+from fracsde.problems.fokker_planck import require_line
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -115,6 +116,7 @@ class FiniteVolume:
         UnsupportedError
             If a given grid has more than one dimension.
         """
+        require_line(problem, "`FiniteVolume`")
         if self.grid is None:
             return SpaceGrid.uniform(problem.box, self.cells).edges[0]
         if self.grid.dimension != 1:
@@ -202,4 +204,4 @@ def _simpson(
 ) -> FloatArray:
     # The integral of the force from a to b.
     middle = problem.force_at(0.5 * (a + b))
-    return (b - a) * (at_a + 4.0 * middle + at_b) / 6.0
+    return np.asarray((b - a) * (at_a + 4.0 * middle + at_b) / 6.0)

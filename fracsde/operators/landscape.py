@@ -42,6 +42,7 @@ import numpy as np
 from fracsde.errors import UnsupportedError
 from fracsde.operators.smooth import ChebyshevSeries, fit
 from fracsde.problems.densities import Gaussian, PointMass, refuse_negative
+from fracsde.problems.fokker_planck import require_line
 from fracsde.problems.sampling import sample
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Landscape:
         UnsupportedError
             If the initial density is a point mass or cell values.
         """
+        require_line(problem, "a spectral operator")
         start = problem.initial
         if isinstance(start, (PointMass, np.ndarray)):
             kind = "a point mass" if isinstance(start, PointMass) else "cell values"
@@ -145,7 +147,7 @@ class Landscape:
         V = self.problem.potential_at(x)
         if self.problem.force is not None:
             V = V - self._work(x)
-        return V / self.problem.diffusion
+        return np.asarray(V / self.problem.diffusion)
 
     def phi(self, x: FloatArray) -> FloatArray:
         r"""Return :math:`\Phi`, with lowest value near zero, at most 600.

@@ -34,6 +34,7 @@ from scipy.interpolate import make_interp_spline
 
 from fracsde._check import integer
 from fracsde.operators.finite_volume import FiniteVolume
+from fracsde.problems.fokker_planck import require_line
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -95,6 +96,7 @@ class Richardson:
         -------
         ExtrapolatedCells
         """
+        require_line(problem, "`Richardson`")
         coarse, fine = (space.discretise(problem) for space in self.pair())
         return ExtrapolatedCells(coarse=coarse, fine=fine, problem=problem)
 

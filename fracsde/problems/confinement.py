@@ -106,8 +106,8 @@ def _scan(problem: FokkerPlanck) -> tuple[FloatArray, FloatArray]:
 
 def _location(initial: object, fallback: float) -> float:
     if isinstance(initial, Gaussian):
-        return initial.mean
-    return initial.at if isinstance(initial, PointMass) else fallback
+        return float(initial.mean)
+    return float(initial.at) if isinstance(initial, PointMass) else fallback
 
 
 def _points(problem: FokkerPlanck, centres: list[float]) -> FloatArray:
@@ -118,7 +118,7 @@ def _points(problem: FokkerPlanck, centres: list[float]) -> FloatArray:
         around.append(start.mean + start.std * np.linspace(-9.0, 9.0, 361))
     x = np.unique(np.concatenate([*around, np.array(centres)]))
     # A finite end may be singular: stay inside.
-    return x[(x > a) & (x < b)]
+    return np.asarray(x[(x > a) & (x < b)])
 
 
 def _log_weight(problem: FokkerPlanck, x: FloatArray) -> FloatArray:
@@ -174,7 +174,7 @@ def _log_initial(problem: FokkerPlanck, x: FloatArray) -> FloatArray:
     if isinstance(start, PointMass):
         return np.where(x == start.at, 0.0, -np.inf)
     if isinstance(start, Gaussian):
-        return -0.5 * ((x - start.mean) / start.std) ** 2
+        return np.asarray(-0.5 * ((x - start.mean) / start.std) ** 2)
     values = sample("initial", start, x)  # type: ignore[arg-type]  # arrays were refused
     refuse_negative(values, x)
     with np.errstate(divide="ignore"):

@@ -1,75 +1,86 @@
-r"""The Fokker-Planck equation in one dimension.
+r"""The Fokker-Planck equation in one, two and three dimensions.
 
 .. math::
-    \partial_t p = \partial_x (p\, V') - \partial_x (F p) + \partial_x (D\, \partial_x p)
-                   + s - r\, p , \qquad x \in (a, b),
+    \partial_t p = \nabla\cdot(p\, \nabla V) - \nabla\cdot(F p)
+                   + \nabla\cdot(D\, \nabla p) + s - r\, p ,
 
-with potential :math:`V` [x^2/t], extra drift :math:`F` [x/t], diffusion :math:`D > 0` [x^2/t],
-source :math:`s(t, x)` [1/(x t)] and reaction :math:`r(x) \ge 0` [1/t].  Without source, reaction
-and absorbing walls mass is kept, and for constant :math:`D` and :math:`F = 0` the stationary
-density is proportional to :math:`\exp(-V/D)`.
+with potential :math:`V` [x^2/t], extra drift :math:`F` [x/t], which need not be a gradient,
+diffusion :math:`D > 0` [x^2/t], source :math:`s(t, x)` [1/(x^d t)] and reaction
+:math:`r(x) \ge 0` [1/t].  The diffusion is a number, one per coordinate, or in the plane a
+constant symmetric matrix.  Without source, reaction and absorbing walls mass is kept, and for
+constant scalar :math:`D` and :math:`F = 0` the stationary density is proportional to
+:math:`\exp(-V/D)`.
 
-The line and half-line are served where the potential confines: all that happens there happens
-in a finite box, found by :func:`fracsde.problems.confinement.confining_box`.
+Domains without ends are served where the potential confines: all that happens there happens in a
+finite box (:mod:`fracsde.problems.confinement`, :mod:`fracsde.problems.confinement_boxes`).
+
+With ``time_dependent=True`` force and diffusion are functions of ``(t, x)``.  At a fixed time
+such a problem is an ordinary one, :meth:`FokkerPlanck.frozen_at`.
 
 Not here: the fractional clock (:mod:`fracsde.problems.fractional`), the cells
-(:mod:`fracsde.operators.finite_volume`), coefficients that depend on time, more dimensions.
+(:mod:`fracsde.operators.finite_volume`).
 """
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fracsde._check import finite_array, real
-from fracsde.errors import (
-    GridError,
-    InputError,
-    NotFiniteError,
-    OutOfRangeError,
-    UnsupportedError,
-)
+from fracsde._check import finite_array, real, symmetric
+from fracsde.errors import IndefiniteError, InputError, OutOfRangeError, UnsupportedError
 from fracsde.problems.confinement import confining_box
-from fracsde.problems.densities import Gaussian, PointMass, cell_masses
-from fracsde.problems.sampling import sample
+from fracsde.problems.confinement_boxes import confining_boxes
+from fracsde.problems.densities import Gaussian, PointMass, cell_masses, tensor_masses
+from fracsde.problems.geometry import intervals, open_mesh, walls
+from fracsde.problems.sampling import place, sample, sample_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.problems.geometry import Interval, Walls
 
-__all__ = ["FokkerPlanck", "Gaussian", "PointMass"]
+__all__ = ["FokkerPlanck", "Gaussian", "PointMass", "require_line"]
 
-_PROBES = 257  # interior points at which callables are tried on construction
+_PROBES = {1: 257, 2: 33, 3: 15}  # interior points per axis at which callables are tried
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FokkerPlanck:
-    """A density that drifts and spreads on an interval, a half-line or the line.
+    """A density that drifts and spreads on a line, in the plane or in space.
+
+    Functions take one array per coordinate, ``V(x)``, ``V(x, y)`` or ``V(x, y, z)``; arrays
+    broadcast against each other.
 
     Parameters
     ----------
     potential : callable, optional
-        ``V(x)`` [x^2/t] for an array ``x``; returns an array of its shape.
+        ``V(*x)`` [x^2/t].
     force : callable, optional
-        ``F(x)`` [x/t], drift beyond ``-V'``.
-    diffusion : float or callable [x^2/t]
-        ``D > 0``, a number or ``D(x)``.
-    domain : (float, float) [x]
-        Ends ``a < b``; ``-inf`` and ``inf`` are allowed where the drift confines.
-    initial : Gaussian, PointMass, callable or (n,) array_like [1/x]
+        ``F(*x)`` [x/t], drift beyond the potential's; on a line an array, else ``d`` arrays.
+    diffusion : float, (d,) or (2, 2) array_like, or callable [x^2/t]
+        ``D > 0``: a number, one per coordinate, or in the plane a positive definite matrix; or
+        ``D(*x)``, an array for a scalar field, a tuple of ``d`` arrays for a diagonal one.
+    domain : (float, float) or d such pairs [x]
+        Ends ``a < b``; ``-inf`` and ``inf`` are allowed where the potential confines, on a line
+        also where the force does.
+    initial : Gaussian, PointMass, callable or array_like [1/x^d]
         Initial density; callables and cell values are normalised to mass one.  An array holds
-        one value per equal cell of a finite domain.
-    boundary : {"reflecting", "absorbing", "periodic"} or (str, str)
-        Walls, one for both sides or ``(left, right)``.  An infinite end is ``"reflecting"``.
+        one value per equal cell of a finite domain and has ``d`` axes.
+    boundary : {"reflecting", "absorbing", "periodic"} or pairs of str
+        Walls: one for all sides; ``(left, right)`` on a line; else ``((left, right), ...)`` with a
+        pair per axis.  An infinite end is ``"reflecting"``.
     source : callable, optional
-        ``s(t, x)`` [1/(x t)].
+        ``s(t, *x)`` [1/(x^d t)].
     reaction : callable, optional
-        ``r(x) >= 0`` [1/t], the rate at which mass disappears.
+        ``r(*x) >= 0`` [1/t], the rate at which mass disappears.
     time_dependent : bool
-        Only ``False`` is served.
+        Whether ``force`` and ``diffusion`` are called with the time first, ``F(t, *x)`` and
+        ``D(t, *x)``.  The domain must then be finite: a box that holds the density of one time
+        need not hold that of another.
 
     Raises
     ------
@@ -85,7 +96,7 @@ class FokkerPlanck:
     NotFiniteError, ShapeError
         If a callable returns something other than one finite number per point.
     UnsupportedError
-        For more than one dimension and for coefficients that depend on time.
+        For more than three dimensions, and for unbounded domains on which no box is safe.
 
     References
     ----------
@@ -97,120 +108,280 @@ class FokkerPlanck:
     ...     domain=(-np.inf, np.inf), initial=Gaussian(mean=1.5, std=0.5))
     >>> [round(end, 1) for end in problem.box]
     [-8.9, 9.0]
+
+    In the plane, stirred:
+
+    >>> problem = FokkerPlanck(potential=lambda x, y: (x**2 + x * y + y**2) / 2,
+    ...     force=lambda x, y: (-y, x), diffusion=1.0, domain=((-6, 6), (-6, 6)),
+    ...     initial=Gaussian(mean=(1.0, 0.0), std=0.5))
+    >>> problem.dimension
+    2
     """
 
     citation: ClassVar[tuple[str, ...]] = ("Gardiner2009",)
 
-    potential: Callable[[FloatArray], FloatArray] | None = None
-    force: Callable[[FloatArray], FloatArray] | None = None
-    diffusion: float | Callable[[FloatArray], FloatArray]
-    domain: tuple[float, float]
-    initial: Gaussian | PointMass | Callable[[FloatArray], FloatArray] | ArrayLike
-    boundary: str | tuple[str, str] = "reflecting"
-    source: Callable[[float, FloatArray], FloatArray] | None = None
-    reaction: Callable[[FloatArray], FloatArray] | None = None
+    potential: Callable[..., Any] | None = None
+    force: Callable[..., Any] | None = None
+    diffusion: Any
+    domain: Any
+    initial: Gaussian | PointMass | Callable[..., Any] | ArrayLike
+    boundary: Any = "reflecting"
+    source: Callable[..., Any] | None = None
+    reaction: Callable[..., Any] | None = None
     time_dependent: bool = False
-    box: tuple[float, float] = field(init=False, repr=False)
+    box: Any = field(init=False, repr=False)
+    time: float | None = field(init=False, repr=False, default=None)
+    """The time at which coefficients were frozen, if they were."""
+    intervals: tuple[Interval, ...] = field(init=False, repr=False)
+    """``domain`` as one interval per axis, in every dimension."""
+    boxes: tuple[Interval, ...] = field(init=False, repr=False)
+    """``box`` as one interval per axis, in every dimension."""
+    walls: tuple[Walls, ...] = field(init=False, repr=False)
+    """``boundary`` as one pair per axis, in every dimension."""
 
     def __post_init__(self) -> None:
-        if self.time_dependent:
-            msg = (
-                "`time_dependent` coefficients are not served, got True; potential, force and "
-                "diffusion must depend on x alone, a source may depend on t"
-            )
-            raise UnsupportedError(msg)
+        put: Any = object.__setattr__
         for name in ("potential", "force", "source", "reaction"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 msg = f"`{name}` must be a function or None, got {getattr(self, name)!r}"
                 raise InputError(msg)
-        object.__setattr__(self, "domain", _interval(self.domain))
-        object.__setattr__(self, "boundary", _walls(self.boundary, self.domain))
+        flag: Any = self.time_dependent
+        if not isinstance(flag, (bool, np.bool_)):
+            msg = f"`time_dependent` must be True or False, got {self.time_dependent!r}"
+            raise InputError(msg)
+        put(self, "intervals", intervals(self.domain))
+        put(self, "walls", walls(self.boundary, self.intervals))
+        line = self.dimension == 1
+        put(self, "domain", self.intervals[0] if line else self.intervals)
+        put(self, "boundary", self.walls[0] if line else self.walls)
         if not callable(self.diffusion):
-            remedy = "diffusion spreads; without it the equation is another"
-            number = real("diffusion", self.diffusion, low=0.0, remedy=remedy)
-            object.__setattr__(self, "diffusion", number)
-        if not isinstance(self.initial, (Gaussian, PointMass)) and not callable(self.initial):
-            object.__setattr__(self, "initial", finite_array("initial", self.initial, ndim=1))
-        object.__setattr__(self, "box", confining_box(self))
+            put(self, "diffusion", _constant_diffusion(self.diffusion, self.dimension))
+        put(self, "initial", _start(self.initial, self.dimension))
+        if self.time_dependent and not np.all(np.isfinite(self.intervals)):
+            msg = (
+                f"`domain` must be finite for time-dependent coefficients, got {self.domain}: a "
+                "box that holds the density of one time need not hold that of another; choose "
+                "ends where the density stays negligible"
+            )
+            raise UnsupportedError(msg)
+        put(self, "boxes", (confining_box(self),) if line else confining_boxes(self))
+        put(self, "box", self.boxes[0] if line else self.boxes)
         self._try_callables()
 
     def _try_callables(self) -> None:
         # Probes lie inside: a potential may be singular at a reflecting wall.
-        edges = np.linspace(*self.box, _PROBES + 1)
-        x = 0.5 * (edges[1:] + edges[:-1])
-        self.potential_at(x)
-        self.force_at(x)
-        self.diffusion_at(x)
-        self.reaction_at(x)
-        self.source_at(0.0, x)
-        if callable(self.initial) or not isinstance(self.initial, np.ndarray):
-            cell_masses(self.initial, edges)
+        edges = tuple(np.linspace(a, b, _PROBES[self.dimension] + 1) for a, b in self.boxes)
+        x = open_mesh(tuple(0.5 * (e[1:] + e[:-1]) for e in edges))
+        self.potential_at(*x)
+        now = self.frozen_at(0.0) if self.time_dependent else self
+        now.force_at(*x)
+        if now.tensor is None or np.ndim(now.diffusion) < 2:
+            now.diffusion_at(*x)
+        self.reaction_at(*x)
+        self.source_at(0.0, *x)
+        start = self.initial
+        if isinstance(start, np.ndarray):
+            edges = tuple(
+                np.linspace(a, b, n + 1) for (a, b), n in zip(self.boxes, start.shape, strict=True)
+            )
+        if self.dimension == 1:
+            cell_masses(start, edges[0])
         else:
-            cell_masses(self.initial, np.linspace(*self.box, len(self.initial) + 1))
-        if self.potential is not None and self.periodic:
-            ends = sample("potential", self.potential, np.array(self.box))
-            swing = np.ptp(self.potential_at(x))
-            if abs(ends[1] - ends[0]) > 1e-8 * (swing + np.abs(ends).max()):
+            tensor_masses(start, edges)
+        self._try_seams(x)
+
+    def _try_seams(self, x: tuple[FloatArray, ...]) -> None:
+        # A potential must be the same on both sides of a periodic seam.
+        if self.potential is None:
+            return
+        for axis, pair in enumerate(self.walls):
+            if pair[0] != "periodic":
+                continue
+            ends = open_mesh((np.array(self.boxes[axis]),) * self.dimension)[axis]
+            both = self.potential_at(*x[:axis], ends, *x[axis + 1 :])
+            left, right = np.moveaxis(both, axis, 0)
+            swing = np.ptp(self.potential_at(*x))
+            jump = np.abs(right - left)
+            if jump.max() > 1e-8 * (swing + np.abs(both).max()):
+                k = int(np.argmax(jump))
                 msg = (
-                    f"`potential` must be periodic on {self.domain}: it is {ends[0]:g} and "
-                    f"{ends[1]:g} at the ends; put a constant tilt into `force`"
+                    f"`potential` must be periodic on {self.intervals[axis]}: it is "
+                    f"{left.flat[k]:g} and {right.flat[k]:g} at the ends"
+                    f"{'' if self.dimension == 1 else f' of axis {axis}'}; put a constant tilt "
+                    "into `force`"
                 )
                 raise InputError(msg)
 
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates."""
+        return len(self.intervals)
+
     @property
     def periodic(self) -> bool:
-        """Whether the ends are glued together."""
-        return self.boundary[0] == "periodic"
+        """Whether some ends are glued together."""
+        return any(pair[0] == "periodic" for pair in self.walls)
 
     @property
     def conserves_mass(self) -> bool:
         """Whether nothing enters or leaves."""
-        return "absorbing" not in self.boundary and self.source is None and self.reaction is None
+        open_sides = any("absorbing" in pair for pair in self.walls)
+        return not open_sides and self.source is None and self.reaction is None
 
-    def potential_at(self, x: FloatArray) -> FloatArray:
+    @property
+    def tensor(self) -> FloatArray | None:
+        """A constant diffusion as a ``(d, d)`` matrix, ``None`` where it is a function [x^2/t]."""
+        if callable(self.diffusion):
+            return None
+        if np.ndim(self.diffusion) == 2:
+            return np.array(self.diffusion)
+        return np.diag(np.broadcast_to(self.diffusion, (self.dimension,)))
+
+    def frozen_at(self, t: float) -> FokkerPlanck:
+        """Return the problem whose coefficients are those of one time, for ever.
+
+        Nothing is tried again: what the functions return then is checked where it is used, and
+        messages name the time.
+
+        Parameters
+        ----------
+        t : float [t]
+            The time.
+
+        Returns
+        -------
+        FokkerPlanck
+            Of the same box; the problem itself where its coefficients do not depend on time.
+
+        Examples
+        --------
+        >>> shaken = FokkerPlanck(force=lambda t, x: np.cos(t) - x, diffusion=1.0,
+        ...     domain=(-8, 8), initial=Gaussian(), time_dependent=True)
+        >>> shaken.frozen_at(0.0).force_at(np.array([0.0, 1.0]))
+        array([1., 0.])
+        """
+        if not self.time_dependent:
+            return self
+        t = real("t", t)
+        frozen = copy(self)
+        put: Any = object.__setattr__
+        for name in ("force", "diffusion"):
+            function = getattr(self, name)
+            if callable(function):
+                put(frozen, name, _at_time(function, t))
+        put(frozen, "time_dependent", False)
+        put(frozen, "time", t)
+        return frozen
+
+    # --- values -------------------------------------------------------------------------------
+
+    def potential_at(self, *x: FloatArray) -> FloatArray:
         """Return ``V`` at points, zero where there is none.
 
+        Parameters
+        ----------
+        *x : ndarray of float64 [x]
+            One array per coordinate, which broadcast against each other.
+
         Returns
         -------
         ndarray [x^2/t]
         """
-        return (
-            np.zeros_like(x) if self.potential is None else sample("potential", self.potential, x)
-        )
+        return _zeros(x) if self.potential is None else sample("potential", self.potential, *x)
 
-    def force_at(self, x: FloatArray) -> FloatArray:
+    def force_at(self, *x: FloatArray) -> Any:
         """Return ``F`` at points, zero where there is none.
 
+        Parameters
+        ----------
+        *x : ndarray of float64 [x]
+            One array per coordinate.
+
         Returns
         -------
-        ndarray [x/t]
+        ndarray [x/t], or a tuple of one per coordinate
+            An array on a line.
         """
-        return np.zeros_like(x) if self.force is None else sample("force", self.force, x)
+        self._refuse_moving("force")
+        if self.dimension == 1:
+            if self.force is None:
+                return _zeros(x)
+            return sample("force", self.force, *x, when=self.time)
+        if self.force is None:
+            return tuple(_zeros(x) for _ in x)
+        return sample_fields("force", self.force, *x, when=self.time)
 
-    def diffusion_at(self, x: FloatArray) -> FloatArray:
+    def diffusion_at(self, *x: FloatArray) -> Any:
         """Return ``D`` at points.
 
+        Parameters
+        ----------
+        *x : ndarray of float64 [x]
+            One array per coordinate.
+
         Returns
         -------
-        ndarray [x^2/t]
-            Positive.
+        ndarray [x^2/t], or a tuple of one per coordinate
+            Positive; an array on a line.
 
         Raises
         ------
         OutOfRangeError
             If it is not positive somewhere.
+        UnsupportedError
+            If it is a full matrix, which is ``tensor``.
         """
+        self._refuse_moving("diffusion")
         if not callable(self.diffusion):
-            return np.full_like(x, self.diffusion)
-        values = sample("diffusion", self.diffusion, x)
+            if np.ndim(self.diffusion) == 2:
+                msg = "`diffusion` is a full matrix, the same everywhere; read `tensor` instead"
+                raise UnsupportedError(msg)
+            entries = np.broadcast_to(self.diffusion, (self.dimension,))
+            fields = tuple(_zeros(x) + entry for entry in entries)
+            return fields[0] if self.dimension == 1 else fields
+        if self.dimension == 1:
+            values = sample("diffusion", self.diffusion, *x, when=self.time)
+            return self._positive("diffusion", values, x)
+        function, kinds = self.diffusion, []
+
+        def diagonal(*y: FloatArray) -> Any:
+            found = function(*y)
+            kinds.append(isinstance(found, (tuple, list)) or np.ndim(found) > np.ndim(y[0]))
+            return found if kinds[-1] else (found,) * len(y)
+
+        fields = sample_fields("diffusion", diagonal, *x, when=self.time)
+        if not kinds[-1]:
+            return (self._positive("diffusion", fields[0], x),) * self.dimension
+        return tuple(self._positive(f"diffusion[{k}]", f, x) for k, f in enumerate(fields))
+
+    def _positive(self, name: str, values: FloatArray, x: tuple[FloatArray, ...]) -> FloatArray:
         if np.any(values <= 0):
             k = int(np.argmin(values))
-            msg = f"`diffusion` must be positive, got {values[k]:g} at x = {x[k]:g}; add a floor"
+            moment = "" if self.time is None else f" at t = {self.time:g}"
+            msg = (
+                f"`{name}`{moment} must be positive, got {values.flat[k]:g} at {place(k, *x)}; add "
+                "a floor"
+            )
             raise OutOfRangeError(msg)
         return values
 
-    def reaction_at(self, x: FloatArray) -> FloatArray:
+    def _refuse_moving(self, name: str) -> None:
+        if self.time_dependent:
+            msg = (
+                f"`{name}` depends on time: ask for it at one time, "
+                f"problem.frozen_at(t).{name}_at(...)"
+            )
+            raise UnsupportedError(msg)
+
+    def reaction_at(self, *x: FloatArray) -> FloatArray:
         """Return ``r`` at points, zero where there is none.
+
+        Parameters
+        ----------
+        *x : ndarray of float64 [x]
+            One array per coordinate.
 
         Returns
         -------
@@ -222,71 +393,109 @@ class FokkerPlanck:
         OutOfRangeError
             If it is negative somewhere.
         """
-        values = np.zeros_like(x) if self.reaction is None else sample("reaction", self.reaction, x)
+        values = _zeros(x) if self.reaction is None else sample("reaction", self.reaction, *x)
         if np.any(values < 0):
             k = int(np.argmin(values))
             msg = (
-                f"`reaction` removes mass and must not be negative, got {values[k]:g} at "
-                f"x = {x[k]:g}; mass enters through `source`"
+                f"`reaction` removes mass and must not be negative, got {values.flat[k]:g} at "
+                f"{place(k, *x)}; mass enters through `source`"
             )
             raise OutOfRangeError(msg)
         return values
 
-    def source_at(self, t: float, x: FloatArray) -> FloatArray:
+    def source_at(self, t: float, *x: FloatArray) -> FloatArray:
         """Return ``s(t, .)`` at points, zero where there is none.
+
+        Parameters
+        ----------
+        t : float [t]
+            The time.
+        *x : ndarray of float64 [x]
+            One array per coordinate.
 
         Returns
         -------
-        ndarray [1/(x t)]
+        ndarray [1/(x^d t)]
         """
         if self.source is None:
-            return np.zeros_like(x)
+            return _zeros(x)
         source = self.source
-        return sample("source", lambda y: source(t, y), x)
+        return sample("source", lambda *y: source(t, *y), *x)
 
 
-def _interval(domain: Any) -> tuple[float, float]:
-    try:
-        ends = np.array(domain, dtype=np.float64)
-    except (TypeError, ValueError):
-        ends = np.array([])
-    if ends.ndim == 2 and ends.shape[1] == 2 and len(ends) > 1:
+def require_line(problem: FokkerPlanck, who: str) -> None:
+    """Refuse problems in the plane and in space, and coefficients that depend on time.
+
+    Parameters
+    ----------
+    problem : FokkerPlanck
+        The problem.
+    who : str
+        What serves the line alone, for the message.
+
+    Raises
+    ------
+    UnsupportedError
+        If the problem has more than one coordinate, or coefficients that depend on time.
+    """
+    if problem.time_dependent:
+        msg = f"{who} serves coefficients that do not depend on time; freeze it, frozen_at(t)"
+        raise UnsupportedError(msg)
+    if problem.dimension > 1:
         msg = (
-            f"`domain` has {len(ends)} dimensions; one is served: pass (a, b).  Independent "
-            "coordinates separate into one problem each"
+            f"{who} serves one dimension, the problem has {problem.dimension}; use `solve` with "
+            "FiniteVolume(cells=...)"
         )
         raise UnsupportedError(msg)
-    ends = ends.reshape(-1)
-    if len(ends) != 2:
-        msg = f"`domain` must be an interval (a, b), got {domain!r}"
-        raise InputError(msg)
-    if np.any(np.isnan(ends)):
-        msg = f"`domain` must not hold NaN, got {domain!r}; use -inf and inf for the line"
-        raise NotFiniteError(msg)
-    if not ends[0] < ends[1] or ends[0] == np.inf or ends[1] == -np.inf:
-        msg = f"`domain` must be an interval (a, b) with a < b, got ({ends[0]:g}, {ends[1]:g})"
-        raise GridError(msg)
-    return float(ends[0]), float(ends[1])
 
 
-def _walls(boundary: Any, domain: tuple[float, float]) -> tuple[str, str]:
-    walls = tuple(boundary) if isinstance(boundary, (tuple, list)) else (boundary, boundary)
-    known = ("reflecting", "absorbing", "periodic")
-    if (
-        len(walls) != 2
-        or any(wall not in known for wall in walls)
-        or (walls[0] != walls[1] and "periodic" in walls)
-    ):
+def _zeros(x: tuple[FloatArray, ...]) -> FloatArray:
+    return np.zeros(np.broadcast_shapes(*(np.shape(c) for c in x)))
+
+
+def _at_time(function: Callable[..., Any], t: float) -> Callable[..., Any]:
+    return lambda *x: function(t, *x)
+
+
+def _start(initial: Any, dimension: int) -> Any:
+    # Densities with as many coordinates as the domain.
+    if isinstance(initial, Gaussian):
+        factors = initial.factors(dimension)
+        if dimension == 1:
+            return factors[0]
+        return Gaussian(mean=[f.mean for f in factors], std=[f.std for f in factors])
+    if isinstance(initial, PointMass):
+        factors_ = initial.factors(dimension)
+        return factors_[0] if dimension == 1 else initial
+    return initial if callable(initial) else finite_array("initial", initial, ndim=dimension)
+
+
+def _constant_diffusion(given: Any, dimension: int) -> Any:
+    # A number, one per coordinate, or a positive definite matrix in the plane.
+    remedy = "diffusion spreads; without it the equation is another"
+    if dimension == 1 or np.ndim(given) == 0:
+        return real("diffusion", given, low=0.0, remedy=remedy)
+    array = finite_array("diffusion", given, ndim=(1, 2))
+    if array.ndim == 1:
+        entries = finite_array("diffusion", given, shape=(dimension,))
+        for axis, entry in enumerate(entries):
+            real(f"diffusion[{axis}]", float(entry), low=0.0, remedy=remedy)
+        return entries
+    matrix = symmetric("diffusion", given, size=dimension)
+    off = matrix - np.diag(np.diag(matrix))
+    if not np.any(off):
+        return _constant_diffusion(np.diag(matrix), dimension)
+    if dimension > 2:
         msg = (
-            '`boundary` must be "reflecting", "absorbing" or "periodic", or a pair of the first '
-            f"two, got {boundary!r}"
+            "`diffusion` is a full matrix in three dimensions; numbers, diagonals and, in the "
+            "plane, matrices are served: turn the coordinates to its eigenvectors"
         )
-        raise InputError(msg)
-    for wall, end in zip(walls, domain, strict=True):
-        if np.isinf(end) and wall != "reflecting":
-            msg = (
-                f"`boundary` is {wall!r} at x = {end:g}, where there is no wall; use "
-                '"reflecting", which means no flux there, or a finite domain'
-            )
-            raise InputError(msg)
-    return str(walls[0]), str(walls[1])
+        raise UnsupportedError(msg)
+    lowest = float(np.linalg.eigvalsh(matrix)[0])
+    if not lowest > 0.0:
+        msg = (
+            f"`diffusion` must be positive definite, its lowest eigenvalue is {lowest:g}; add a "
+            "floor to the diagonal"
+        )
+        raise IndefiniteError(msg)
+    return matrix

@@ -35,6 +35,7 @@ from scipy.special import ndtr, ndtri
 from fracsde.backends.philox import philox4x32, philox_normal_pair
 from fracsde.errors import ComputationError, UnsupportedError
 from fracsde.problems.densities import Gaussian, PointMass, cell_masses
+from fracsde.problems.fokker_planck import require_line
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def operational_steps(problem: FokkerPlanck) -> OperationalSteps:
     UnsupportedError
         If mass enters or leaves.
     """
+    require_line(problem, "`simulate`")
     if not problem.conserves_mass:
         msg = (
             "paths of a problem with absorbing walls, a source or a reaction begin or end on the "
@@ -152,7 +154,7 @@ def operational_steps(problem: FokkerPlanck) -> OperationalSteps:
         return _slope(values, x, spacing, ends, periodic=problem.periodic)
 
     def drift(x: FloatArray) -> FloatArray:
-        b = problem.force_at(x)
+        b: FloatArray = problem.force_at(x)
         if problem.potential is not None:
             b = b - slope(problem.potential_at, x)
         if callable(problem.diffusion):
@@ -251,7 +253,8 @@ def draw_initial(problem: FokkerPlanck, chains: int, key: Any) -> FloatArray:
         share = ndtr(low) + uniform * (ndtr(high) - ndtr(low))
         return np.asarray(np.clip(initial.mean + initial.std * ndtri(share), *problem.domain))
     count = len(initial) if isinstance(initial, np.ndarray) else _CELLS
-    edges = np.linspace(*problem.box, count + 1)
+    a, b = problem.box
+    edges = np.linspace(a, b, count + 1)
     shares = np.append(0.0, np.cumsum(cell_masses(initial, edges)))
     return np.asarray(np.interp(uniform * shares[-1], shares, edges))
 
