@@ -251,8 +251,8 @@ def _parameters(given: Any, variables: tuple[str, ...]) -> dict[str, sp.Expr]:
             msg = f"`parameters` gives a value to {name!r}, which is a variable; rename one"
             raise InputError(msg)
         number = real(f"parameters[{name!r}]", value)
-        whole = isinstance(value, (int, np.integer)) and abs(value) < 2**53
-        found[name] = as_fraction(int(value) if whole else number)
+        whole = number.is_integer() and abs(number) < 2**53
+        found[name] = as_fraction(int(number) if whole else number)
     return found
 
 

@@ -175,7 +175,7 @@ def manufactured(
         force=None if force is None else _callable_force(F, names),
         diffusion=float(D) if D.is_Rational else Expression(D, variables=names),
         reaction=None if reaction is None else Expression(r, variables=names),
-        domain=box[0] if len(box) == 1 else box,  # type: ignore[arg-type]  # one interval or more
+        domain=box[0] if len(box) == 1 else box,
         boundary=boundary,
         source=source,
         initial=Expression(start / mass, variables=names),
