@@ -47,6 +47,7 @@ from numba import get_num_threads
 
 from fracsde._check import integer, real
 from fracsde.errors import InputError, NotFiniteError, OutOfRangeError, ShapeError, UnsupportedError
+from fracsde.special._ml_plane import ASIDE, reach, switch_on_plane
 from fracsde.special._ml_poles import COLUMNS, find_poles
 from fracsde.special._ml_residues import BY_ALPHA, switch_on_complex, switch_on_real
 from fracsde.special._ml_sums import add_sums_complex, add_sums_real
@@ -271,12 +272,27 @@ def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDAr
     plan = (alpha, beta, *map(float, entries.contour))
     sizes = entries.small, entries.large
 
-    def work(part: slice) -> None:
-        some, out = points[part], values[part]
-        counts, road = np.empty(len(some), np.int64), np.empty(len(some), np.int64)
+    in_blocks = not is_real and order == 0 and alpha <= 2.0 and -1.0 <= beta <= 3.0
+    edges = reach(alpha, *sizes)
+
+    def residues(some: NDArray[Any], out: NDArray[Any], road: NDArray[np.int64]) -> None:
+        counts = np.empty(len(some), np.int64)
         held = np.empty((len(some), int(alpha) + 2, COLUMNS))
         find_poles(some, *sizes, halved, order, threshold, plan, counts, held)
         switch_on(some, counts, held, out, road, *mode)
+
+    def work(part: slice) -> None:
+        some, out = points[part], values[part]
+        road = np.empty(len(some), np.int64)
+        if in_blocks:
+            switch_on_plane(some, out, road, edges, plan)
+            aside = np.flatnonzero(road == ASIDE)
+            if len(aside):
+                rest, sums, roads = some[aside], np.empty(len(aside), some.dtype), road[aside]
+                residues(rest, sums, roads)
+                out[aside], road[aside] = sums, roads
+        else:
+            residues(some, out, road)
         add_sums(some, out, road, *mode)
 
     _share(work, len(points))
