@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from fracsde._solve_commands import solve
 from fracsde._special_commands import app as special
 
 __all__ = ["app"]
@@ -22,6 +23,7 @@ app = typer.Typer(
 demo = typer.Typer(help="Run a worked comparison on real data.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
 app.add_typer(special, name="special")
+app.command("solve")(solve)
 
 
 @demo.command("digits")

@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("typer")
 
+import fracsde as fs
 from fracsde.cli import Interrupts, main
 from fracsde.errors import FracsdeError
 
@@ -186,3 +188,58 @@ def test_special_refuses_with_code_two(arguments: tuple[str, ...], word: str) ->
     assert shown.returncode == 2
     assert word in shown.stderr
     assert "Traceback" not in shown.stderr
+
+
+def test_solve_does_what_its_file_says(tmp_path: Path) -> None:
+    from fracsde._solve_commands import EXAMPLE
+
+    text = EXAMPLE.replace("cells = 512", "cells = 64")
+    (tmp_path / "problem.toml").write_text(text)
+    shown = run("solve", "problem.toml", "--figure", "density.png", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "The computation succeeded." in shown.stdout
+    assert (tmp_path / "density.png").read_bytes().startswith(b"\x89PNG")
+    found = np.load(tmp_path / "solution.npz", allow_pickle=False)
+    base = fs.FokkerPlanck(
+        potential=lambda x: (x**2 - 1) ** 2 / 4,
+        diffusion=0.1,
+        domain=(-np.inf, np.inf),
+        initial=fs.Gaussian(mean=1.0, std=0.1),
+    )
+    problem = fs.FractionalFokkerPlanck(base=base, alpha=0.6)
+    again = fs.solve(problem, found["times"], space=fs.FiniteVolume(cells=64))
+    assert np.abs(found["density"] - again.density).max() < 1e-7
+    assert json.loads(str(found["about"]))["status"] == "SUCCESS"
+
+
+def test_solve_serves_systems(tmp_path: Path) -> None:
+    (tmp_path / "decay.toml").write_text(
+        '[system]\nunknowns = ["y"]\nrhs = ["-y"]\ninitial = [1.0]\nalpha = 0.5\n'
+        "[times]\nat = [1.0]\n"
+    )
+    shown = run("solve", "decay.toml", "--output", "decay.npz", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    found = np.load(tmp_path / "decay.npz", allow_pickle=False)
+    assert abs(found["values"][0, 0] - math.e * math.erfc(1.0)) < 1e-5
+
+
+def test_solve_prints_an_example_that_it_reads() -> None:
+    from fracsde._solve_commands import EXAMPLE
+
+    assert run("solve", "--example").stdout == EXAMPLE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ((), "--example"),
+        (("missing.toml",), "missing.toml"),
+        (("missing.toml", "--output", "nowhere/solution.npz"), "nowhere"),
+    ],
+)
+def test_solve_refuses_with_code_two(arguments: tuple[str, ...], word: str, tmp_path: Path) -> None:
+    shown = run("solve", *arguments, cwd=tmp_path)
+    assert shown.returncode == 2
+    assert word in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert list(tmp_path.iterdir()) == []
