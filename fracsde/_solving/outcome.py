@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
     from fracsde.operators.base import Generator
     from fracsde.problems.fokker_planck import FokkerPlanck
+    from fracsde.schemes.checkpoint import Checkpoint
 
 __all__ = ["Outcome", "Request", "judge", "nearest", "outcome_on"]
 
@@ -66,6 +67,8 @@ class Request:
         What was asked for.
     engine : str
         Which engine to use.
+    checkpoint : Checkpoint or None
+        Where a march is saved and resumed.
     bar : callable
         From a number of steps to a context that gives the function to call after each.
     """
@@ -80,6 +83,7 @@ class Request:
     scheme: Any
     engine: str
     bar: Callable[[int], AbstractContextManager[Callable[[int], None] | None]]
+    checkpoint: Checkpoint | None = None
 
     @property
     def tolerance(self) -> float:
@@ -151,26 +155,22 @@ def outcome_on(
         If the scheme is not one.
     """
     scheme = request.scheme
-    known = (Propagator, ConvolutionScheme, HpCollocation, LeMcLeanMustapha)
-    if not (scheme is None or isinstance(scheme, known)):
+    solvers = [solver for family, solver in _FAMILIES if isinstance(scheme, family)]
+    if scheme is not None and not solvers:
         msg = (
-            "`scheme` must be Propagator(), HpCollocation(), L1(), GrunwaldLetnikov() or None, got "
-            f"{scheme!r}; schemes are values, not names"
+            "`scheme` must be Propagator(), HpCollocation(), L1() or another marching scheme, or "
+            f"None, got {scheme!r}; schemes are values, not names"
         )
         raise InputError(msg)
     masses = generator.project(request.base.initial)
-    changing = request.base.time_dependent or request.base.source is not None
-    if scheme is None and changing:
-        scheme = HpCollocation()
     at = (lambda _: generator) if generator_at is None else generator_at
-    if isinstance(scheme, HpCollocation):
-        return _collocated(scheme, at, masses, request)
-    if isinstance(scheme, LeMcLeanMustapha):
-        return _driven_steps(scheme, at, masses, request)
-    if isinstance(scheme, ConvolutionScheme):
-        return _marched(scheme, generator, masses, request)
-    outcome = _propagated(scheme, generator, masses, request)
-    return _marched(L1(), generator, masses, request) if outcome is None else outcome
+    if scheme is not None:
+        found: Outcome = solvers[0](scheme, at, masses, request)
+        return found
+    if request.base.time_dependent or request.base.source is not None:
+        return _collocated(HpCollocation(), at, masses, request)
+    outcome = _propagated(None, at, masses, request)
+    return _marched(L1(), at, masses, request) if outcome is None else outcome
 
 
 def _collocated(
@@ -180,6 +180,7 @@ def _collocated(
     request: Request,
 ) -> Outcome:
     # Both forms of the equation, to the tolerance.
+    _refuse_checkpoint(scheme, request)
     with request.bar(scheme.planned(request.alpha)) as watch:
         run = scheme.run(
             generator_at,
@@ -212,6 +213,7 @@ def _driven_steps(
     request: Request,
 ) -> Outcome:
     # The driven equation on the mesh.
+    _refuse_checkpoint(scheme, request)
     base, grid = request.base, request.grid
     if request.alpha < 1.0 and not request.driven and base.source is not None:
         msg = (
@@ -241,16 +243,20 @@ def _driven_steps(
 
 
 def _propagated(
-    asked: Propagator | None, generator: Generator, masses: FloatArray, request: Request
+    asked: Propagator | None,
+    generator_at: Callable[[float], Generator],
+    masses: FloatArray,
+    request: Request,
 ) -> Outcome | None:
     # Propagation to the tolerance; nothing where it was not asked for and does not serve.
-    scheme = asked or Propagator()
+    scheme, generator = asked or Propagator(), generator_at(0.0)
     if request.base.time_dependent:
         msg = "`Propagator` serves coefficients that do not depend on time; use HpCollocation()"
         raise UnsupportedError(msg)
     why = scheme.refusal(generator, source=request.base.source is not None)
     if why and asked is None:
         return None
+    _refuse_checkpoint(scheme, request)
     if why:
         msg = f"`Propagator` cannot serve this problem, because {why}; march with L1 instead"
         raise UnsupportedError(msg)
@@ -275,10 +281,14 @@ def _propagated(
 
 
 def _marched(
-    scheme: ConvolutionScheme, generator: Generator, masses: FloatArray, request: Request
+    scheme: ConvolutionScheme,
+    generator_at: Callable[[float], Generator],
+    masses: FloatArray,
+    request: Request,
 ) -> Outcome:
     # The memory sum step by step.
     _refuse_wrong_form(scheme, request)
+    generator = generator_at(0.0)
     grid, alpha = request.grid, request.alpha
     if request.scheme is None and not request.mesh_given:
         grid = _own_mesh(grid, alpha)
@@ -296,6 +306,7 @@ def _marched(
             engine=_ENGINES[request.engine],
             watch=watch,
             keep=np.searchsorted(grid.times, request.wanted),
+            checkpoint=request.checkpoint,
         )
     return Outcome(
         density=found.states / generator.widths,
@@ -305,6 +316,15 @@ def _marched(
         mesh=grid.times,
         stats={"steps": len(grid) - 1, "history_bytes": found.history_bytes},
     )
+
+
+def _refuse_checkpoint(scheme: Any, request: Request) -> None:
+    if request.checkpoint is not None:
+        msg = (
+            f"`checkpoint` saves the march of a convolution scheme, {type(scheme).__name__} has "
+            "none; name one such as L1(), or leave `checkpoint` out"
+        )
+        raise UnsupportedError(msg)
 
 
 def _refuse_wrong_form(scheme: ConvolutionScheme, request: Request) -> None:
@@ -325,6 +345,15 @@ def _refuse_wrong_form(scheme: ConvolutionScheme, request: Request) -> None:
             "a fractional integral; use HpCollocation() or LeMcLeanMustapha()"
         )
         raise UnsupportedError(msg)
+
+
+# Who solves with which family of schemes.
+_FAMILIES: tuple[tuple[type, Callable[..., Any]], ...] = (
+    (Propagator, _propagated),
+    (HpCollocation, _collocated),
+    (LeMcLeanMustapha, _driven_steps),
+    (ConvolutionScheme, _marched),
+)
 
 
 def _own_mesh(grid: TimeGrid, alpha: float) -> TimeGrid:

@@ -79,8 +79,16 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
         lowest = 1e-14 if isinstance(request.scheme, Propagator) else 1e-13
         tighter = replace(request.scheme, rtol=max(0.8 * request.scheme.rtol, lowest))
         inner = replace(request, scheme=tighter)
-    coarse = outcome_on(generator.coarse, inner, lambda t: generator_at(t).coarse)
-    fine = outcome_on(generator.fine, inner, lambda t: generator_at(t).fine)
+    # Two marches, two files.
+    mark = request.checkpoint
+    coarse, fine = (
+        outcome_on(
+            getattr(generator, tag),
+            replace(inner, checkpoint=mark and mark.beside(tag)),
+            lambda t, tag=tag: getattr(generator_at(t), tag),
+        )
+        for tag in ("coarse", "fine")
+    )
     density = generator.combine(coarse.density, fine.density)
     errors = (coarse.error, fine.error)
     error = None
