@@ -41,7 +41,7 @@ on time: those take :class:`~fracsde.schemes.block_fft.BlockFFT`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -69,8 +69,9 @@ if TYPE_CHECKING:
 __all__ = ["AllAtOnce", "solve_all"]
 
 _EPS = float(np.finfo(np.float64).eps)
-_POINTS = 1536  # points of the circle between two looks at the clock
+_POINTS = 192  # points of the circle at a time, for the second cache
 _CELLS = 16  # cells whose transforms are in memory together
+_FEW = 6  # steps in which something enters, up to which it is not transformed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,19 +193,31 @@ def solve_all(
     circle = Circle(scheme, times, alpha=alpha, oversampling=history.oversampling)
     widths = generator.widths
     drift = generator.apply(initial / widths) * widths
-    spectrum = circle.right_side(drift, entering)
+    # What drives the march: few products of a vector and a function of z, and a source.
+    vectors, functions = [drift], [circle.z / circle.one_less]
     if circle.odd.any():
         start = drift + (entering[0] if len(entering) else 0.0)
         weight, point = scale * circle.first[0], circle.point
         change = generator.solve_shifted(weight / point, start / widths / point) * widths
-        spectrum -= np.multiply.outer(scale * change, circle.of(circle.odd))
-    spectrum /= circle.lean
-    solved = _solver(generator, engine)
+        vectors.append(-scale * change)
+        functions.append(circle.of(circle.odd))
+    spectrum = np.empty((len(drift), len(circle.z)), dtype=np.complex128)
+    spread = len(entering) > _FEW
+    if spread:
+        circle.transform(entering, spectrum)
+    else:
+        vectors.extend(entering)
+        functions.extend(circle.z ** (n + 1) for n in range(len(entering)))
+    space, along = np.array(vectors, dtype=np.complex128).T, np.array(functions) / circle.lean
+    solved = systems_of(generator, engine)
     for a in range(0, len(circle.z), _POINTS):
-        b = min(a + _POINTS, len(circle.z))
-        spectrum[:, a:b] = solved(scale * circle.symbol[a:b], spectrum[:, a:b])
+        part = slice(a, a + _POINTS)
+        right_side = space @ along[:, part]
+        if spread:
+            right_side += spectrum[:, part] / circle.lean[part]
+        solved(scale * circle.symbol[part], right_side, spectrum[:, part])
         if watch is not None:
-            watch(circle.steps * b // len(circle.z))
+            watch(circle.steps * min(a + _POINTS, len(circle.z)) // len(circle.z))
     states, last, derivative = circle.states(spectrum, initial, keep)
     there = circle.point * last[1] + (1.0 - circle.point) * last[0]
     enters = entering[-1] / widths if len(entering) == circle.steps else np.zeros(len(widths))
@@ -263,28 +276,18 @@ class Circle:
         exponents = np.arange(sequence.shape[-1])
         return np.asarray(rfft(sequence * np.exp(self.log_radius * exponents), self.count)) * self.z
 
-    def right_side(self, drift: FloatArray, entering: FloatArray) -> ComplexArray:
-        """Return the transform of all that drives the march.
+    def transform(self, entering: FloatArray, out: ComplexArray) -> None:
+        """Transform what enters at all points.
 
         Parameters
         ----------
-        drift : (n,) float64 [1/t]
-            ``L u_0``, in every step.
         entering : (m, n) float64 [1/t]
-            What enters in the first ``m`` steps.
-
-        Returns
-        -------
-        (n, M / 2 + 1) ndarray [1/t]
+            In the first ``m`` steps.
+        out : (n, M / 2 + 1) complex128
+            Transforms are written here.
         """
-        found: ComplexArray = np.multiply.outer(drift, self.z / self.one_less)
-        if len(entering) <= _CELLS:
-            for n, step in enumerate(entering):
-                found += np.multiply.outer(step, self.z ** (n + 1))
-            return found
-        for a in range(0, len(drift), _CELLS):
-            found[a : a + _CELLS] += self.of(np.ascontiguousarray(entering[:, a : a + _CELLS].T))
-        return found
+        for a in range(0, len(out), _CELLS):
+            out[a : a + _CELLS] = self.of(np.ascontiguousarray(entering[:, a : a + _CELLS].T))
 
     def states(
         self, spectrum: ComplexArray, initial: FloatArray, keep: IntArray
@@ -322,40 +325,45 @@ class Circle:
         return states, last, derivative
 
 
-def _solver(
+def systems_of(
     generator: Generator, engine: Any
-) -> Callable[[ComplexArray, ComplexArray], ComplexArray]:
-    # From shifts and right-hand sides (n, K) to solutions, of masses.
+) -> Callable[[ComplexArray, ComplexArray, ComplexArray], None]:
+    """Return the function that solves for masses, with many shifts.
+
+    Parameters
+    ----------
+    generator : Generator
+        The operator in space.
+    engine : module
+        That of the march.
+
+    Returns
+    -------
+    callable
+        Takes shifts (K,), right-hand sides (n, K) and where to write solutions (n, K).
+    """
     if isinstance(generator, CellChain):
         rates = (generator.right, generator.left, generator.loss)
-        if engine is marching_reference:
-            ones = np.ones(len(generator.right))
+        if engine is not marching_reference:
+            return lambda shifts, sides, out: solve_each(shifts, *rates, sides, out)
 
-            def read(shifts: ComplexArray, right_side: ComplexArray) -> ComplexArray:
-                parts = shifted_reference.solve_shifts(shifts, *rates, right_side, ones)[0]
-                return np.asarray(parts[:, 0] + 1j * parts[:, 1])
+        def read(shifts: ComplexArray, sides: ComplexArray, out: ComplexArray) -> None:
+            ones = np.ones(len(sides))
+            parts = shifted_reference.solve_shifts(shifts, *rates, sides, ones)[0]
+            out[...] = parts[:, 0] + 1j * parts[:, 1]
 
-            return read
+        return read
+    widths, solve = generator.widths, cast("Any", generator.solve_shifted)
 
-        def compiled(shifts: ComplexArray, right_side: ComplexArray) -> ComplexArray:
-            solve_each(shifts, *rates, right_side, right_side)
-            return right_side
-
-        return compiled
-    widths = generator.widths[:, None]
-
-    def one_by_one(shifts: ComplexArray, right_side: ComplexArray) -> ComplexArray:
-        rows = (right_side / widths).T
-        found = np.empty_like(rows)
+    def one_by_one(shifts: ComplexArray, sides: ComplexArray, out: ComplexArray) -> None:
         try:
             for k, shift in enumerate(shifts):
-                found[k] = generator.solve_shifted(shift, rows[k])
+                out[:, k] = solve(shift, sides[:, k] / widths) * widths
         except InputError as error:
             msg = (
                 f"`history` AllAtOnce() needs complex shifts, which {type(generator).__name__} "
                 "does not solve; use BlockFFT()"
             )
             raise UnsupportedError(msg) from error
-        return np.asarray(found.T * widths)
 
     return one_by_one
