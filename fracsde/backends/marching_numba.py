@@ -126,8 +126,8 @@ def _eliminate_four(shift, right, left, loss, factors, ends):  # type: ignore[no
         tc, gc, fc, lc = _leave(shift, right, left, loss, factors, c + i, tc, gc, fc, lc)
         td, gd, fd, ld = _leave(shift, right, left, loss, factors, d + i, td, gd, fd, ld)
     for k in range(4 * q - 1, n - 1):
-        i = np.uint64(k)
-        td, gd, fd, ld = _leave(shift, right, left, loss, factors, i, td, gd, fd, ld)
+        at = np.uint64(k)
+        td, gd, fd, ld = _leave(shift, right, left, loss, factors, at, td, gd, fd, ld)
     ends[0, 3], ends[0, 0], ends[0, 1], ends[0, 2] = fa, fb, fc, fd
     ends[1, 0], ends[1, 1], ends[1, 2], ends[1, 3] = ta, tb, tc, td
     ends[2, 0], ends[2, 1], ends[2, 2], ends[2, 3] = ga + lb, gb + lc, gc + ld, gd + la
@@ -170,12 +170,12 @@ def _substitute_four(factors, ends, masses):  # type: ignore[no-untyped-def]  # 
     ea, eb, ec, ed = fa, fb, fc, fd
     for k in range(n - 2, 4 * q - 2, -1):
         fd = _backward(factors, masses, np.uint64(k), fd, ec)
-    for k in range(np.uint64(q - 1)):
-        i = np.uint64(q - 2) - k
-        fa = _backward(factors, masses, i, fa, ed)
-        fb = _backward(factors, masses, b + i, fb, ea)
-        fc = _backward(factors, masses, c + i, fc, eb)
-        fd = _backward(factors, masses, d + i, fd, ec)
+    for i in range(np.uint64(q - 1)):
+        at = np.uint64(q - 2) - i
+        fa = _backward(factors, masses, at, fa, ed)
+        fb = _backward(factors, masses, b + at, fb, ea)
+        fc = _backward(factors, masses, c + at, fc, eb)
+        fd = _backward(factors, masses, d + at, fd, ec)
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})

@@ -19,6 +19,7 @@ from fracsde.operators.sinc import Sinc
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
 from fracsde.schemes import all_at_once
 from fracsde.schemes.all_at_once import AllAtOnce
+from fracsde.schemes.checkpoint import Checkpoint
 from fracsde.schemes.convolution_quadrature import ConvolutionQuadrature
 from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov
 from fracsde.schemes.history import Direct
@@ -281,4 +282,19 @@ def test_refuses_what_needs_its_past():
             scale=1.0,
             source=None,
             engine=None,
+        )
+
+
+def test_refuses_checkpoints(tmp_path):
+    with pytest.raises(UnsupportedError, match=r"AllAtOnce\(\) has no blocks; use BlockFFT"):
+        marched(
+            Decay(1.0),
+            L1(history=AllAtOnce()),
+            np.linspace(0, 1, 5),
+            initial=np.ones(1),
+            alpha=0.5,
+            scale=1.0,
+            source=None,
+            engine=None,
+            checkpoint=Checkpoint(path=tmp_path / "march.npz"),
         )
