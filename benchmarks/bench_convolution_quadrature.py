@@ -72,13 +72,12 @@ def parts() -> tuple[float, float]:
     """Process time of the systems and of the transforms back, alone."""
     scheme = with_history(AllAtOnce())
     circle = all_at_once.Circle(scheme, TIMES, alpha=ALPHA, oversampling=4)
-    drift = CHAIN.apply_to_masses(START)
     spectrum = np.empty((CELLS, len(circle.z)), dtype=np.complex128)
     solved = all_at_once.systems_of(CHAIN, marching_numba)
     clock = time.process_time()
     for a in range(0, len(circle.z), 192):
         part = slice(a, a + 192)
-        sides = np.multiply.outer(drift, circle.z[part] / circle.one_less[part])
+        sides = np.multiply.outer(START, circle.z[part] / circle.one_less[part])
         solved(circle.symbol[part], sides, spectrum[:, part])
     between = time.process_time()
     circle.states(spectrum, START, np.arange(STEPS + 1))

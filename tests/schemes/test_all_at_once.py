@@ -198,6 +198,23 @@ def test_keeps_mass_and_gives_the_nodes_that_were_asked_for():
     assert seen == sorted(seen)
 
 
+@pytest.mark.parametrize(("bdf", "stable"), [(2, True), (3, True), (6, False)])
+def test_keeps_the_start_unless_the_march_is_unstable(bdf, stable):
+    """A ring with a strong current has eigenvalues outside the sector of the sixth formula."""
+    chain = chain_of(RING, 200)
+    found = marched(
+        chain,
+        ConvolutionQuadrature(bdf=bdf, history=AllAtOnce()),
+        np.linspace(0, 110.0, 47),
+        initial=chain.project(RING.initial),
+        alpha=1.0,
+        scale=1.0,
+        source=None,
+        engine=marching_numba,
+    )
+    assert (found.residual < 1e-8) == stable
+
+
 def test_routes_agree_through_solve():
     problem = fs.FractionalFokkerPlanck(base=OU, alpha=0.6, timescale=2.0)
     grid = fs.TimeGrid.uniform(3.0, 400)
