@@ -29,8 +29,8 @@ equal for
 .. math::
     \rho^{N + M} = \varepsilon, \qquad \text{error} \approx \varepsilon^{1 - N / (N + M)},
 
-which is 1e-8, 4e-11, 7e-13 and 2e-14 for ``M = N, 2 N, 4 N, 8 N``, and less at earlier times; of the
-largest state, so that little is left of a density that has decayed by as much.
+which is 1e-8, 4e-11, 7e-13 and 2e-14 for ``M = N, 2 N, 4 N, 8 N``, and less at earlier times; of
+the largest state, so that little is left of a density that has decayed by as much.
 ``tests/schemes/test_all_at_once.py`` measures it.  If the march is not stable, its ``U`` has poles
 inside the circle, and the transform returns a sequence that does not begin at ``n = 1``: what it
 has at ``n = 0``, where nothing should be, is part of the residual.
