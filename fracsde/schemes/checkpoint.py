@@ -148,7 +148,7 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             saved = {name: arrays.pop(_MARK + name) for name in _WORDS}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -243,7 +243,8 @@ def marks_of(
     dict of str to ndarray
     """
     widths = np.asarray(generator.widths, dtype=np.float64)
-    probes = initial / widths, np.sin(1.0 + np.arange(float(len(initial))))
+    cells = np.arange(float(len(initial)))
+    probes = np.ones(len(initial)), np.sin(1.0 + cells)
     picked = times[np.linspace(0, len(times) - 1, 5).astype(np.int64)]
     marks: dict[str, Any] = {
         "format": np.array(_FORMAT),

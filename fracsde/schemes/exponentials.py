@@ -181,31 +181,39 @@ class _ExponentialMemory(Memory):
         # The weights of the block's steps and what its increments add to the shares.
         if self._plan is not None and self._plan.start == self.start:
             return self._plan
-        start, stop, lean = self.start, self.stop, self._piecewise.lean
+        start, stop = self.start, self.stop
         again = self.even and self._plan is not None and self._plan.start > 0
         if again and stop - start == self.size and self._plan is not None:
             self._plan = replace(self._plan, start=start)
             return self._plan
         before = min(start, 1)  # increments before the block that its cells look at
-        nodes, unit = self.times[start - before : stop + 1], 1.0
+        nodes = self.times[start - before : stop + 1]
+        if self.even:  # all blocks from the same nodes: resumed marches are equal to the last digit
+            nodes = (self.times[-1] / self.steps) * np.arange(float(len(nodes)))
         rates = self._rates[: self._alive[start // self.size] if before else 0]
-        ahead = self._ahead(np.full(stop - start, start), np.arange(start, stop))
-        if self.even:  # counted in steps, equal weights are equal to the last digit
-            unit = (self.times[-1] / self.steps) ** -self.alpha
-        rows = unit * self._piecewise.rows(
-            np.arange(float(len(nodes))) if self.even else nodes,
-            alpha=self.alpha,
-            first=before,
-            skip=0 if lean > 0 else before,
-        )
+        end = nodes[before - self._late] if before else 0.0  # of the cells that are over
+        ahead = nodes[before:-1] + self.scheme.point(self.alpha) * np.diff(nodes)[before:] - end
+        rows = self._rows(nodes, before)
         self._plan = _Inside(
             start=start,
             near=rows[:, before:],
             carry=rows[:, 0] if before else np.zeros(stop - start),
             readout=self._weights[: len(rates)] * np.exp(-ahead[:, None] * rates),
             intake=self._intake(nodes, before),
+            passed=nodes[-1 - self._late] - end,
         )
         return self._plan
+
+    def _rows(self, nodes: FloatArray, before: int) -> FloatArray:
+        # Weights of the block's cells; on equal steps counted in steps, so that equal weights are
+        # equal to the last digit.
+        skip = 0 if self._piecewise.lean > 0 else before
+        if not self.even:
+            return self._piecewise.rows(nodes, alpha=self.alpha, first=before, skip=skip)
+        steps = np.arange(float(len(nodes)))
+        unit = (self.times[-1] / self.steps) ** -self.alpha
+        rows = self._piecewise.rows(steps, alpha=self.alpha, first=before, skip=skip)
+        return np.asarray(unit * rows)
 
     def _intake(self, nodes: FloatArray, before: int) -> FloatArray:
         # What each increment adds to the shares, when the cells of the block are over.
@@ -235,7 +243,7 @@ class _ExponentialMemory(Memory):
         return np.asarray(lead)
 
     def take(self) -> None:
-        start, stop, late = self.start, self.stop, self._late
+        start, stop = self.start, self.stop
         count = stop - start
         np.subtract(
             self.window[1 : count + 1], self.window[:count], out=self._recent[1 : count + 1]
@@ -246,7 +254,7 @@ class _ExponentialMemory(Memory):
             if start == 0:
                 np.matmul(intake, self._recent[1:], out=shares)
             else:
-                passed = self.times[stop - late] - self.times[start - late]
+                passed = self._inside().passed
                 shares *= np.exp(-passed * self._rates[: len(shares)])[:, None]
                 shares += intake @ self._recent
         self._recent[0] = self._recent[count]
@@ -262,6 +270,7 @@ class _Inside:
     carry: FloatArray
     readout: FloatArray
     intake: FloatArray
+    passed: float
 
 
 def exponential_moments(
