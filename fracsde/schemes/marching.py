@@ -319,7 +319,8 @@ class _Entering:
         # Of all steps; or of the first alone, where nothing enters later.
         if self._source is None:
             steps = min(steps, len(self._factors))
-        return self.block(0, steps)
+        found = self.block(0, steps)
+        return np.empty((0, self._cells)) if found is None else found
 
 
 def _residual(

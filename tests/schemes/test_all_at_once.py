@@ -19,6 +19,7 @@ from fracsde.operators.sinc import Sinc
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
 from fracsde.schemes import all_at_once
 from fracsde.schemes.all_at_once import AllAtOnce
+from fracsde.schemes.checkpoint import Checkpoint
 from fracsde.schemes.convolution_quadrature import ConvolutionQuadrature
 from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov
 from fracsde.schemes.history import Direct
@@ -197,6 +198,23 @@ def test_keeps_mass_and_gives_the_nodes_that_were_asked_for():
     assert seen == sorted(seen)
 
 
+@pytest.mark.parametrize(("bdf", "stable"), [(2, True), (3, True), (6, False)])
+def test_keeps_the_start_unless_the_march_is_unstable(bdf, stable):
+    """A ring with a strong current has eigenvalues outside the sector of the sixth formula."""
+    chain = chain_of(RING, 200)
+    found = marched(
+        chain,
+        ConvolutionQuadrature(bdf=bdf, history=AllAtOnce()),
+        np.linspace(0, 110.0, 47),
+        initial=chain.project(RING.initial),
+        alpha=1.0,
+        scale=1.0,
+        source=None,
+        engine=marching_numba,
+    )
+    assert (found.residual < 1e-8) == stable
+
+
 def test_routes_agree_through_solve():
     problem = fs.FractionalFokkerPlanck(base=OU, alpha=0.6, timescale=2.0)
     grid = fs.TimeGrid.uniform(3.0, 400)
@@ -281,4 +299,19 @@ def test_refuses_what_needs_its_past():
             scale=1.0,
             source=None,
             engine=None,
+        )
+
+
+def test_refuses_checkpoints(tmp_path):
+    with pytest.raises(UnsupportedError, match=r"AllAtOnce\(\) has no blocks; use BlockFFT"):
+        marched(
+            Decay(1.0),
+            L1(history=AllAtOnce()),
+            np.linspace(0, 1, 5),
+            initial=np.ones(1),
+            alpha=0.5,
+            scale=1.0,
+            source=None,
+            engine=None,
+            checkpoint=Checkpoint(path=tmp_path / "march.npz"),
         )
