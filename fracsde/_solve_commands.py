@@ -75,6 +75,7 @@ def solve(
         job.times,
         scheme=job.scheme,
         space=job.space,
+        checkpoint=checkpoint,
         progress=progress,
     )
     context.obj.check()

@@ -14,6 +14,7 @@ import numpy as np
 from fracsde.backends import marching_numba, marching_reference
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.grids import TimeGrid
+from fracsde.operators.tensor import TensorCells
 from fracsde.problems.fractional import WRONG_FORM
 from fracsde.schemes.base import ConvolutionScheme
 from fracsde.schemes.collocation import HpCollocation
@@ -39,6 +40,7 @@ _ENGINES = {"numba": marching_numba, "numpy": marching_reference}
 # which a propagated result is called inaccurate, and above which marching is better still.
 _TRUSTED, _HOPELESS = 1e-8, 1e-4
 _RESIDUAL = 1e-8  # relative; rounding leaves 1e-15 to 1e-12
+_SMEARED, _SHARP = 0.5, 0.05  # artificial diffusion over the true one: too much, and good
 _STEPS = 1024  # of the mesh chosen for the user, whose error is then near 3e-4
 _STEEPEST = 20.0  # grading of that mesh: beyond it first steps underflow
 
@@ -164,13 +166,18 @@ def outcome_on(
         raise InputError(msg)
     masses = generator.project(request.base.initial)
     at = (lambda _: generator) if generator_at is None else generator_at
+    outcome: Outcome
     if scheme is not None:
-        found: Outcome = solvers[0](scheme, at, masses, request)
-        return found
-    if request.base.time_dependent or request.base.source is not None:
-        return _collocated(HpCollocation(), at, masses, request)
-    outcome = _propagated(None, at, masses, request)
-    return _marched(L1(), at, masses, request) if outcome is None else outcome
+        outcome = solvers[0](scheme, at, masses, request)
+    elif request.base.time_dependent or request.base.source is not None:
+        outcome = _collocated(HpCollocation(), at, masses, request)
+    else:
+        found = _propagated(None, at, masses, request)
+        outcome = _marched(L1(), at, masses, request) if found is None else found
+    if isinstance(generator, TensorCells):
+        last = outcome.density[-1] * generator.widths
+        outcome.stats["smearing"] = generator.smearing(last)
+    return outcome
 
 
 def _collocated(
@@ -380,7 +387,8 @@ def nearest(nodes: FloatArray, values: FloatArray) -> IntArray:
 def _source_of(base: FokkerPlanck, generator: Generator) -> Callable[[float], FloatArray] | None:
     if base.source is None:
         return None
-    return lambda t: base.source_at(t, generator.points) * generator.widths
+    mesh, widths = generator.mesh, generator.widths
+    return lambda t: base.source_at(t, *mesh).ravel() * widths
 
 
 def judge(outcome: Outcome) -> tuple[Status, str]:
@@ -409,4 +417,15 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
         return Status.INACCURATE, detail
     if not outcome.residual <= _RESIDUAL:
         return Status.INACCURATE, f"The residual is {outcome.residual:.1e}; use fewer cells."
+    smeared = outcome.stats.get("smearing", (0.0,))
+    if max(smeared) > _SMEARED:
+        axis = int(np.argmax(smeared))
+        # It falls with the square of the width.
+        share = float(np.sqrt(smeared[axis] / _SHARP))
+        detail = (
+            "Cells are too wide for the drift: where the density is, fluxes add "
+            f"{smeared[axis]:.2g} of the diffusion along axis {axis} to it; use about {share:.1f} "
+            f"times as many cells along that axis, for which it is {_SHARP:g}."
+        )
+        return Status.INACCURATE, detail
     return Status.SUCCESS, ""
