@@ -273,7 +273,8 @@ class HpCollocation:
             gained = best is None or found.relative.max() < 0.5 * best.relative.max()
             if best is None or found.relative.max() < best.relative.max():
                 best = found
-            if best.relative.max() <= self.rtol or not gained or self.intervals is not None:
+            fixed = self.intervals is not None or (self.ratio and self.first)
+            if best.relative.max() <= self.rtol or not gained or fixed:
                 break
             tolerance *= _TIGHTER
         assert best is not None
