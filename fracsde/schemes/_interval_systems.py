@@ -268,14 +268,21 @@ def mass_matrix(generator: Any) -> Any:
     Parameters
     ----------
     generator : Generator
-        With ``sparse_matrix`` or ``matrix`` on masses, else with ``apply`` on densities.
+        Cells in a ring, cells on a tensor grid with a sparse ``matrix()``, or any other by what
+        ``apply`` does to each point.
 
     Returns
     -------
     (n, n) sparse array or ndarray [1/t]
     """
-    for name in ("sparse_matrix", "matrix"):
-        if hasattr(generator, name):
-            return getattr(generator, name)()
+    if isinstance(generator, CellChain):
+        n = len(generator.right)
+        i = np.arange(n)
+        rows = np.concatenate([i, (i + 1) % n, (i - 1) % n])
+        out = generator.right + generator.left + generator.loss
+        rates = np.concatenate([-out, generator.right, generator.left])
+        return sp.csr_array((rates, (rows, np.tile(i, 3))), shape=(n, n))
+    if callable(getattr(generator, "matrix", None)):
+        return generator.matrix()
     widths = generator.widths
     return generator.apply(np.diag(1.0 / widths)).T * widths[:, None]
