@@ -385,9 +385,7 @@ def collocated(
         before, residual = interval.masses[-1], max(residual, interval.residual)
         if memory is None and b < steps.last:
             near = steps.shortest * float(rule.nodes[0])
-            kernel = power_rule(
-                1.0 - equation.alpha, rtol=kernel_rtol, first=near, last=steps.last
-            )
+            kernel = power_rule(1.0 - equation.alpha, rtol=kernel_rtol, first=near, last=steps.last)
             memory = Memory(kernel, equation.alpha, len(before))
         if memory is not None:
             memory.add(interval)

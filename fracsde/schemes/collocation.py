@@ -135,7 +135,9 @@ class HpCollocation:
         put = object.__setattr__
         put(self, "degree", integer("degree", self.degree, low=2, high=19))
         remedy = "double precision leaves thirteen digits at best"
-        put(self, "rtol", real("rtol", self.rtol, low=1e-13, high=0.1, closed="both", remedy=remedy))
+        put(
+            self, "rtol", real("rtol", self.rtol, low=1e-13, high=0.1, closed="both", remedy=remedy)
+        )
         if self.ratio is not None:
             put(self, "ratio", real("ratio", self.ratio, low=1.0, remedy="intervals grow"))
         if self.first is not None:

@@ -305,7 +305,9 @@ def test_a_jump_in_time_is_reported_not_hidden():
         source_at=lambda t: masses * float(t > 0.3),
     )
     assert rough.relative.max() > 1e-9
-    jump = TimeGrid.from_times(np.unique(np.append(np.geomspace(1e-9, 0.3, 40), TIMES[TIMES > 0.3])))
+    jump = TimeGrid.from_times(
+        np.unique(np.append(np.geomspace(1e-9, 0.3, 40), TIMES[TIMES > 0.3]))
+    )
     given = HpCollocation(intervals=jump, degree=12)
     # A node on the jump belongs to the interval before it.
     run = given.run(
@@ -335,9 +337,7 @@ def test_start_alone_is_returned_as_it_is():
 def test_watch_sees_every_interval_of_the_first_solution():
     chain, masses = relaxing(12)
     seen = []
-    run = HpCollocation(rtol=1e-6).run(
-        lambda t: chain, masses, [1.0], alpha=0.6, watch=seen.append
-    )
+    run = HpCollocation(rtol=1e-6).run(lambda t: chain, masses, [1.0], alpha=0.6, watch=seen.append)
     assert seen[-1] == run.stats["intervals"]
 
 

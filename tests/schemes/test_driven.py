@@ -101,7 +101,9 @@ def test_routes_agree_of_steps_and_collocation_for_a_moving_force():
     exact = run.density[0] * moving(0.0).widths
     right, heavy = (
         observed_order(
-            lambda n, scheme=scheme: driven_error(scheme, n, exact, 0.7), (16, 32, 64, 128, 256), 1.0
+            lambda n, scheme=scheme: driven_error(scheme, n, exact, 0.7),
+            (16, 32, 64, 128, 256),
+            1.0,
         )
         for scheme in (LeMcLeanMustapha(), HeavyNewest())
     )

@@ -8,7 +8,9 @@ from fracsde.special._power_rule import power_rule
 
 
 @pytest.mark.parametrize("beta", [1e-7, 0.1, 0.5, 0.99])
-@pytest.mark.parametrize(("rtol", "ratio"), [(1e-5, 1e3), (1e-10, 1e12), (3e-14, 1e6), (1e-8, 1e60)])
+@pytest.mark.parametrize(
+    ("rtol", "ratio"), [(1e-5, 1e3), (1e-10, 1e12), (3e-14, 1e6), (1e-8, 1e60)]
+)
 def test_exact_to_the_tolerance_between_the_points_of_the_certificate(beta, rtol, ratio):
     rule = power_rule(beta, rtol=rtol, first=2e-5, last=2e-5 * ratio)
     assert rule.error <= rtol
