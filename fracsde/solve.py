@@ -74,10 +74,10 @@ def solve(
         default tolerance or as near to it as rounding allows; where there is a source, or
         coefficients depend on time, ``HpCollocation()`` serves.
     space : FiniteVolume, Richardson, Sinc, Hermite, "auto" or another space, optional
-        Anything with ``discretise(problem)``.  Default ``FiniteVolume(cells=512)``, or one cell
-        per value of an initial array.  ``"auto"`` looks for the coarsest space whose error, too,
-        keeps the tolerance of the propagator (1e-8 where none is named); then
-        ``error_estimate`` holds both.
+        Anything with ``discretise(problem)``.  Default ``FiniteVolume(cells=512)``, with 128 cells
+        per axis in the plane and 48 in space, or one cell per value of an initial array.
+        ``"auto"``, on a line, looks for the coarsest space whose error, too, keeps the tolerance
+        of the propagator (1e-8 where none is named); then ``error_estimate`` holds both.
     backend : {"auto", "numba", "numpy"}
         Engine of the solves.  Dense operators are propagated by LAPACK whatever is asked.
     save_at : (s,) array_like [t], optional
@@ -118,7 +118,7 @@ def solve(
     """
     base, alpha, timescale, driven = _parts(problem)
     engine = require(backend)[0]
-    points = checked_space(space, base.initial)
+    points = checked_space(space, base)
     grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
     request = Request(
         base=base,
@@ -144,11 +144,11 @@ def solve(
         scheme=outcome.scheme,
         space=points,
         times=request.wanted,
-        density=outcome.density,
-        points=(generator.points,),
-        widths=generator.widths,
+        density=outcome.density.reshape(-1, *generator.shape),
+        points=generator.axes,
+        widths=generator.widths.reshape(generator.shape),
         status=status,
-        stats={"cells": len(generator.points)} | outcome.stats,
+        stats={"cells": len(generator.widths)} | outcome.stats,
         provenance=provenance(
             problem, outcome.scheme, points, outcome.mesh, request.wanted, backend=outcome.engine
         ),

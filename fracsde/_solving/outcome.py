@@ -1,7 +1,8 @@
 r"""One problem on one set of points: propagated, collocated or marched.
 
 An operator that does not depend on time is propagated exactly in time, to a tolerance; one that
-does, and a source, are collocated, to a tolerance as well.  Nothing here knows the error in space (:mod:`fracsde._solving.spaces`).
+does, and a source, are collocated, to a tolerance as well.  Nothing here knows the error in space
+(:mod:`fracsde._solving.spaces`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from fracsde.backends import marching_numba, marching_reference
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.grids import TimeGrid
+from fracsde.operators.tensor import TensorCells
 from fracsde.problems.fractional import WRONG_FORM
 from fracsde.schemes.base import ConvolutionScheme
 from fracsde.schemes.collocation import HpCollocation
@@ -38,6 +40,7 @@ _ENGINES = {"numba": marching_numba, "numpy": marching_reference}
 # which a propagated result is called inaccurate, and above which marching is better still.
 _TRUSTED, _HOPELESS = 1e-8, 1e-4
 _RESIDUAL = 1e-8  # relative; rounding leaves 1e-15 to 1e-12
+_SMEARED, _SHARP = 0.5, 0.05  # artificial diffusion over the true one: too much, and good
 _STEPS = 1024  # of the mesh chosen for the user, whose error is then near 3e-4
 _STEEPEST = 20.0  # grading of that mesh: beyond it first steps underflow
 
@@ -164,13 +167,18 @@ def outcome_on(
         scheme = HpCollocation()
     at = (lambda _: generator) if generator_at is None else generator_at
     if isinstance(scheme, HpCollocation):
-        return _collocated(scheme, at, masses, request)
-    if isinstance(scheme, LeMcLeanMustapha):
-        return _driven_steps(scheme, at, masses, request)
-    if isinstance(scheme, ConvolutionScheme):
-        return _marched(scheme, generator, masses, request)
-    outcome = _propagated(scheme, generator, masses, request)
-    return _marched(L1(), generator, masses, request) if outcome is None else outcome
+        outcome = _collocated(scheme, at, masses, request)
+    elif isinstance(scheme, LeMcLeanMustapha):
+        outcome = _driven_steps(scheme, at, masses, request)
+    elif isinstance(scheme, ConvolutionScheme):
+        outcome = _marched(scheme, generator, masses, request)
+    else:
+        found = _propagated(scheme, generator, masses, request)
+        outcome = _marched(L1(), generator, masses, request) if found is None else found
+    if isinstance(generator, TensorCells):
+        last = outcome.density[-1] * generator.widths
+        outcome.stats["smearing"] = generator.smearing(last)
+    return outcome
 
 
 def _collocated(
@@ -311,7 +319,7 @@ def _refuse_wrong_form(scheme: ConvolutionScheme, request: Request) -> None:
     # Convolution schemes march Caputo's form with one operator.
     name, base = type(scheme).__name__, request.base
     if base.time_dependent and request.alpha < 1.0:
-        msg = f"`{name}` with coefficients that depend on time would solve Caputo's form: {WRONG_FORM}"
+        msg = f"`{name}` would solve Caputo's form, with operators of all times: {WRONG_FORM}"
         raise UnsupportedError(msg)
     if base.time_dependent:
         msg = (
@@ -351,7 +359,8 @@ def nearest(nodes: FloatArray, values: FloatArray) -> IntArray:
 def _source_of(base: FokkerPlanck, generator: Generator) -> Callable[[float], FloatArray] | None:
     if base.source is None:
         return None
-    return lambda t: base.source_at(t, generator.points) * generator.widths
+    mesh, widths = generator.mesh, generator.widths
+    return lambda t: base.source_at(t, *mesh).ravel() * widths
 
 
 def judge(outcome: Outcome) -> tuple[Status, str]:
@@ -380,4 +389,15 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
         return Status.INACCURATE, detail
     if not outcome.residual <= _RESIDUAL:
         return Status.INACCURATE, f"The residual is {outcome.residual:.1e}; use fewer cells."
+    smeared = outcome.stats.get("smearing", (0.0,))
+    if max(smeared) > _SMEARED:
+        axis = int(np.argmax(smeared))
+        # It falls with the square of the width.
+        share = float(np.sqrt(smeared[axis] / _SHARP))
+        detail = (
+            "Cells are too wide for the drift: where the density is, fluxes add "
+            f"{smeared[axis]:.2g} of the diffusion along axis {axis} to it; use about {share:.1f} "
+            f"times as many cells along that axis, for which it is {_SHARP:g}."
+        )
+        return Status.INACCURATE, detail
     return Status.SUCCESS, ""

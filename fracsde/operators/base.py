@@ -16,6 +16,7 @@ import numpy as np
 
 from fracsde.errors import UnsupportedError
 from fracsde.problems.densities import refuse_negative
+from fracsde.problems.geometry import open_mesh
 from fracsde.problems.sampling import sample
 
 if TYPE_CHECKING:
@@ -31,12 +32,22 @@ class Generator(ABC):
     @property
     @abstractmethod
     def points(self) -> FloatArray:
-        """Where the values of a density stand, ``(n,)`` [x]."""
+        """Where the values of a density stand, ``(n,)`` [x], or ``(n, d)`` beyond the line."""
 
     @property
     @abstractmethod
     def widths(self) -> FloatArray:
-        """Quadrature weights of the points, ``(n,)`` [x]."""
+        """Quadrature weights of the points, ``(n,)`` [x], or volumes, ``(n,)`` [x^d]."""
+
+    @property
+    def axes(self) -> tuple[FloatArray, ...]:
+        """Points along each coordinate, whose grid holds the points in order [x]."""
+        return (self.points,)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points along each coordinate, as many as ``axes`` hold."""
+        return tuple(len(axis) for axis in self.axes)
 
     @abstractmethod
     def apply(self, p: FloatArray) -> FloatArray:
@@ -53,13 +64,13 @@ class Generator(ABC):
         """
 
     @abstractmethod
-    def solve_shifted(self, shift: float, rhs: FloatArray) -> FloatArray:
+    def solve_shifted(self, shift: Any, rhs: FloatArray) -> FloatArray:
         """Return the solution ``p`` of ``(shift I - L) p = rhs``.
 
         Parameters
         ----------
         shift : float [1/t]
-            Positive.
+            Positive; tensor grids take complex ones too.
         rhs : (n,) float64 [1/(x t)]
             Right-hand side.
 
@@ -76,6 +87,11 @@ class Generator(ABC):
         -------
         (n,) ndarray [1/x]
         """
+
+    @property
+    def mesh(self) -> tuple[FloatArray, ...]:
+        """Coordinates that broadcast to the grid of ``axes``; the points themselves on a line."""
+        return open_mesh(self.axes)
 
     @property
     def conserves_mass(self) -> bool:

@@ -118,12 +118,12 @@ class Rule:
         object.__setattr__(self, "B", fractional_integrals(nodes, nodes, alpha=self.alpha))
 
     @cached_property
-    def A(self) -> FloatArray:
+    def A(self) -> FloatArray:  # noqa: N802 - a matrix
         """Plain integrals to the nodes."""
         return fractional_integrals(self.nodes, self.nodes, alpha=1.0)
 
     @cached_property
-    def first_B(self) -> FloatArray:
+    def first_B(self) -> FloatArray:  # noqa: N802 - a matrix
         """``B`` for unknowns that start like ``t**(alpha - 1)``, as factors beside the power."""
         alpha = self.alpha
         table = power_integrals(self.nodes, self.nodes, alpha=alpha, start=alpha)
