@@ -41,8 +41,8 @@ from fracsde.schemes.exponentials import Exponentials as Exponentials
 from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov as GrunwaldLetnikov
 from fracsde.schemes.history import Direct as Direct
 from fracsde.schemes.l1 import L1 as L1
-from fracsde.schemes.l12 import L12 as L12
 from fracsde.schemes.l2_sigma import L2Sigma as L2Sigma
+from fracsde.schemes.l12 import L12 as L12
 from fracsde.schemes.paths import EulerMaruyama as EulerMaruyama
 from fracsde.schemes.paths import ExactOU as ExactOU
 from fracsde.schemes.propagator import Propagator as Propagator

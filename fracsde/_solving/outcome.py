@@ -1,7 +1,8 @@
 r"""One problem on one set of points: propagated, collocated or marched.
 
 An operator that does not depend on time is propagated exactly in time, to a tolerance; one that
-does, and a source, are collocated, to a tolerance as well.  Nothing here knows the error in space (:mod:`fracsde._solving.spaces`).
+does, and a source, are collocated, to a tolerance as well.  Nothing here knows the error in space
+(:mod:`fracsde._solving.spaces`).
 """
 
 from __future__ import annotations
@@ -338,7 +339,7 @@ def _refuse_wrong_form(scheme: ConvolutionScheme, request: Request) -> None:
     # Convolution schemes march Caputo's form with one operator.
     name, base = type(scheme).__name__, request.base
     if base.time_dependent and request.alpha < 1.0:
-        msg = f"`{name}` with coefficients that depend on time would solve Caputo's form: {WRONG_FORM}"
+        msg = f"`{name}` would solve Caputo's form, with operators of all times: {WRONG_FORM}"
         raise UnsupportedError(msg)
     if base.time_dependent:
         msg = (

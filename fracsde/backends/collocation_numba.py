@@ -12,7 +12,7 @@ Each cell holds a block of ``m`` nodes.  Eliminated in the order of a row, with
 rates standing for diagonal matrices.  As in the elimination of a Markov chain
 (:mod:`fracsde.backends.marching_reference`), large rates are never subtracted from each other:
 :math:`S` is what leaves for good, and mass is kept to rounding however stiff the chain.  About
-``4 m**3`` operations per cell.  A ring is eliminated with its last cell as a border.
+``4 m**3`` operations per cell.  Rings are not served here.
 
 All functions that call each other live in this file, so that a cached kernel is never stale.
 """
@@ -147,8 +147,8 @@ def solve_coupled(
     (m, n) ndarray
     """
     x = np.array(rhs.T, order="C")
-    cells = (np.ascontiguousarray(rate.T) for rate in (right, left, loss))
-    _row(np.ascontiguousarray(inverse), *cells, x)
+    right, left, loss = (np.ascontiguousarray(rate.T) for rate in (right, left, loss))
+    _row(np.ascontiguousarray(inverse), right, left, loss, x)
     return np.ascontiguousarray(x.T)
 
 

@@ -118,12 +118,12 @@ class Rule:
         object.__setattr__(self, "B", fractional_integrals(nodes, nodes, alpha=self.alpha))
 
     @cached_property
-    def A(self) -> FloatArray:
+    def A(self) -> FloatArray:  # noqa: N802 - a matrix
         """Plain integrals to the nodes."""
         return fractional_integrals(self.nodes, self.nodes, alpha=1.0)
 
     @cached_property
-    def first_B(self) -> FloatArray:
+    def first_B(self) -> FloatArray:  # noqa: N802 - a matrix
         """``B`` for unknowns that start like ``t**(alpha - 1)``, as factors beside the power."""
         alpha = self.alpha
         table = power_integrals(self.nodes, self.nodes, alpha=alpha, start=alpha)
@@ -385,9 +385,7 @@ def collocated(
         before, residual = interval.masses[-1], max(residual, interval.residual)
         if memory is None and b < steps.last:
             near = steps.shortest * float(rule.nodes[0])
-            kernel = power_rule(
-                1.0 - equation.alpha, rtol=kernel_rtol, first=near, last=steps.last
-            )
+            kernel = power_rule(1.0 - equation.alpha, rtol=kernel_rtol, first=near, last=steps.last)
             memory = Memory(kernel, equation.alpha, len(before))
         if memory is not None:
             memory.add(interval)

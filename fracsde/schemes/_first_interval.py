@@ -16,12 +16,15 @@ before the end where the exponential lives.
 from __future__ import annotations
 
 from math import gamma
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import roots_jacobi, roots_legendre
 
-from fracsde._typing import FloatArray
 from fracsde.schemes.collocation_tables import lagrange
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
 
 __all__ = ["power_integrals", "power_moments"]
 

@@ -28,11 +28,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse.linalg import splu
 
 from fracsde.operators.chain import CellChain
@@ -82,7 +83,7 @@ def modes_of(B: FloatArray) -> Modes:
 
 @lru_cache(maxsize=64)
 def _modes_of(data: bytes, m: int) -> Modes:
-    inverse = np.linalg.inv(np.frombuffer(data).reshape(m, m))
+    inverse = np.asarray(np.linalg.inv(np.frombuffer(data).reshape(m, m)), dtype=np.float64)
     values, vectors = np.linalg.eig(inverse)  # of a real matrix: exact conjugate pairs
     values, vectors = values.astype(np.complex128), vectors.astype(np.complex128)
     into = np.linalg.inv(vectors)
@@ -184,17 +185,18 @@ class _Matrices(NodeOperators):
 
     @cached_property
     def _dense(self) -> bool:
-        return self.nodes * self.matrices[0].shape[0] <= _DENSE
+        return bool(self.nodes * self.matrices[0].shape[0] <= _DENSE)
 
     def solve(self, modes: Modes, eta: float, rhs: FloatArray) -> FloatArray:
         if len(self.matrices) > 1:
             return self._coupled(modes, eta, rhs)
         L = self.matrices[0]
         n = L.shape[0]
+        solvers: list[Any]
         if self._dense:
             L = L.toarray() if sp.issparse(L) else L
-            shifted = [np.linalg.inv(z * np.eye(n) - eta * L) for z in modes.eigenvalues]
-            solvers = [inverse.__matmul__ for inverse in shifted]
+            factors = [lu_factor(z * np.eye(n) - eta * L) for z in modes.eigenvalues]
+            solvers = [partial(lu_solve, factor) for factor in factors]
         else:
             eye = sp.identity(n, dtype=np.complex128, format="csc")
             solvers = [splu(sp.csc_matrix(z * eye - eta * L)).solve for z in modes.eigenvalues]
@@ -252,12 +254,14 @@ def operators_at_nodes(generators: Sequence[Any], engine: Any) -> NodeOperators:
     first = generators[0]
     same = all(generator is first for generator in generators)
     if isinstance(first, CellChain) and not first.periodic:
-        chosen = generators[:1] if same else generators
-        rates = [
-            np.broadcast_to(np.array([getattr(g, name) for g in chosen]), (len(generators), size))
-            for name, size in ((name, len(first.right)) for name in ("right", "left", "loss"))
-        ]
-        return _Chains(*rates, same=same, engine=engine)
+        shape = (len(generators), len(first.right))
+
+        def at_nodes(name: str) -> FloatArray:
+            chosen = generators[:1] if same else generators
+            return np.broadcast_to(np.array([getattr(g, name) for g in chosen]), shape)
+
+        right, left, loss = (at_nodes(name) for name in ("right", "left", "loss"))
+        return _Chains(right, left, loss, same, engine)
     matrices = tuple(mass_matrix(g) for g in (generators[:1] if same else generators))
     return _Matrices(matrices, len(generators))
 
@@ -268,14 +272,21 @@ def mass_matrix(generator: Any) -> Any:
     Parameters
     ----------
     generator : Generator
-        With ``sparse_matrix`` or ``matrix`` on masses, else with ``apply`` on densities.
+        Cells in a ring, cells on a tensor grid with a sparse ``matrix()``, or any other by what
+        ``apply`` does to each point.
 
     Returns
     -------
     (n, n) sparse array or ndarray [1/t]
     """
-    for name in ("sparse_matrix", "matrix"):
-        if hasattr(generator, name):
-            return getattr(generator, name)()
+    if isinstance(generator, CellChain):
+        n = len(generator.right)
+        i = np.arange(n)
+        rows = np.concatenate([i, (i + 1) % n, (i - 1) % n])
+        out = generator.right + generator.left + generator.loss
+        rates = np.concatenate([-out, generator.right, generator.left])
+        return sp.csr_array((rates, (rows, np.tile(i, 3))), shape=(n, n))
+    if callable(getattr(generator, "matrix", None)):
+        return generator.matrix()
     widths = generator.widths
     return generator.apply(np.diag(1.0 / widths)).T * widths[:, None]

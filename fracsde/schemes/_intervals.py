@@ -13,7 +13,8 @@ proportion to :math:`(\lambda t_1^\alpha)^2` at its end.  Caputo's equation forg
 mass, which relaxes like any other.
 
 Operators and sources that vary faster than that ask for shorter intervals; they are found by
-trying, with the last coefficients of the polynomial as the judge.
+trying, with the last coefficients of the polynomial as the judge.  Where even the shortest do not
+serve, as on noise, the search ends, and the error estimate tells.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _SHARE = 0.01
 _ROOM = (300.0, 10.0)
 _SMALL = 0.1  # largest lambda t_1**alpha for which that holds
 _BRIEFEST = 1e-100  # first interval, relative to the last time
+_UNRESOLVED = 100  # intervals too short to be halved after which halving is given up
 _FINEST = 1e-5  # shortest interval, relative to its time
 
 
@@ -126,6 +128,7 @@ class ChosenSteps:
         self.last, self.shortest = float(wanted[-1]), 0.5 * (ratio - 1.0) * first
         self._first, self._ratio, self._early = first, ratio, float(wanted[wanted > 0.0][0])
         self._tolerance, self._widths = tolerance, widths
+        self._unresolved = 0
         self._length: float | None = None  # of the next interval, where that of the ratio fails
 
     def end(self, start: float) -> float:
@@ -160,7 +163,11 @@ class ChosenSteps:
             return False
         factor = 0.9 * (self._tolerance / max(doubt, 1e-300)) ** (1.0 / interval.rule.degree)
         floor = max(self.shortest, _FINEST * interval.start)
-        if doubt <= self._tolerance or interval.length <= floor:
+        stuck = interval.length <= floor * 1.01
+        if doubt <= self._tolerance or stuck:
+            self._unresolved += stuck and not doubt <= self._tolerance
+            if self._unresolved >= _UNRESOLVED:
+                self._tolerance, self._length = np.inf, None
             if self._length is not None:
                 self._length = interval.length * min(max(factor, 0.5), 2.0)
             return True

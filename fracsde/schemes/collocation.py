@@ -135,7 +135,9 @@ class HpCollocation:
         put = object.__setattr__
         put(self, "degree", integer("degree", self.degree, low=2, high=19))
         remedy = "double precision leaves thirteen digits at best"
-        put(self, "rtol", real("rtol", self.rtol, low=1e-13, high=0.1, closed="both", remedy=remedy))
+        put(
+            self, "rtol", real("rtol", self.rtol, low=1e-13, high=0.1, closed="both", remedy=remedy)
+        )
         if self.ratio is not None:
             put(self, "ratio", real("ratio", self.ratio, low=1.0, remedy="intervals grow"))
         if self.first is not None:
@@ -273,7 +275,8 @@ class HpCollocation:
             gained = best is None or found.relative.max() < 0.5 * best.relative.max()
             if best is None or found.relative.max() < best.relative.max():
                 best = found
-            if best.relative.max() <= self.rtol or not gained or self.intervals is not None:
+            fixed = self.intervals is not None or (self.ratio and self.first)
+            if best.relative.max() <= self.rtol or not gained or fixed:
                 break
             tolerance *= _TIGHTER
         assert best is not None
