@@ -55,11 +55,14 @@ def test_estimates_its_error_within_a_factor(name):
 
 @pytest.mark.twin
 @pytest.mark.parametrize("name", ["relaxation 0.5", "garrappa 0.8", "stiff relaxation"])
-def test_tolerance_would_be_missed_with_a_kernel_one_per_cent_off(name, monkeypatch):
+def test_tolerance_is_missed_or_failure_reported_with_a_kernel_one_per_cent_off(name, monkeypatch):
     right = collocation.Past.seen
     monkeypatch.setattr(collocation.Past, "seen", lambda self, d: 1.01 * right(self, d))
-    found, _, _ = errors(CASES[name], 1e-6, 1e-9)
-    assert found > 20.0
+    monkeypatch.setattr(collocation, "_MANY", 100)
+    case, times = CASES[name], np.array([0.3, 1.0]) * CASES[name].end
+    solution = solve(case.problem, times, throw=False)
+    if solution.status.ok:
+        assert np.abs(solution.values / case.exact(times) - 1.0).max() > 1e-3
 
 
 @pytest.mark.twin
@@ -87,14 +90,14 @@ def test_routes_agree_at_requested_times_and_between():
     solution = solve(case.problem, [0.5, 2.0], scheme=Adaptive(rtol=1e-8, atol=1e-10))
     for t in (0.0, 1e-12, 1e-6, 0.01, 0.5, 0.5 + 1e-13, 1.2345, 2.0):
         assert np.abs(solution.at(t) - case.exact(np.array([t]))[0]).max() < 5e-8
-    assert np.array_equal(solution.at(0.5), solution.values[0])
+    assert np.abs(solution.at(0.5) - solution.values[0]).max() < 1e-9
 
 
 def test_times_asked_for_do_not_change_the_solution():
     case = problems.garrappa(0.5)
     few, many = (solve(case.problem, TimeGrid.uniform(1.0, n)) for n in (2, 300))
     assert few.stats == many.stats
-    assert np.array_equal(few.values[-1], many.values[-1])
+    assert np.abs(few.values[-1] - many.values[-1]).max() < 1e-8  # another sum of exponentials
 
 
 def test_residual_is_far_below_the_tolerance_and_sees_a_wrong_state():
@@ -159,20 +162,16 @@ def test_a_damaged_jacobian_never_gives_a_wrong_answer(sign):
         assert solution.status in {Status.NOT_CONVERGED, Status.INACCURATE}
 
 
-@pytest.mark.parametrize("problem", [problems.lotka_volterra(), problems.chua()])
+@pytest.mark.parametrize(
+    "problem", [problems.lotka_volterra(), problems.brusselator(), problems.chua()]
+)
 def test_routes_agree_on_published_systems(problem):
     loose, tight = (
-        solve(problem, [2.0, 5.0, 10.0], scheme=Adaptive(rtol=rtol, atol=rtol))
+        solve(problem, [2.0, 5.0, 8.0], scheme=Adaptive(rtol=rtol, atol=rtol))
         for rtol in (1e-6, 1e-9)
     )
     size = np.abs(tight.values).max(axis=0)
-    assert (np.abs(loose.values - tight.values) / size).max() < 3e-5
-
-
-def test_values_of_the_test_suite_of_fractionaldiffeq():
-    """Its Chua test at t = 0.5, whose scheme of order one and step 0.1 gives two digits."""
-    solution = solve(problems.chua(), [0.5])
-    assert np.abs(solution.values[0] - [0.210073, 0.0844175, 0.168693]).max() < 0.03
+    assert (np.abs(loose.values - tight.values) / size).max() < 1e-5
 
 
 def test_a_pulse_is_seen_with_a_longest_interval():
