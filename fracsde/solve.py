@@ -220,7 +220,7 @@ def _parts(problem: Any) -> tuple[FokkerPlanck, float, float, bool]:
     if isinstance(problem, FokkerPlanck):
         return problem, 1.0, 1.0, False
     msg = (
-        "`problem` must be a FokkerPlanck, a FractionalFokkerPlanck or a FractionalODE, got "
+        "`problem` must be a FokkerPlanck or a FractionalFokkerPlanck, or a FractionalODE, got "
         f"{type(problem).__name__}; stationary laws of processes are in stationary_covariance"
     )
     raise InputError(msg)

@@ -17,7 +17,7 @@ Where ``t > 0`` intervals grow geometrically, for solutions are smooth on the sc
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,6 +42,7 @@ _KERNEL = 0.02  # share of the tolerance that the kernel's sum may cost
 _SHORTEST = 1e-13  # of an interval, relative to the time where it starts
 _FIRST = 1e-80  # of the first one, relative to the end
 _TRIALS = 60  # of one interval
+_MANY = 20_000  # intervals, beyond which something is wrong
 _CHANCE = 0.1  # share of an interval's own error that chance may cancel
 _SMOOTH = 3.0  # tolerances that a solution may err between nodes; stiff ones err by thousands
 _NOISY = 10.0  # by which it may amplify errors at nodes
@@ -96,6 +97,10 @@ class _Trial:
     slopes: FloatArray
     errors: FloatArray
     carried: FloatArray
+    gap: FloatArray
+    known: FloatArray
+    stages: FloatArray
+    solve: Callable[[FloatArray], FloatArray]
     smooth: np.ndarray
     wrong: float
 
@@ -175,14 +180,22 @@ class _Run:
             states=Y,
             slopes=F,
             errors=errors,
-            carried=np.vstack([carried, gap]),
+            carried=carried,
+            gap=gap,
+            known=seen[:m, n:] + reach[:m],
+            stages=stages,
+            solve=solve,
             smooth=(between <= _SMOOTH) & (noise <= _NOISY) | isinstance(basis, StartingPowers),
             wrong=wrong,
         )
 
     def accept(self, basis: Basis, h: float, trial: _Trial) -> None:
+        old, end = self.jacobian, self.t + h
+        if self.problem.rhs is not None:
+            self.jacobian = self.problem.jacobian_at(end, trial.states[-1])
+        errors, carried = self.handed_on(basis, trial, old)
         remembered = np.vstack([trial.slopes, np.zeros(len(self.y))])
-        slopes = np.hstack([remembered, trial.carried])
+        slopes = np.hstack([remembered, np.vstack([carried, trial.gap])])
         self.past.add(Left(basis=basis, length=h, slopes=slopes))
         self.pieces.append(
             Piece(
@@ -192,14 +205,29 @@ class _Run:
                 before=self.y,
                 states=trial.states,
                 slopes=trial.slopes,
-                errors=trial.errors,
+                errors=errors,
                 smooth=trial.smooth,
             )
         )
-        self.t, self.y, self.slope = self.t + h, trial.states[-1], trial.slopes[-1]
+        self.t, self.y, self.slope = end, trial.states[-1], trial.slopes[-1]
         self.stats["intervals"] += 1
-        if self.problem.rhs is not None:
-            self.jacobian = self.problem.jacobian_at(self.t, self.y)
+
+    def handed_on(self, basis: Basis, trial: _Trial, old: Any) -> tuple[FloatArray, FloatArray]:
+        # The errors again, with a Jacobian that goes from its first value to its last one.
+        if self.problem.rhs is None:
+            return trial.errors, trial.carried
+
+        def carry(E: FloatArray) -> FloatArray:
+            return np.stack(
+                [
+                    (1.0 - c) * (old @ e) + c * (self.jacobian @ e)
+                    for c, e in zip(basis.nodes, E, strict=True)
+                ]
+            )
+
+        E = trial.errors
+        E = E - trial.solve(E - trial.known - mixed(trial.stages, self.which, carry(E)))
+        return E, carry(E)
 
     def first(self, basis: Basis) -> float:
         # The first interval, as long as the tolerance allows; the length to go on with, or zero.
@@ -249,6 +277,11 @@ class _Run:
         trials = 0
         while self.t < self.end * (1.0 - 1e-14):
             h = self.next_length(h)
+            if self.stats["intervals"] >= _MANY:
+                return (
+                    f"{_MANY} intervals have only come to t = {self.t:.6g}: the right-hand side "
+                    "may be noisy, or without derivatives everywhere."
+                )
             if h < _SHORTEST * self.t or trials > _TRIALS:
                 return (
                     f"At t = {self.t:.9g} no interval is short enough: the solution may end or "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["integral_kernel"]
 
-_PER_DECADE = 12  # points of the grid on which errors are measured
+_PER_DECADE = 20  # points of the grid on which errors are measured
 _STILL = 1e-18  # rates times the last time that are zero to rounding
 _TINY = 1e-3  # share of the tolerance that one dropped term may be worth
 
@@ -73,7 +73,7 @@ def integral_kernel(
         error = float(np.abs(np.exp(-times[:, None] * rates) @ weights / wanted - 1.0).max())
         if error < best[0]:
             best = (error, weights, rates)
-        if error <= 0.8 * rtol:  # a ripple may peak between two points
+        if error <= 0.7 * rtol:  # a ripple may peak between two points
             break
     _, weights, rates = best
     return _frozen(weights * last ** (alpha - 1.0), rates / last)
@@ -87,7 +87,7 @@ def _rule(alpha: float, step: float, ratio: float, rtol: float) -> tuple[FloatAr
     rates = np.exp(x - np.exp(-x))
     # The power is taken before the rates underflow, which orders near one need.
     powers = np.exp((1.0 - alpha) * (x - np.exp(-x))) * (1.0 + np.exp(-x))
-    weights = powers * (step * np.sin(np.pi * alpha) / np.pi)
+    weights = powers * (step * np.sin(np.pi * (1.0 - alpha)) / np.pi)
     still = rates < _STILL
     if still.any():
         weights = np.append(weights[still].sum(), weights[~still])

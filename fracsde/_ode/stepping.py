@@ -101,6 +101,13 @@ class _March:
             out[own] = known[point][own]
         return out
 
+    def first_size(self) -> FloatArray:
+        # How large the first step makes a component that starts at zero.
+        t = float(self.times[1])
+        rate = np.maximum(np.abs(self.slope), np.abs(self.problem.value(t, self.problem.initial)))
+        moved = np.nan_to_num(rate) * t**self.problem.alpha
+        return np.asarray(np.maximum(moved, max(_SMALL * moved.max(), 1e-100)))
+
     def renew(self, k: int, y: FloatArray) -> None:
         self.stats["jacobians"] += 1
         self.jacobian = self.problem.jacobian_at(float(self.times[k + 1]), y)
@@ -210,9 +217,9 @@ def step_through(
         if k > 0:
             ratio = (times[k + 1] - times[k]) / (times[k] - times[k - 1])
             guess = before + min(ratio, 1.0) * (before - values[k - 1])
-        size = np.maximum(largest, max(_SMALL * largest.max(), 1e-300))
+        size = np.maximum(largest, _SMALL * largest.max())
         if k == 0:
-            size = np.maximum(size, np.abs(march.slope) * times[1] ** problem.alpha)
+            size = np.maximum(size, march.first_size())
         found = march.step(k, before, guess, size)
         if found is None:
             status, trouble = _failure(march, k, before)

@@ -159,6 +159,7 @@ class FractionalODE:
             own = self._differences_along(t, y)
         else:
             own = self._differences(t, y)
+            own = csc_array(own) if issparse(self.linear) else own
         return _added(own, self.linear, len(y))
 
     def _differences(self, t: float, y: FloatArray) -> FloatArray:
