@@ -40,9 +40,13 @@ _HOME = {
     "SpaceGrid": "grids",
     # nouns: methods
     "L1": "schemes.l1",
+    "L12": "schemes.l12",
+    "L2Sigma": "schemes.l2_sigma",
     "GrunwaldLetnikov": "schemes.grunwald_letnikov",
     "Propagator": "schemes.propagator",
     "Direct": "schemes.history",
+    "BlockFFT": "schemes.block_fft",
+    "Exponentials": "schemes.exponentials",
     "ExactOU": "schemes.paths",
     "EulerMaruyama": "schemes.paths",
     "Subordinated": "schemes.subordinated",

@@ -58,9 +58,13 @@ from fracsde.records.measurement import Measurement as Measurement
 from fracsde.records.measurement import Prediction as Prediction
 from fracsde.records.measurement import Quantity as Quantity
 from fracsde.records.trajectory import Trajectory as Trajectory
+from fracsde.schemes.block_fft import BlockFFT as BlockFFT
+from fracsde.schemes.exponentials import Exponentials as Exponentials
 from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov as GrunwaldLetnikov
 from fracsde.schemes.history import Direct as Direct
 from fracsde.schemes.l1 import L1 as L1
+from fracsde.schemes.l2_sigma import L2Sigma as L2Sigma
+from fracsde.schemes.l12 import L12 as L12
 from fracsde.schemes.paths import EulerMaruyama as EulerMaruyama
 from fracsde.schemes.paths import ExactOU as ExactOU
 from fracsde.schemes.propagator import Propagator as Propagator

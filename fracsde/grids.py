@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import finite_array, integer, real
-from fracsde.errors import GridError, InputError
+from fracsde.errors import GridError, InputError, ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fracsde._typing import ArrayLike, FloatArray
 
 __all__ = ["SpaceGrid", "TimeGrid"]
@@ -224,15 +226,15 @@ class SpaceGrid:
         object.__setattr__(self, "edges", tuple(checked))
 
     @classmethod
-    def uniform(cls, domain: Any, cells: int) -> SpaceGrid:
-        """Return equal cells on an interval.
+    def uniform(cls, domain: Any, cells: int | Sequence[int]) -> SpaceGrid:
+        """Return equal cells on an interval, or on a product of intervals.
 
         Parameters
         ----------
-        domain : (float, float) [length]
-            The interval.
-        cells : int
-            Number of cells, at least 3.
+        domain : (float, float) or sequence of such pairs [length]
+            The interval, or one per coordinate.
+        cells : int or sequence of int
+            Number of cells along every coordinate, or along each; at least 3.
 
         Returns
         -------
@@ -241,14 +243,31 @@ class SpaceGrid:
         Raises
         ------
         GridError
-            If the interval is empty.
+            If an interval is empty.
+        ShapeError
+            If there are not as many numbers of cells as intervals.
+
+        Examples
+        --------
+        >>> SpaceGrid.uniform([(0, 1), (-1, 1)], (3, 4)).shape
+        (3, 4)
         """
-        a, b = finite_array("domain", domain, shape=(2,), remedy="a finite interval (a, b)")
-        cells = integer("cells", cells, low=3)
-        if not a < b:
-            msg = f"`domain` must be an interval (a, b) with a < b, got ({a:g}, {b:g})"
-            raise GridError(msg)
-        return cls(edges=(np.linspace(a, b, cells + 1),))
+        ends = finite_array("domain", domain, ndim=(1, 2), remedy="a finite interval (a, b)")
+        if ends.ndim == 1:
+            ends = ends[None]
+        ends = finite_array("domain", ends, shape=(None, 2), remedy="a finite interval (a, b)")
+        counts = list(cells) if isinstance(cells, (tuple, list)) else [cells] * len(ends)
+        if len(counts) != len(ends):
+            msg = f"`cells` must hold {len(ends)} numbers, one per interval, got {len(counts)}"
+            raise ShapeError(msg)
+        edges = []
+        for (a, b), count in zip(ends, counts, strict=True):
+            n = integer("cells", count, low=3)
+            if not a < b:
+                msg = f"`domain` must be an interval (a, b) with a < b, got ({a:g}, {b:g})"
+                raise GridError(msg)
+            edges.append(np.linspace(a, b, n + 1))
+        return cls(edges=tuple(edges))
 
     @property
     def dimension(self) -> int:

@@ -16,7 +16,7 @@ from fracsde.errors import InputError, UnsupportedError
 from fracsde.grids import TimeGrid
 from fracsde.schemes.base import ConvolutionScheme
 from fracsde.schemes.l1 import L1
-from fracsde.schemes.marching import last_residual, march
+from fracsde.schemes.marching import marched
 from fracsde.schemes.propagator import Propagator
 from fracsde.status import Status
 
@@ -192,7 +192,7 @@ def _marched(
     scheme.check(grid)
     scale, source = request.timescale ** (alpha - 1.0), _source_of(request.base, generator)
     with request.bar(len(grid) - 1) as watch:
-        states = march(
+        found = marched(
             generator,
             scheme,
             grid.times,
@@ -202,17 +202,15 @@ def _marched(
             source=source,
             engine=_ENGINES[request.engine],
             watch=watch,
+            keep=np.searchsorted(grid.times, request.wanted),
         )
-    residual = last_residual(
-        generator, scheme, grid.times, states, alpha=alpha, scale=scale, source=source
-    )
     return Outcome(
-        density=states[np.searchsorted(grid.times, request.wanted)] / generator.widths,
+        density=found.states / generator.widths,
         scheme=scheme,
         engine=request.engine,
-        residual=residual,
+        residual=found.residual,
         mesh=grid.times,
-        stats={"steps": len(grid) - 1, "history_bytes": states.nbytes},
+        stats={"steps": len(grid) - 1, "history_bytes": found.history_bytes},
     )
 
 

@@ -3,7 +3,8 @@ r"""Marching a chain of cells with a memory sum: the definition of correct, writ
 Step ``n`` solves, for the cell masses :math:`u_n`,
 
 .. math::
-    (\sigma_n I - L)\, u_n = \sum_{k < n} c_{n,k}\, u_k + s_n .
+    (\sigma_n I - L)\, v = \sum_{k < n} c_{n,k}\, u_k + s_n , \qquad
+    u_n = u_{n-1} + (v - u_{n-1}) / \theta .
 
 The shifted chain is eliminated from left to right as a random walk would be watched on fewer and
 fewer cells: a walker in cell ``i`` leaves to the right, round the ring to the last cell, or for
@@ -102,6 +103,7 @@ def march(
     right: FloatArray,
     left: FloatArray,
     loss: FloatArray,
+    point: float = 1.0,
 ) -> None:
     """Fill in the next rows of ``states``.
 
@@ -120,6 +122,8 @@ def march(
         ``s`` of each step.
     right, left, loss : (n,) float64 [1/t]
         Rates of the chain.
+    point : float [1]
+        ``theta``: the equation holds for ``theta u_n + (1 - theta) u_{n-1}``.
     """
     factors, factorised = np.empty((5, 0)), np.nan
     for b, shift in enumerate(shifts):
@@ -128,3 +132,5 @@ def march(
         if shift != factorised:
             factors, factorised = eliminate(shift, right, left, loss), shift
         substitute(factors, states[row])
+        if point != 1.0:
+            states[row] = states[row - 1] + (states[row] - states[row - 1]) / point

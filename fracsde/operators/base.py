@@ -31,12 +31,22 @@ class Generator(ABC):
     @property
     @abstractmethod
     def points(self) -> FloatArray:
-        """Where the values of a density stand, ``(n,)`` [x]."""
+        """Where the values of a density stand, ``(n,)`` [x], or ``(n, d)`` beyond the line."""
 
     @property
     @abstractmethod
     def widths(self) -> FloatArray:
-        """Quadrature weights of the points, ``(n,)`` [x]."""
+        """Quadrature weights of the points, ``(n,)`` [x], or volumes, ``(n,)`` [x^d]."""
+
+    @property
+    def axes(self) -> tuple[FloatArray, ...]:
+        """Points along each coordinate, whose grid holds the points in order [x]."""
+        return (self.points,)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points along each coordinate, as many as ``axes`` hold."""
+        return tuple(len(axis) for axis in self.axes)
 
     @abstractmethod
     def apply(self, p: FloatArray) -> FloatArray:
@@ -53,13 +63,13 @@ class Generator(ABC):
         """
 
     @abstractmethod
-    def solve_shifted(self, shift: float, rhs: FloatArray) -> FloatArray:
+    def solve_shifted(self, shift: Any, rhs: FloatArray) -> FloatArray:
         """Return the solution ``p`` of ``(shift I - L) p = rhs``.
 
         Parameters
         ----------
         shift : float [1/t]
-            Positive.
+            Positive; tensor grids take complex ones too.
         rhs : (n,) float64 [1/(x t)]
             Right-hand side.
 
@@ -143,6 +153,7 @@ class Generator(ABC):
         coefficients: FloatArray,
         shifts: FloatArray,
         sources: FloatArray,
+        point: float = 1.0,
     ) -> None:
         """Fill in the next rows of ``states``, one solve per row.
 
@@ -163,11 +174,15 @@ class Generator(ABC):
             Of each step.
         sources : (B, n) float64 [1/t]
             Of each step.
+        point : float [1]
+            Where in its step the equation holds, as a share of the step.
         """
         for b, shift in enumerate(shifts):
             row = start + 1 + b
             rhs = coefficients[b, :row] @ states[:row] + sources[b]
             states[row] = self.solve_shifted(float(shift), rhs / self.widths) * self.widths
+            if point != 1.0:
+                states[row] = states[row - 1] + (states[row] - states[row - 1]) / point
 
 
 class Space(Protocol):

@@ -185,6 +185,7 @@ class CellChain(Generator):
         coefficients: FloatArray,
         shifts: FloatArray,
         sources: FloatArray,
+        point: float = 1.0,
     ) -> None:
         """Fill in the next rows of ``states`` with the engine's march for chains.
 
@@ -192,10 +193,11 @@ class CellChain(Generator):
         ----------
         engine : module
             One with ``march``: :mod:`fracsde.backends.marching_numba` or ``marching_reference``.
-        states, start, coefficients, shifts, sources
+        states, start, coefficients, shifts, sources, point
             As in :func:`fracsde.backends.marching_reference.march`.
         """
-        engine.march(states, start, coefficients, shifts, sources, self.right, self.left, self.loss)
+        rates = self.right, self.left, self.loss
+        engine.march(states, start, coefficients, shifts, sources, *rates, point)
 
     def stationary(self) -> FloatArray:
         r"""Return the density that does not change, of mass one.

@@ -1,4 +1,4 @@
-r"""Scharfetter-Gummel finite volumes in one dimension.
+r"""Scharfetter-Gummel finite volumes.
 
 Between neighbouring centres a distance :math:`d` apart the flux is
 
@@ -23,7 +23,11 @@ cost                    O(n)
 outer cell edge, half a cell from the last centre.  Potentials enter by exact differences, the
 force by Simpson's rule over the gap, the diffusion by its value on the face.
 
-Not here: what is done with the chain (:mod:`fracsde.operators.chain`), more dimensions.
+On tensor grids in the plane and in space the same flux stands on every face
+(:mod:`fracsde.operators.tensor_rates`).
+
+Not here: what is done with the chain (:mod:`fracsde.operators.chain`,
+:mod:`fracsde.operators.tensor`).
 """
 
 from __future__ import annotations
@@ -34,34 +38,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fracsde._check import integer
-from fracsde.errors import GridError, InputError, NotFiniteError, UnsupportedError
+from fracsde.errors import GridError, InputError, NotFiniteError, ShapeError
 from fracsde.grids import SpaceGrid
+from fracsde.operators.bernoulli import bernoulli
 from fracsde.operators.chain import CellChain
+from fracsde.operators.lattice import lattice_bonds
+from fracsde.operators.tensor import TensorCells
+from fracsde.operators.tensor_rates import axis_bond
 from fracsde.problems.fokker_planck import require_line
+from fracsde.problems.geometry import open_mesh
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
+    from fracsde.operators.tensor_rates import Bond
     from fracsde.problems.fokker_planck import FokkerPlanck
 
 __all__ = ["FiniteVolume", "bernoulli"]
 
-
-def bernoulli(z: FloatArray) -> FloatArray:
-    """Return ``z / (exp(z) - 1)``: 1 at zero, 0 far to the right, ``-z`` far to the left.
-
-    Returns
-    -------
-    ndarray of float64
-        Positive, to a few rounding errors relatively; zero beyond ``z = 709``.
-
-    Examples
-    --------
-    >>> bernoulli(np.array([-800.0, 0.0, 800.0]))
-    array([800.,   1.,   0.])
-    """
-    z = np.asarray(z, dtype=np.float64)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        return np.where(z == 0.0, 1.0, z / np.expm1(z))
+_MOST = 2**24  # cells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +64,10 @@ class FiniteVolume:
 
     Parameters
     ----------
-    cells : int
-        Number of equal cells, at least 3.
+    cells : int or tuple of int
+        Number of equal cells along every axis, or along each; at least 3.
     grid : SpaceGrid, optional
-        Cells of given edges instead; on a finite domain they must fill it.
+        Cells of given edges instead; a finite domain they must fill.
 
     References
     ----------
@@ -92,49 +86,90 @@ class FiniteVolume:
 
     citation: ClassVar[tuple[str, ...]] = ("ScharfetterGummel1969",)
 
-    cells: int = 512
+    cells: int | tuple[int, ...] = 512
     grid: SpaceGrid | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cells", integer("cells", self.cells, low=3))
+        cells: Any = self.cells
+        if isinstance(cells, (tuple, list)) and len(cells):
+            checked: Any = tuple(integer(f"cells[{k}]", n, low=3) for k, n in enumerate(cells))
+        else:
+            checked = integer("cells", cells, low=3)
+        object.__setattr__(self, "cells", checked)
         grid: Any = self.grid
         if grid is not None and not isinstance(grid, SpaceGrid):
             msg = f"`grid` must be a SpaceGrid, got {type(grid).__name__}; SpaceGrid(edges=(x,))"
             raise InputError(msg)
 
     def edges(self, problem: FokkerPlanck) -> FloatArray:
-        """Return the cell edges for a problem.
+        """Return the cell edges for a problem on a line.
+
+        Parameters
+        ----------
+        problem : FokkerPlanck
+            In one dimension.
 
         Returns
         -------
         (n + 1,) ndarray [x]
+        """
+        require_line(problem, "`edges`")
+        return self.cells_of(problem).edges[0]
+
+    def cells_of(self, problem: FokkerPlanck) -> SpaceGrid:
+        """Return the cells for a problem.
+
+        Parameters
+        ----------
+        problem : FokkerPlanck
+            The problem.
+
+        Returns
+        -------
+        SpaceGrid
 
         Raises
         ------
         GridError
-            If a given grid does not fit the domain.
-        UnsupportedError
-            If a given grid has more than one dimension.
+            If a given grid does not fit the domain, or there are too many cells.
+        ShapeError
+            If there are not as many numbers of cells, or arrays of edges, as coordinates.
         """
-        require_line(problem, "`FiniteVolume`")
+        d = problem.dimension
         if self.grid is None:
-            return SpaceGrid.uniform(problem.box, self.cells).edges[0]
-        if self.grid.dimension != 1:
-            msg = f"`grid` has {self.grid.dimension} dimensions, one is served; pass one edge array"
-            raise UnsupportedError(msg)
-        edges = self.grid.edges[0]
-        for end, edge, inward in zip(problem.domain, edges[[0, -1]], (1.0, -1.0), strict=True):
-            gap = inward * (edge - end)
-            slack = 1e-12 * (edges[-1] - edges[0])
-            if (np.isfinite(end) and abs(gap) > slack) or gap < -slack:
+            per_axis = (self.cells,) * d if isinstance(self.cells, int) else self.cells
+            if len(per_axis) != d:
+                msg = f"`cells` holds {len(per_axis)} numbers and the problem has {d} dimensions"
+                raise ShapeError(msg)
+            if d > 1 and np.prod(np.array(per_axis, dtype=np.float64)) > _MOST:
                 msg = (
-                    f"`grid` ends at {edge:g} and the domain at {end:g}; cells must fill a finite "
-                    "domain"
+                    f"`cells` makes {'x'.join(map(str, per_axis))} cells, {_MOST} are served; name "
+                    f"fewer, e.g. FiniteVolume(cells={(128, 48)[d - 2]})"
                 )
                 raise GridError(msg)
-        return edges
+            return SpaceGrid.uniform(problem.boxes, per_axis)
+        if self.grid.dimension != d:
+            msg = (
+                f"`grid` has {self.grid.dimension} dimensions and the problem {d}; pass one edge "
+                "array per coordinate"
+            )
+            raise ShapeError(msg)
+        for axis, (edges, domain) in enumerate(
+            zip(self.grid.edges, problem.intervals, strict=True)
+        ):
+            for end, edge, inward in zip(domain, edges[[0, -1]], (1.0, -1.0), strict=True):
+                gap = inward * (edge - end)
+                slack = 1e-12 * (edges[-1] - edges[0])
+                if (np.isfinite(end) and abs(gap) > slack) or gap < -slack:
+                    where = "" if d == 1 else f" along axis {axis}"
+                    msg = (
+                        f"`grid` ends at {edge:g}{where} and the domain at {end:g}; cells must "
+                        "fill a finite domain"
+                    )
+                    raise GridError(msg)
+        return self.grid
 
-    def discretise(self, problem: FokkerPlanck) -> CellChain:
+    def discretise(self, problem: FokkerPlanck) -> Any:
         """Return the chain of cells for a problem.
 
         Parameters
@@ -144,22 +179,19 @@ class FiniteVolume:
 
         Returns
         -------
-        CellChain
-
-        Raises
-        ------
-        NotFiniteError
-            If a rate between cells overflows.
+        CellChain or TensorCells
+            The first on a line.
         """
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            chain = self._chain(problem)
-        if not all(np.all(np.isfinite(r)) for r in (chain.right, chain.left, chain.loss)):
-            msg = (
-                f"jump rates between cells of width {chain.widths.min():g} overflow; change the "
-                "units of x, or use fewer cells"
-            )
-            raise NotFiniteError(msg)
-        return chain
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore", under="ignore"):
+            if problem.dimension == 1:
+                chain = self._chain(problem)
+                _refuse_overflow([chain.right, chain.left, chain.loss], float(chain.widths.min()))
+                return chain
+            grid = self.cells_of(problem)
+            bonds, loss = _tensor_rates(problem, grid)
+        rates = [loss, *(r for bond in bonds for r in (bond.onward, bond.back))]
+        _refuse_overflow(rates, min(float(w.min()) for w in grid.widths))
+        return TensorCells(edges=grid.edges, bonds=bonds, loss=loss, walls=problem.walls)
 
     def _chain(self, problem: FokkerPlanck) -> CellChain:
         edges = self.edges(problem)
@@ -197,6 +229,33 @@ class FiniteVolume:
         return CellChain(
             edges=edges, right=right, left=left, loss=loss, tilt=tilt, periodic=problem.periodic
         )
+
+
+def _refuse_overflow(rates: list[FloatArray], width: float) -> None:
+    if not all(np.all(np.isfinite(r)) for r in rates):
+        msg = (
+            f"jump rates between cells of width {width:g} overflow; change the units of x, or use "
+            "fewer cells"
+        )
+        raise NotFiniteError(msg)
+
+
+def _tensor_rates(problem: FokkerPlanck, grid: SpaceGrid) -> tuple[tuple[Bond, ...], FloatArray]:
+    # Jumps along each lattice vector, and losses to walls and reaction.
+    mesh = open_mesh(grid.centres)
+    loss = problem.reaction_at(*mesh)
+    if np.ndim(problem.diffusion) == 2:
+        bonds = lattice_bonds(problem, grid.edges)
+    else:
+        V = problem.potential_at(*mesh)
+        force = (None,) * len(mesh) if problem.force is None else problem.force_at(*mesh)
+        bonds = tuple(
+            axis_bond(problem, grid.edges, axis, V, component)
+            for axis, component in enumerate(force)
+        )
+    for bond in bonds:
+        loss = loss + bond.lost
+    return bonds, loss
 
 
 def _simpson(

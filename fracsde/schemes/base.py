@@ -26,12 +26,13 @@ import numpy as np
 
 from fracsde.errors import GridError
 from fracsde.schemes.history import Direct, History
+from fracsde.schemes.memory import is_uniform
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.grids import TimeGrid
 
-__all__ = ["ConvolutionScheme", "is_uniform"]
+__all__ = ["ConvolutionScheme"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +112,29 @@ class ConvolutionScheme(ABC):
         """
         return np.empty(0)
 
+    def lags(self, times: FloatArray, *, alpha: float) -> tuple[FloatArray, FloatArray]:
+        """Return the weights on equal steps by their lag.
+
+        Parameters
+        ----------
+        times : (N + 1,) float64 [t]
+            Equally spaced.
+        alpha : float [1]
+            Order of the derivative.
+
+        Returns
+        -------
+        lags : (N,) ndarray [t**-alpha]
+            ``lags[j]`` multiplies the increment ``j`` steps before the newest.
+        first : (N,) ndarray [t**-alpha]
+            ``first[n - 1]`` multiplies the very first increment in step ``n``; here ``lags``
+            themselves, because one row of weights holds all earlier rows.
+        """
+        found = self.weights(times, alpha=alpha)[::-1]
+        return found, found
+
     def check(self, grid: TimeGrid) -> None:
-        """Refuse a mesh that the scheme cannot use.
+        """Refuse a mesh or a history that the scheme cannot use.
 
         Parameters
         ----------
@@ -122,7 +144,9 @@ class ConvolutionScheme(ABC):
         Raises
         ------
         GridError
-            If the scheme needs equal steps and these differ by more than rounding.
+            If the scheme or its history needs equal steps and these differ by more than rounding.
+        UnsupportedError
+            If the history cannot serve the scheme.
         """
         if self.equal_steps_because and not is_uniform(grid.times):
             steps = grid.steps
@@ -132,19 +156,4 @@ class ConvolutionScheme(ABC):
                 "which takes any mesh"
             )
             raise GridError(msg)
-
-
-def is_uniform(times: FloatArray) -> bool:
-    """Whether all steps are equal to rounding.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> is_uniform(np.linspace(0.0, 0.3, 100)), is_uniform(np.array([0.0, 1.0, 3.0]))
-    (True, False)
-    """
-    even = times[-1] * (np.arange(len(times)) / (len(times) - 1))
-    return bool(np.abs(times - even).max() <= 8 * np.finfo(np.float64).eps * times[-1])
+        self.history.check(self, grid.times)

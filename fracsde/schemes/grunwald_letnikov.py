@@ -46,7 +46,7 @@ class GrunwaldLetnikov(ConvolutionScheme):
 
     Parameters
     ----------
-    history : Direct
+    history : History
         How the memory sum is evaluated.
 
     References

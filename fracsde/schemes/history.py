@@ -1,15 +1,25 @@
-"""Where past states are kept, and how many steps share one reading of them.
+r"""Where past states are kept, and how many steps share one reading of them.
 
-``Direct`` keeps every state and sums over all of them: ``N**2 n / 2`` multiply-adds for ``N``
-steps of ``n`` cells, and ``8 N n`` bytes.  The sum over rows before a block of steps is one
-matrix product per block, so the history is read ``N / block`` times instead of ``N`` times.
+Histories are frozen values.  They differ in how they find the lead of a block of steps, what all
+increments before the block add to them (:mod:`fracsde.schemes.memory`).  ``Direct`` reads every
+state, one matrix product per block, so that the history is read ``N / block`` times;
+:class:`~fracsde.schemes.block_fft.BlockFFT` convolves equal steps;
+:class:`~fracsde.schemes.exponentials.Exponentials` replaces the kernel by exponentials, which need
+no states.  In multiply-adds and in numbers, for ``N`` steps of ``n`` cells and ``K`` exponentials,
+20 to 100:
 
-What every history offers a scheme is a :class:`Memory`, the past of one march, which answers two
-questions about the step to come: the weight of its increment, and what all earlier increments add
-up to.  A solver of nonlinear systems needs no more; the march of linear operators
-(:mod:`fracsde.schemes.marching`) may take a faster road to the same numbers.
+================  ============================  ================  ===========================
+history           work                          memory            serves
+================  ============================  ================  ===========================
+``Direct``        :math:`N^2 n / 2`             :math:`N n`       every scheme, every mesh
+``BlockFFT``      :math:`O(N \log^2 N)\, n`     :math:`2 N n`     every scheme, equal steps
+``Exponentials``  :math:`2 N K n`               :math:`K n`       schemes that integrate an
+                                                                  interpolant, every mesh
+================  ============================  ================  ===========================
 
-Not here: block FFT and sums of exponentials, which make the sum cheaper.
+``tests/schemes/test_history.py`` holds them together.
+
+Not here: the steps themselves (:mod:`fracsde.schemes.marching`).
 """
 
 from __future__ import annotations
@@ -21,48 +31,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._check import integer
+from fracsde.schemes.memory import Block, Memory, coefficients_of
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.schemes.base import ConvolutionScheme
 
-__all__ = ["Direct", "History", "Memory"]
-
-
-class Memory(ABC):
-    r"""The past of one march.
-
-    With ``m`` states known, the next step looks for :math:`u_m` and the discrete derivative there
-    is ``newest() * (u_m - u_{m-1}) + past()``.
-    """
-
-    @abstractmethod
-    def newest(self) -> float:
-        """Return the weight of the increment of the step to come.
-
-        Returns
-        -------
-        float [t**-alpha]
-        """
-
-    @abstractmethod
-    def past(self) -> FloatArray:
-        """Return the weighted sum of all known increments.
-
-        Returns
-        -------
-        (n,) ndarray [t**-alpha]
-        """
-
-    @abstractmethod
-    def push(self, state: FloatArray) -> None:
-        """Add the state that the step to come has found.
-
-        Parameters
-        ----------
-        state : (n,) float64
-            The newest state; it is copied.
-        """
+__all__ = ["Direct", "History", "Memory", "weight_rows"]
 
 
 class History(ABC):
@@ -90,29 +65,137 @@ class History(ABC):
         Memory
         """
 
+    def check(self, scheme: ConvolutionScheme, times: FloatArray) -> None:
+        """Refuse a scheme or a mesh that this history cannot serve; none here.
+
+        Parameters
+        ----------
+        scheme : ConvolutionScheme
+            Supplies the weights.
+        times : (N + 1,) float64 [t]
+            The mesh.
+        """
+        del scheme, times
+
 
 class _DirectMemory(Memory):
+    # All states; the window is a part of them.
+
     def __init__(
-        self, scheme: ConvolutionScheme, times: FloatArray, initial: FloatArray, alpha: float
+        self,
+        scheme: ConvolutionScheme,
+        times: FloatArray,
+        initial: FloatArray,
+        *,
+        alpha: float,
+        size: int,
     ) -> None:
-        self._scheme, self._times, self._alpha = scheme, times, alpha
-        self._increments = np.empty((len(times) - 1, len(initial)))
-        self._last, self._known = np.array(initial, dtype=np.float64), 0
-        self._row = scheme.weights(times[:2], alpha=alpha)
+        super().__init__(scheme, times, initial[:0], alpha=alpha, size=size)
+        self.states = np.empty((self.steps + 1, len(initial)))
+        self.states[0] = initial
+        self.window = self.states[: self.size + 1]
+        self._equal = scheme.lags(times, alpha=alpha) if self.even else None
+        self._rows: FloatArray | None = None
 
-    def newest(self) -> float:
-        return float(self._row[-1])
+    def _weights(self) -> FloatArray:
+        if self._rows is None:
+            self._rows = weight_rows(
+                self.scheme,
+                self.times,
+                alpha=self.alpha,
+                start=self.start,
+                stop=self.stop,
+                equal=self._equal,
+            )
+        return self._rows
 
-    def past(self) -> FloatArray:
-        return np.asarray(self._row[:-1] @ self._increments[: self._known])
+    def near(self) -> FloatArray:
+        return self._weights()[:, self.start :]
 
-    def push(self, state: FloatArray) -> None:
-        self._increments[self._known] = state - self._last
-        self._last[:] = state
-        self._known += 1
-        if self._known < len(self._increments):
-            until = self._times[: self._known + 2]
-            self._row = self._scheme.weights(until, alpha=self._alpha)
+    def lead(self, factor: float = 1.0) -> FloatArray | None:
+        if self.start == 0:
+            return None
+        increments = np.diff(self.states[: self.start + 1], axis=0)
+        return np.asarray(factor * self._weights()[:, : self.start] @ increments)
+
+    def block(self, scale: float) -> Block:
+        coefficients, shifts = coefficients_of(
+            scale * self._weights(), self.scheme, alpha=self.alpha, even=self.even
+        )
+        # Where memory is short, as at alpha = 1, the early states are not read.
+        read = np.flatnonzero(coefficients.any(axis=0))
+        first = min(int(read[0]), self.start)
+        return Block(
+            window=self.states[first : self.stop + 1],
+            known=self.start + 1 - first,
+            coefficients=coefficients[:, first:],
+            shifts=shifts,
+            owed=None,
+        )
+
+    def derivative(self) -> FloatArray:
+        return np.asarray(self._weights()[-1] @ np.diff(self.states[: self.stop + 1], axis=0))
+
+    def take(self) -> None:
+        self._rows = None
+
+    def absorb(self) -> None:
+        stop = self.stop
+        self.take()
+        self.start, self._known, self._open = stop, 0, None
+        self.window = self.states[stop : stop + self.size + 1]
+
+    @property
+    def nbytes(self) -> int:
+        return self.states.nbytes
+
+    def _kept(self) -> dict[str, FloatArray]:
+        return {"states": self.states[: self.start + 1]}
+
+    def restore(self, arrays: dict[str, FloatArray]) -> None:
+        self.start, self._known, self._open = int(arrays["start"]), 0, None
+        self._rows = None
+        self.states[: self.start + 1] = arrays["states"]
+        self.window = self.states[self.start : self.start + self.size + 1]
+
+
+def weight_rows(
+    scheme: ConvolutionScheme,
+    times: FloatArray,
+    *,
+    alpha: float,
+    start: int,
+    stop: int,
+    equal: tuple[FloatArray, FloatArray] | None,
+) -> FloatArray:
+    """Return the weights of all increments for the steps to ``times[start + 1 : stop + 1]``.
+
+    Parameters
+    ----------
+    scheme : ConvolutionScheme
+        Supplies the weights.
+    times : (N + 1,) float64 [t]
+        The mesh.
+    alpha : float [1]
+        Order of the derivative.
+    start, stop : int
+        Last known and last wanted state.
+    equal : pair of (N,) float64 [t**-alpha] or None
+        On equal steps, what :meth:`ConvolutionScheme.lags` returned.
+
+    Returns
+    -------
+    (stop - start, stop) ndarray [t**-alpha]
+        Zero where a step does not look.
+    """
+    rows = np.zeros((stop - start, stop))
+    for b, n in enumerate(range(start + 1, stop + 1)):
+        if equal is None:
+            rows[b, :n] = scheme.weights(times[: n + 1], alpha=alpha)
+        else:
+            rows[b, :n] = equal[0][n - 1 :: -1]
+            rows[b, 0] = equal[1][n - 1]
+    return rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,32 +209,17 @@ class Direct(History):
 
     Examples
     --------
-    >>> Direct().allocate(np.array([0.25, 0.75]), steps=3).shape
-    (4, 2)
+    >>> from fracsde.schemes.l1 import L1
+    >>> memory = Direct().begin(L1(), np.array([0.0, 1.0, 2.0]), np.zeros(1), alpha=1.0)
+    >>> memory.push(np.array([3.0]))
+    >>> memory.newest(), memory.past()
+    (1.0, array([0.]))
     """
 
     block: int = 32
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "block", integer("block", self.block, low=1))
-
-    def allocate(self, initial: FloatArray, *, steps: int) -> FloatArray:
-        """Return memory for all states, the first filled in.
-
-        Parameters
-        ----------
-        initial : (n,) float64 [1]
-            First state.
-        steps : int
-            Number of steps.
-
-        Returns
-        -------
-        (steps + 1, n) ndarray of float64
-        """
-        states = np.empty((steps + 1, len(initial)))
-        states[0] = initial
-        return states
 
     def begin(
         self, scheme: ConvolutionScheme, times: FloatArray, initial: FloatArray, *, alpha: float
@@ -166,13 +234,5 @@ class Direct(History):
         Returns
         -------
         Memory
-
-        Examples
-        --------
-        >>> from fracsde.schemes.l1 import L1
-        >>> memory = Direct().begin(L1(), np.array([0.0, 1.0, 2.0]), np.zeros(1), alpha=1.0)
-        >>> memory.push(np.array([3.0]))
-        >>> memory.newest(), memory.past()
-        (1.0, array([0.]))
         """
-        return _DirectMemory(scheme, times, initial, alpha)
+        return _DirectMemory(scheme, times, initial, alpha=alpha, size=self.block)

@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fracsde.schemes.base import ConvolutionScheme
+from fracsde.schemes.piecewise import PiecewiseScheme
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -52,12 +52,12 @@ __all__ = ["L1"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class L1(ConvolutionScheme):
+class L1(PiecewiseScheme):
     """Piecewise-linear collocation of the Caputo derivative, on any mesh.
 
     Parameters
     ----------
-    history : Direct
+    history : History
         How the memory sum is evaluated.
 
     References

@@ -1,15 +1,19 @@
 r"""The one loop over time steps, for every scheme that is a convolution.
 
-With the scheme's weights :math:`w_{n,k}` on increments, scaled by :math:`\tau^{\alpha - 1}`, the
-step to :math:`t_n` is
+With the scheme's weights :math:`w_{n,k}` on increments, scaled by :math:`\tau^{\alpha - 1}`, its
+point :math:`\theta` and :math:`v = \theta u_n + (1 - \theta) u_{n-1}`, the step to :math:`t_n` is
 
 .. math::
-    (w_{n,n-1} I - L)\, u_n = w_{n,0}\, u_0
-        + \sum_{k=1}^{n-1} (w_{n,k} - w_{n,k-1})\, u_k + s_n .
+    \Bigl(\frac{w_{n,n-1}}{\theta} I - L\Bigr) v
+      = \frac{w_{n,n-1}}{\theta}\, u_{n-1} - \sum_{k<n-1} w_{n,k}\, (u_{k+1} - u_k)
+        + s(t_{n-1} + \theta \tau_n) + a_n \bigl(L u_0 + s(0)\bigr) ,
+    \qquad u_n = u_{n-1} + \frac{v - u_{n-1}}{\theta} ,
 
-All coefficients are positive and add up to the shift on the left: a mean of past states, which
-keeps positivity and mass.  On equal steps one row of weights serves all steps and the matrix is
-factorised once.  The loop runs block by block, so that it can be interrupted and watched.
+one shifted system per step, whatever the scheme.  For schemes that keep positivity all
+coefficients of past states on the right are positive and add up to the shift on the left: a mean
+of past states, which keeps mass too.  On equal steps one row of weights serves all steps and the
+matrix is factorised once.  The loop runs block by block, so that it can be interrupted, watched
+and resumed.
 
 Not here: weights (:mod:`fracsde.schemes.l1` and its siblings), memory
 (:mod:`fracsde.schemes.history`), the arithmetic of a block
@@ -18,71 +22,39 @@ Not here: weights (:mod:`fracsde.schemes.l1` and its siblings), memory
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde.errors import UnsupportedError
-from fracsde.schemes.base import is_uniform
-from fracsde.schemes.history import Direct
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
     from fracsde.operators.base import Generator
     from fracsde.schemes.base import ConvolutionScheme
+    from fracsde.schemes.history import Memory
 
-__all__ = ["coefficient_rows", "last_residual", "march"]
+__all__ = ["Marched", "march", "marched"]
 
 
-def coefficient_rows(
-    scheme: ConvolutionScheme,
-    times: FloatArray,
-    *,
-    alpha: float,
-    start: int,
-    stop: int,
-    whole: FloatArray | None,
-) -> tuple[FloatArray, FloatArray]:
-    """Return the coefficients of past states for the steps to ``times[start + 1 : stop + 1]``.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Marched:
+    """What a march returns.
 
     Parameters
     ----------
-    scheme : ConvolutionScheme
-        Supplies the weights.
-    times : (N + 1,) float64 [t]
-        The mesh.
-    alpha : float [1]
-        Order of the derivative.
-    start, stop : int
-        Last known and last wanted row.
-    whole : (N,) float64 [t**-alpha] or None
-        On equal steps, the weights of the last step, of which every other row is a part.
-
-    Returns
-    -------
-    coefficients : (stop - start, stop) ndarray [t**-alpha]
-        Zero where a step does not look.
-    shifts : (stop - start,) ndarray [t**-alpha]
-        Their sums over rows.
+    states : (k, n) float64 [1]
+        Masses of the points at the nodes that were asked for.
+    residual : float [1]
+        Of the last step, along another road: increments and ``apply``.
+    history_bytes : int
+        What the past took.
     """
-    rows = np.zeros((stop - start, stop))
-    shifts = np.empty(stop - start)
-    if whole is not None:
-        shifts[:], drops = whole[-1], np.diff(whole)
-        for b, n in enumerate(range(start + 1, stop + 1)):
-            rows[b, 0], rows[b, 1:n] = whole[-n], drops[len(whole) - n :]
-        return rows, shifts
-    for b, n in enumerate(range(start + 1, stop + 1)):
-        weights = scheme.weights(times[: n + 1], alpha=alpha)
-        rows[b, 0] = weights[0]
-        # Neighbouring weights of very short early cells may agree to the last digit; rounding
-        # must then not turn their difference negative.
-        rows[b, 1:n] = np.maximum(np.diff(weights), 0.0)
-        # The sum of what was stored, not the newest weight: mass is kept to rounding.
-        shifts[b] = rows[b, :n].sum()
-    return rows, shifts
+
+    states: FloatArray
+    residual: float
+    history_bytes: int
 
 
 def march(
@@ -96,7 +68,47 @@ def march(
     source: Callable[[float], FloatArray] | None,
     engine: Any,
     watch: Callable[[int], None] | None = None,
+    keep: IntArray | None = None,
 ) -> FloatArray:
+    """Step a density through a mesh, and return states alone.
+
+    Parameters
+    ----------
+    generator, scheme, times, initial, alpha, scale, source, engine, watch, keep
+        As for :func:`marched`.
+
+    Returns
+    -------
+    (k, n) ndarray [1]
+        Masses at the nodes of ``keep``.
+    """
+    return marched(
+        generator,
+        scheme,
+        times,
+        initial=initial,
+        alpha=alpha,
+        scale=scale,
+        source=source,
+        engine=engine,
+        watch=watch,
+        keep=keep,
+    ).states
+
+
+def marched(
+    generator: Generator,
+    scheme: ConvolutionScheme,
+    times: FloatArray,
+    *,
+    initial: FloatArray,
+    alpha: float,
+    scale: float,
+    source: Callable[[float], FloatArray] | None,
+    engine: Any,
+    watch: Callable[[int], None] | None = None,
+    keep: IntArray | None = None,
+) -> Marched:
     """Step a density through a mesh.
 
     Parameters
@@ -119,72 +131,96 @@ def march(
         Arithmetic of a block.
     watch : callable, optional
         Called after each block with the number of steps done.
+    keep : (k,) int, optional
+        Nodes whose states are returned, increasing; all by default.
 
     Returns
     -------
-    (N + 1, n) ndarray [1]
-        Masses at all nodes.
-
-    Raises
-    ------
-    UnsupportedError
-        If the history does not keep every state.
+    Marched
     """
-    steps, cells = len(times) - 1, len(initial)
-    history = scheme.history
-    if not isinstance(history, Direct):
-        msg = f"`history` must be Direct() here, got {history!r}; it keeps every state"
-        raise UnsupportedError(msg)
-    states = history.allocate(initial, steps=steps)
-    whole = scheme.weights(times, alpha=alpha) if is_uniform(times) else None
-    for start in range(0, steps, history.block):
-        stop = min(start + history.block, steps)
-        rows, shifts = coefficient_rows(
-            scheme, times, alpha=alpha, start=start, stop=stop, whole=whole
-        )
-        sources = np.zeros((stop - start, cells))
-        if source is not None:
-            sources[:] = [source(float(t)) for t in times[start + 1 : stop + 1]]
-        # At alpha = 1 nothing before the block matters: the memory is one state long.
-        first = start if alpha == 1.0 else 0
+    steps = len(times) - 1
+    memory = scheme.history.begin(scheme, times, initial, alpha=alpha)
+    entering = _Entering(generator, scheme, times, initial, alpha=alpha, source=source)
+    kept = np.arange(steps + 1) if keep is None else keep
+    states = np.empty((len(kept), len(initial)))
+    states[kept == 0] = initial
+    point, residual = scheme.point(alpha), 0.0
+    while memory.start < steps:
+        start, stop = memory.start, memory.stop
+        block, sources = memory.block(scale), entering.block(start, stop)
+        known = block.known
+        right = _sum(sources, block.owed)
+        if right is None:
+            right = np.zeros((stop - start, len(initial)))
         generator.march_block(
-            engine, states[first:], start - first, scale * rows[:, first:], scale * shifts, sources
+            engine, block.window, known - 1, block.coefficients, block.shifts, right, point
         )
+        wanted = slice(*np.searchsorted(kept, [start + 1, stop + 1]))
+        states[wanted] = block.window[known + kept[wanted] - (start + 1)]
+        if stop == steps:
+            last = 0.0 if sources is None else sources[-1]
+            residual = _residual(generator, memory, block.window[-2:], scale, last, point)
+        memory.absorb()
         if watch is not None:
             watch(stop)
-    return states
+    return Marched(states=states, residual=residual, history_bytes=memory.nbytes)
 
 
-def last_residual(
+def _sum(first: FloatArray | None, second: FloatArray | None) -> FloatArray | None:
+    # Of what is there; the second may be written to.
+    if first is None or second is None:
+        return first if second is None else second
+    second += first
+    return second
+
+
+class _Entering:
+    # What enters in each step: sources at the points of the steps, and the start corrections.
+
+    def __init__(
+        self,
+        generator: Generator,
+        scheme: ConvolutionScheme,
+        times: FloatArray,
+        initial: FloatArray,
+        *,
+        alpha: float,
+        source: Callable[[float], FloatArray] | None,
+    ) -> None:
+        point = scheme.point(alpha)
+        self._points = times[1:] if point == 1.0 else times[:-1] + point * np.diff(times)
+        self._source, self._cells = source, len(initial)
+        self._factors = scheme.corrections()
+        if len(self._factors):
+            self._first = generator.apply(initial / generator.widths) * generator.widths
+            if source is not None:
+                self._first = self._first + source(float(times[0]))
+
+    def block(self, start: int, stop: int) -> FloatArray | None:
+        if self._source is None and start >= len(self._factors):
+            return None
+        sources = np.zeros((stop - start, self._cells))
+        if self._source is not None:
+            sources[:] = [self._source(float(t)) for t in self._points[start:stop]]
+        for b, factor in enumerate(self._factors[start:stop]):
+            sources[b] += factor * self._first
+        return sources
+
+
+def _residual(
     generator: Generator,
-    scheme: ConvolutionScheme,
-    times: FloatArray,
-    states: FloatArray,
-    *,
-    alpha: float,
+    memory: Memory,
+    last: FloatArray,
     scale: float,
-    source: Callable[[float], FloatArray] | None,
+    entering: FloatArray | float,
+    point: float,
 ) -> float:
-    """Return the residual of the last step along another road: increments and ``apply``.
-
-    Parameters
-    ----------
-    generator, scheme, times, alpha, scale, source
-        As in :func:`march`.
-    states : (N + 1, n) float64 [1]
-        What it returned.
-
-    Returns
-    -------
-    float [1]
-        Largest entry of memory minus drift minus source, over the largest term of the three.
-    """
-    weights = scale * scheme.weights(times, alpha=alpha)
-    density = states[-1] / generator.widths
-    gap = weights @ np.diff(states, axis=0) / generator.widths - generator.apply(density)
+    # Largest entry of memory minus drift minus source, over the largest term of the three.
+    density = (point * last[1] + (1.0 - point) * last[0]) / generator.widths
+    derivative = scale * memory.derivative() / generator.widths
+    entering = entering / generator.widths
+    gap = derivative - generator.apply(density) - entering
     # What apply adds up: each cell's outflow, bounded by its largest response to one full cell.
-    size = weights[-1] * np.abs(density).max() + np.abs(generator.apply(np.abs(density))).max()
-    if source is not None:
-        entering = source(float(times[-1])) / generator.widths
-        gap, size = gap - entering, size + np.abs(entering).max()
+    size = scale * memory.last_weight * np.abs(density).max()
+    size += np.abs(generator.apply(np.abs(density))).max() + np.abs(entering).max()
     return float(np.abs(gap).max() / size)

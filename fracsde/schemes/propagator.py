@@ -15,9 +15,11 @@ cells, many times               windows of times: 20 to 30 solves and one matrix
 cells whose start is far out    narrow contours; at ``alpha = 1`` short steps
 ring with a current             contours that leave room for its sector, else as the line above
 symmetric, dense                eigenvectors (:mod:`fracsde.schemes.modes`)
+tensor cells                    eigenvectors of lines, Chebyshev polynomials, sparse factors
 ==============================  ==============================================================
 
-The first four are in :mod:`fracsde.schemes.rational_propagation`.  Densities may be negative by
+The first four are in :mod:`fracsde.schemes.rational_propagation`, the last in
+:mod:`fracsde.schemes.tensor_propagation`.  Densities may be negative by
 as much as their error; a scheme that keeps positivity is :class:`~fracsde.schemes.l1.L1`.
 Cost is O(n) per solve, and memory that of the result.  ``tests/schemes/test_propagator.py``
 measures tolerance, estimate and mass; ``benchmarks/bench_propagator.py`` the cost.
@@ -39,9 +41,11 @@ from fracsde._check import finite_array, real
 from fracsde.backends import shifted_numba, shifted_reference
 from fracsde.errors import GridError, ShapeError, UnsupportedError
 from fracsde.operators.chain import CellChain
+from fracsde.operators.tensor import TensorCells
 from fracsde.schemes.modes import Modes, modes_of
 from fracsde.schemes.rational_propagation import ChainPropagation
 from fracsde.schemes.runs import Propagated
+from fracsde.schemes.tensor_propagation import TensorPropagation
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
@@ -102,7 +106,8 @@ class Propagator:
         """
         if source:
             return "it has a source"
-        if not isinstance(generator, CellChain) and not hasattr(generator, "symmetric_matrix"):
+        celled = isinstance(generator, (CellChain, TensorCells))
+        if not celled and not hasattr(generator, "symmetric_matrix"):
             return f"a {type(generator).__name__} has neither cells nor a symmetric form"
         return ""
 
@@ -113,7 +118,7 @@ class Propagator:
 
         Parameters
         ----------
-        generator : CellChain, or a generator with ``symmetric_matrix``
+        generator : CellChain, TensorCells, or a generator with ``symmetric_matrix``
             The operator.
         alpha : float [1]
             Order, ``0 < alpha <= 1``.
@@ -149,7 +154,7 @@ class Propagator:
         if why:
             msg = f"`Propagator` cannot serve this generator, because {why}; march with L1 instead"
             raise UnsupportedError(msg)
-        road: ChainPropagation | Modes
+        road: ChainPropagation | TensorPropagation | Modes
         if isinstance(generator, CellChain):
             road = ChainPropagation(
                 chain=generator,
@@ -157,6 +162,14 @@ class Propagator:
                 timescale=timescale,
                 rtol=self.rtol,
                 engine=_ENGINES[backend],
+            )
+        elif isinstance(generator, TensorCells):
+            road = TensorPropagation(
+                cells=generator,
+                alpha=alpha,
+                timescale=timescale,
+                rtol=self.rtol,
+                backend=backend,
             )
         else:
             road = modes_of(generator)
@@ -179,7 +192,7 @@ class PreparedPropagator:
         ``tau``.
     rtol : float [1]
         Tolerance.
-    road : ChainPropagation or Modes
+    road : ChainPropagation, TensorPropagation or Modes
         How it is done.
     """
 
@@ -187,7 +200,7 @@ class PreparedPropagator:
     alpha: float
     timescale: float
     rtol: float
-    road: ChainPropagation | Modes
+    road: ChainPropagation | TensorPropagation | Modes
     widths: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -248,7 +261,7 @@ class PreparedPropagator:
         ):
             msg = f"`out` must be a contiguous float64 array of shape {fits}, got {out.shape}"
             raise ShapeError(msg)
-        if isinstance(self.road, ChainPropagation):
+        if not isinstance(self.road, Modes):
             return self.road.run(masses, times, out)
         density = self.road.propagate(masses, times, alpha=self.alpha, timescale=self.timescale)
         density /= widths
@@ -277,7 +290,7 @@ class PreparedPropagator:
         -------
         float [1]
         """
-        if isinstance(self.road, ChainPropagation):
+        if not isinstance(self.road, Modes):
             return self.road.residual(masses, time)
         H, _ = self.generator.symmetric_matrix()
         Q, rates = self.road.vectors, self.road.rates

@@ -23,7 +23,7 @@ Not here: which generators come this way (:mod:`fracsde.schemes.propagator`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fracsde.operators.chain import CellChain
     from fracsde.schemes.forms import Form
 
-__all__ = ["ChainPropagation"]
+__all__ = ["ChainPropagation", "RationalPropagation"]
 
 _FINER, _AGAIN = 0.04, 0.05  # and the rule they are compared with for so much of their error
 _TIGHT = 1e-13  # asked for where the tolerance itself was not enough
@@ -44,60 +44,88 @@ _THREADED = 2_000_000  # cells times shifts from which all cores are used
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ChainPropagation:
-    """A chain of cells made ready.
+class RationalPropagation:
+    """A chain of cells made ready for shifted systems, however they are solved.
 
     Parameters
     ----------
-    chain : CellChain
-        The generator.
     alpha : float [1]
         Order.
     timescale : float [t]
         ``tau``.
     rtol : float [1]
         Tolerance.
-    engine : module
-        With ``solve_shifts``.
     """
 
-    chain: CellChain
     alpha: float
     timescale: float
     rtol: float
-    engine: Any
     unit: float = field(init=False)
-    rates: tuple[FloatArray, FloatArray, FloatArray] = field(init=False)
+    """A power of two near the largest rate [1/t]."""
     half_angle: float = field(init=False)
     conserving: bool = field(init=False)
+    real: bool = field(init=False)
+    """Whether the spectrum is real."""
     widths: FloatArray = field(init=False)
     inverse_widths: FloatArray = field(init=False)
 
-    def __post_init__(self) -> None:
-        chain = self.chain
-        rates = (chain.right, chain.left, chain.loss)
-        # A power of two, so that rates near one are the same numbers.
-        unit = float(2.0 ** np.floor(np.log2(max(float(r.max()) for r in rates))))
-        put = object.__setattr__
+    few: ClassVar[int] = 12
+    """Times below which no window is planned."""
+    together: ClassVar[int] = 8
+    """Times per batch of pole solves."""
+    chunk: ClassVar[int] = 512
+    """Shifts per batch of a long form."""
+    seconds: ClassVar[float] = 2.5e-9
+    """A shifted solve, per cell, measured on one core."""
+
+    def _make_ready(self, generator: Any, unit: float, sector: float) -> None:
+        put: Any = object.__setattr__
         put(self, "unit", unit)
-        put(self, "rates", tuple(np.ascontiguousarray(r / unit) for r in rates))
         # Eigenvalues within `sector` of the negative axis are singularities of the transform
         # within this angle of it; in steps of a tenth, since contours are built once for each.
-        off = (chain.sector() - np.pi * (1.0 - self.alpha)) / self.alpha
+        off = (sector - np.pi * (1.0 - self.alpha)) / self.alpha
         put(self, "half_angle", max(float(np.ceil(10.0 * off)) / 10.0, 0.0))
-        put(self, "conserving", chain.conserves_mass)
-        put(self, "widths", chain.widths)
-        put(self, "inverse_widths", 1.0 / chain.widths)
-
-    @property
-    def real(self) -> bool:
-        """Whether the spectrum is real."""
-        return self.chain.detailed_balance
+        put(self, "conserving", generator.conserves_mass)
+        put(self, "real", generator.detailed_balance)
+        put(self, "widths", generator.widths)
+        put(self, "inverse_widths", 1.0 / generator.widths)
 
     @property
     def contours(self) -> bool:
         """Whether an ordinary contour passes to the right of all singularities."""
         return self.half_angle <= _WIDEST
+
+    def solve(self, shifts: Any, masses: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Solve with shifts in the chain's own unit of rate; densities, not masses.
+
+        Parameters
+        ----------
+        shifts : (K,) complex128 [1]
+            Over ``unit``.
+        masses : (n,) float64 [1]
+            Right-hand side.
+
+        Returns
+        -------
+        (n, 2, K) ndarray [1/x], (3, K) ndarray
+            As from :func:`fracsde.backends.shifted_reference.solve_shifts`.
+        """
+        raise NotImplementedError
+
+    def outflow(self, x: Any) -> tuple[Any, Any]:
+        """Return what leaves cells, and what enters them, for given masses.
+
+        Parameters
+        ----------
+        x : (K, n) complex128 [1]
+            Masses.
+
+        Returns
+        -------
+        (K, n) ndarray, (K, n) ndarray
+            In units of ``unit``.
+        """
+        raise NotImplementedError
 
     # --- the list of forms --------------------------------------------------------------------
 
@@ -187,12 +215,48 @@ class ChainPropagation:
         shifts = forms[0].shifts / run.clock[0]
         found = self.solve(shifts, masses)[0]
         x = (found[:, 0] + 1j * found[:, 1]).T * self.widths
-        right, left, loss = self.rates
-        out = (right + left + loss) * x
-        into = np.roll(right * x, 1, axis=-1) + np.roll(left * x, -1, axis=-1)
+        out, into = self.outflow(x)
         gap = shifts[:, None] * x + out - into - masses
         largest = max(np.abs(shifts[:, None] * x).max(), np.abs(out).max(), masses.max())
         return float(np.abs(gap).max() / largest)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChainPropagation(RationalPropagation):
+    """Cells in a row or a ring made ready.
+
+    Parameters
+    ----------
+    alpha, timescale, rtol
+        As for :class:`RationalPropagation`.
+    chain : CellChain
+        The generator.
+    engine : module
+        With ``solve_shifts``.
+    """
+
+    chain: CellChain
+    engine: Any
+    rates: tuple[FloatArray, FloatArray, FloatArray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        chain = self.chain
+        rates = (chain.right, chain.left, chain.loss)
+        # A power of two, so that rates near one are the same numbers.
+        unit = float(2.0 ** np.floor(np.log2(max(float(r.max()) for r in rates))))
+        object.__setattr__(self, "rates", tuple(np.ascontiguousarray(r / unit) for r in rates))
+        self._make_ready(chain, unit, chain.sector())
+
+    def outflow(self, x: Any) -> tuple[Any, Any]:
+        """Return what leaves cells, and what enters them, for given masses.
+
+        Returns
+        -------
+        (K, n) ndarray, (K, n) ndarray
+        """
+        right, left, loss = self.rates
+        into = np.roll(right * x, 1, axis=-1) + np.roll(left * x, -1, axis=-1)
+        return (right + left + loss) * x, into
 
     def solve(self, shifts: Any, masses: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Solve with shifts in the chain's own unit of rate; densities, not masses.

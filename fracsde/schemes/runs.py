@@ -31,7 +31,7 @@ from fracsde.schemes.forms import oracle_form, window
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
     from fracsde.schemes.forms import Form, Window
-    from fracsde.schemes.rational_propagation import ChainPropagation
+    from fracsde.schemes.rational_propagation import RationalPropagation
 
 __all__ = ["LEVELS", "MARGIN", "Propagated", "Run"]
 
@@ -40,14 +40,10 @@ LEVELS = 5  # of forms; short steps are the last resort
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 10.0
 _UNSEEN = 1.2  # the finer rule has an error too: a twentieth of the coarser one at most
-_TOGETHER = 8  # times per batch of pole solves
-_CHUNK = 512  # shifts per batch of a long form
 _ROWS = 1024  # times per matrix product
 _RATIOS = (2.0, 10.0**0.5, 10.0)  # of windows: short ones have fewer nodes
 _MARKS, _BETWEEN = 9, 3.0  # times of a window that are compared; what may hide between them
-_FEW = 12  # times below which no window is planned
-# Measured on one core: a shifted solve per cell, and a multiplication with addition.
-_SOLVE, _PRODUCT = 2.5e-9, 4.0e-11
+_PRODUCT = 4.0e-11  # seconds of a multiplication with addition, measured on one core
 _EARLY = 1e-18  # clock times largest rate below which nothing has happened yet
 _LATE = 1e100  # and above which a chain that keeps its mass has come to rest
 _GONE = 1e-290  # densities over the start's, and at all, below which all is gone
@@ -82,7 +78,7 @@ class Run:
 
     Parameters
     ----------
-    chain : ChainPropagation
+    chain : RationalPropagation
         What propagates.
     masses : (n,) float64 [1]
         At time 0.
@@ -94,7 +90,7 @@ class Run:
 
     def __init__(
         self,
-        chain: ChainPropagation,
+        chain: RationalPropagation,
         masses: FloatArray,
         times: FloatArray,
         out: FloatArray | None = None,
@@ -164,7 +160,7 @@ class Run:
     def by_windows(self) -> None:
         """Serve stretches of many times by one contour and one matrix product each."""
         of, begin = self.of, int(np.count_nonzero(~self.open))
-        if len(self.times) - begin < _FEW or not of.contours:
+        if len(self.times) - begin < of.few or not of.contours:
             return
         forms = of.forms(0) or of.forms(1)
         assert forms is not None
@@ -186,12 +182,12 @@ class Run:
         # Seconds per cell for all times by windows of a plan, and by poles where they are cheaper;
         # and where the windows begin and end.
         nodes, check = len(plan.contour.nodes), len(forms[1].shifts)
-        single, total, spans = (len(forms[0].shifts) + check) * _SOLVE, 0.0, []
+        single, total, spans = (len(forms[0].shifts) + check) * self.of.seconds, 0.0, []
         while begin < len(self.times):
             reach = np.nextafter(plan.ratio * self.times[begin], 0.0)
             end = int(np.searchsorted(self.times, reach, side="right"))
             count = end - begin
-            ours = (nodes + _MARKS * check) * _SOLVE + 2 * nodes * count * _PRODUCT
+            ours = (nodes + _MARKS * check) * self.of.seconds + 2 * nodes * count * _PRODUCT
             if ours < count * single and self.clock[end - 1] < _LATE:
                 spans.append((begin, end))
             total += min(ours, count * single)
@@ -238,8 +234,8 @@ class Run:
         forms = self.of.forms(level)
         if forms is None:
             return
-        for k in range(0, len(left), _TOGETHER):
-            rows = left[k : k + _TOGETHER]
+        for k in range(0, len(left), self.of.together):
+            rows = left[k : k + self.of.together]
             both, noise = self._sums(self.clock[rows], forms)
             gap = _UNSEEN * np.abs(both[0] - both[1]).max(axis=1)
             self._keep(rows, both[0], gap, noise.max(axis=0), forms[0].kind)
@@ -257,8 +253,8 @@ class Run:
         constant = np.array([form.constant for form in forms])[:, None]
         flat = np.zeros((kinds * count, n))
         size = np.zeros((kinds, count))
-        for k in range(0, len(every), _CHUNK):
-            shifts, part = every[k : k + _CHUNK], share[:, k : k + _CHUNK]
+        for k in range(0, len(every), of.chunk):
+            shifts, part = every[k : k + of.chunk], share[:, k : k + of.chunk]
             m = len(shifts)
             solutions, sums = of.solve(np.divide.outer(shifts, clock).T.ravel(), self.masses)
             # Each time combines its own solutions only.

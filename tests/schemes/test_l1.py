@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fracsde.grids import TimeGrid
+from fracsde.schemes.history import weight_rows
 from fracsde.schemes.l1 import L1
-from fracsde.schemes.marching import coefficient_rows
+from fracsde.schemes.memory import coefficients_of
 from fracsde.special import mittag_leffler
 from tests.support.exact import EPS
 from tests.support.marching import HeavyNewestL1, LateL1, relax
@@ -87,7 +88,8 @@ def test_keeps_weights_positive_and_growing(alpha, grid):
 
 
 def stored_rows(grid, alpha):
-    return coefficient_rows(L1(), grid.times, alpha=alpha, start=390, stop=400, whole=None)
+    rows = weight_rows(L1(), grid.times, alpha=alpha, start=390, stop=400, equal=None)
+    return coefficients_of(rows, L1(), alpha=alpha, even=False)
 
 
 def test_keeps_coefficients_of_past_states_positive_on_a_very_steep_mesh():

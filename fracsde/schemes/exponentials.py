@@ -1,0 +1,307 @@
+r"""The memory sum by exponentials in place of the power: no state needs to be kept.
+
+Beyond the block of steps at hand the kernel is replaced by a positive sum of exponentials,
+
+.. math::
+    \frac{x^{-\alpha}}{\Gamma(1-\alpha)} \approx \sum_{l=1}^{K} \omega_l\, e^{-s_l x}
+    \qquad (\delta \le x \le T) ,
+
+to the relative tolerance ``rtol``, and each exponential's share of the memory follows a recursion
+from block to block, with :math:`U` the scheme's interpolant,
+
+.. math::
+    F_l(t_m) = \int_0^{t_m} e^{-s_l (t_m - s)}\, U'(s)\, ds
+      = e^{-s_l (t_m - t_{m'})} F_l(t_{m'}) + \int_{t_{m'}}^{t_m} e^{-s_l (t_m - s)}\, U'(s)\, ds ,
+
+so that the steps of the next block see the past through
+:math:`\sum_l \omega_l e^{-s_l (t^* - t_m)} F_l(t_m)`.  Both are matrix products: the ``K``
+shares of all cells are read and written once per block, not once per step.  What belongs to the
+block itself is summed exactly as the scheme says.
+
+The shares are integrals of the interpolant, so schemes that have one are served
+(:mod:`fracsde.schemes.piecewise`): their derivative then errs by at most ``rtol`` times
+:math:`\int |U'|\, x^{-\alpha} / \Gamma(1-\alpha)`, and states by about ``rtol`` of the largest.
+:math:`\delta` is the length of the first step *after a whole block*, which makes few exponentials
+serve very steep meshes.  Exponentials that have died out at all steps to come are dropped.
+
+Not here: the sums (:mod:`fracsde.special.exponentials`), the other histories
+(:mod:`fracsde.schemes.history`).  Reference: [Jiang2017]_, with recursions from step to step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import factorial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from scipy.special import rgamma
+
+from fracsde._check import integer, real
+from fracsde.errors import OutOfRangeError, UnsupportedError
+from fracsde.schemes.history import History
+from fracsde.schemes.memory import Memory
+from fracsde.schemes.piecewise import PiecewiseScheme, assembled
+from fracsde.special.exponentials import power_exponentials
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray, IntArray
+    from fracsde.schemes.base import ConvolutionScheme
+
+__all__ = ["Exponentials"]
+
+_DEAD = 1e-3  # share of the tolerance that may be dropped
+_TERMS = 8  # of the series of the second moment, at arguments below one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponentials(History):
+    """A history in a few numbers per cell, whatever the number of steps.
+
+    Parameters
+    ----------
+    rtol : float [1]
+        Relative error of the kernel.
+    block : int
+        Steps that share one reading of the memory.
+
+    References
+    ----------
+    [Jiang2017]_
+
+    Examples
+    --------
+    >>> from fracsde.schemes.l1 import L1
+    >>> L1(history=Exponentials(rtol=1e-8)).history
+    Exponentials(rtol=1e-08, block=32)
+    """
+
+    citation: ClassVar[tuple[str, ...]] = ("Jiang2017",)
+
+    rtol: float = 1e-10
+    block: int = 32
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rtol", real("rtol", self.rtol, low=0.0, high=1.0))
+        object.__setattr__(self, "block", integer("block", self.block, low=1))
+
+    def check(self, scheme: ConvolutionScheme, times: FloatArray) -> None:
+        """Refuse schemes that do not integrate an interpolant.
+
+        Parameters
+        ----------
+        scheme, times
+            As for :meth:`History.check`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the scheme is one.
+        """
+        del times
+        if not isinstance(scheme, PiecewiseScheme):
+            msg = (
+                f"`Exponentials` cannot be the history of {type(scheme).__name__}, because that "
+                "integrates no interpolant; use BlockFFT() or Direct(), or the schemes L1, L12 and "
+                "L2Sigma"
+            )
+            raise UnsupportedError(msg)
+
+    def begin(
+        self, scheme: ConvolutionScheme, times: FloatArray, initial: FloatArray, *, alpha: float
+    ) -> Memory:
+        """Return the memory of a march that knows its first state.
+
+        Parameters
+        ----------
+        scheme, times, initial, alpha
+            As for :meth:`History.begin`.
+
+        Returns
+        -------
+        Memory
+        """
+        self.check(scheme, times)
+        return _ExponentialMemory(
+            scheme, times, initial, alpha=alpha, size=self.block, rtol=self.rtol
+        )
+
+
+class _ExponentialMemory(Memory):
+    # Shares of the exponentials in all cells that are over, and the last increment.
+
+    def __init__(
+        self,
+        scheme: ConvolutionScheme,
+        times: FloatArray,
+        initial: FloatArray,
+        *,
+        alpha: float,
+        size: int,
+        rtol: float,
+    ) -> None:
+        super().__init__(scheme, times, initial, alpha=alpha, size=size)
+        assert isinstance(scheme, PiecewiseScheme)
+        self._piecewise = scheme
+        # A cell whose parabola leans on the next node is over one step later.
+        self._late = 1 if scheme.lean > 0 else 0
+        self._weights, self._rates, self._alive = self._terms(rtol)
+        self._shares = np.zeros((len(self._rates), len(initial)))
+        # Increments of the block, behind the last one before it.
+        self._recent = np.zeros((self.size + 1, len(initial)))
+        self._plan: _Inside | None = None
+
+    def _terms(self, rtol: float) -> tuple[FloatArray, FloatArray, IntArray]:
+        # Weights, rates, and how many of them each block needs.
+        starts = np.arange(self.size, self.steps, self.size)
+        if self.alpha == 1.0 or len(starts) == 0:
+            return np.empty(0), np.empty(0), np.zeros(len(starts) + 1, dtype=np.int64)
+        ahead = self._ahead(starts, starts)
+        nearest = np.minimum.accumulate(ahead[::-1])[::-1]
+        try:
+            kernel = power_exponentials(
+                self.alpha, rtol=rtol, window=(nearest[0], float(self.times[-1]))
+            )
+        except OutOfRangeError as error:
+            msg = f"`Exponentials` cannot replace the kernel on this mesh: {error}"
+            raise OutOfRangeError(msg) from error
+        weights = kernel.weights * rgamma(1.0 - self.alpha)
+        terms = weights * np.exp(-nearest[:, None] * kernel.rates)
+        beyond = np.cumsum(terms[:, ::-1], axis=1)[:, ::-1]
+        alive = (beyond > _DEAD * rtol * terms.sum(axis=1, keepdims=True)).sum(axis=1)
+        return weights, kernel.rates, np.append(len(weights), alive)
+
+    def _ahead(self, start: IntArray, step: IntArray) -> FloatArray:
+        # Distance of the points of steps from the end of the cells that are over at a start.
+        point = self.scheme.point(self.alpha)
+        t = self.times
+        return (t[step] - t[start - self._late]) + point * (t[step + 1] - t[step])
+
+    def _inside(self) -> _Inside:
+        # The weights of the block's steps and what its increments add to the shares.
+        if self._plan is not None and self._plan.start == self.start:
+            return self._plan
+        start, stop, lean = self.start, self.stop, self._piecewise.lean
+        again = self.even and self._plan is not None and self._plan.start > 0
+        if again and stop - start == self.size and self._plan is not None:
+            self._plan = replace(self._plan, start=start)
+            return self._plan
+        before = min(start, 1)  # increments before the block that its cells look at
+        nodes, unit = self.times[start - before : stop + 1], 1.0
+        rates = self._rates[: self._alive[start // self.size] if before else 0]
+        ahead = self._ahead(np.full(stop - start, start), np.arange(start, stop))
+        if self.even:  # counted in steps, equal weights are equal to the last digit
+            unit = (self.times[-1] / self.steps) ** -self.alpha
+        rows = unit * self._piecewise.rows(
+            np.arange(float(len(nodes))) if self.even else nodes,
+            alpha=self.alpha,
+            first=before,
+            skip=0 if lean > 0 else before,
+        )
+        self._plan = _Inside(
+            start=start,
+            near=rows[:, before:],
+            carry=rows[:, 0] if before else np.zeros(stop - start),
+            readout=self._weights[: len(rates)] * np.exp(-ahead[:, None] * rates),
+            intake=self._intake(nodes, before),
+        )
+        return self._plan
+
+    def _intake(self, nodes: FloatArray, before: int) -> FloatArray:
+        # What each increment adds to the shares, when the cells of the block are over.
+        if self.stop == self.steps:
+            return np.empty((0, len(nodes) - 1))
+        lean, cell = self._piecewise.lean, np.diff(nodes)
+        over = slice(0 if lean > 0 else before, len(cell) - self._late)
+        rates = self._rates[: self._alive[self.stop // self.size]][:, None]
+        since = np.exp(-rates * (nodes[-1 - self._late] - nodes[1:][over]))
+        mean, tilt = np.zeros((2, len(rates), len(cell)))
+        found, tilts = exponential_moments(rates, cell[over], tilts=lean != 0)
+        mean[:, over] = found * since
+        if lean:
+            tilt[:, over] = tilts * since
+        return assembled(mean, tilt, cell, lean)
+
+    def near(self) -> FloatArray:
+        return self._inside().near
+
+    def lead(self, factor: float = 1.0) -> FloatArray | None:
+        if self.start == 0:
+            return None
+        inside = self._inside()
+        lead = (factor * inside.readout) @ self._shares[: inside.readout.shape[1]]
+        if inside.carry.any():
+            lead += np.multiply.outer(factor * inside.carry, self._recent[0])
+        return np.asarray(lead)
+
+    def take(self) -> None:
+        start, stop, late = self.start, self.stop, self._late
+        count = stop - start
+        np.subtract(
+            self.window[1 : count + 1], self.window[:count], out=self._recent[1 : count + 1]
+        )
+        if stop < self.steps:
+            intake = self._inside().intake
+            shares = self._shares[: len(intake)]
+            if start == 0:
+                np.matmul(intake, self._recent[1:], out=shares)
+            else:
+                passed = self.times[stop - late] - self.times[start - late]
+                shares *= np.exp(-passed * self._rates[: len(shares)])[:, None]
+                shares += intake @ self._recent
+        self._recent[0] = self._recent[count]
+
+    def _kept(self) -> dict[str, FloatArray]:
+        return {"shares": self._shares, "last": self._recent[0]}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Inside:
+    start: int
+    near: FloatArray
+    carry: FloatArray
+    readout: FloatArray
+    intake: FloatArray
+
+
+def exponential_moments(
+    rates: FloatArray, cell: FloatArray, *, tilts: bool = True
+) -> tuple[FloatArray, FloatArray]:
+    r"""Return the moments of :math:`e^{-s x}` over cells that end at distance 0.
+
+    Parameters
+    ----------
+    rates : (K, 1) float64 [1/t]
+        Positive.
+    cell : (n,) float64 [t]
+        Lengths.
+    tilts : bool
+        Whether the second moments are wanted.
+
+    Returns
+    -------
+    mean : (K, n) ndarray [1]
+        Integral over length.
+    tilt : (K, n) ndarray [t**2]
+        Moment about the midpoint, larger where nearer; empty if not wanted.
+
+    Examples
+    --------
+    >>> mean, tilt = exponential_moments(np.array([[1e-9]]), np.array([2.0]))
+    >>> bool(abs(mean[0, 0] - 1) < 2e-9), bool(abs(tilt[0, 0] / (1e-9 * 2.0**3 / 12) - 1) < 2e-9)
+    (True, True)
+    """
+    y = rates * cell
+    lost = -np.expm1(-y)
+    mean = lost / y
+    if not tilts:
+        return mean, np.empty(0)
+    h = np.minimum(0.5 * y, 0.5)
+    square = h * h
+    series = np.full_like(h, _TERMS / factorial(2 * _TERMS + 1))
+    for j in range(_TERMS - 1, 0, -1):
+        series *= square
+        series += j / factorial(2 * j + 1)
+    series *= h * np.exp(-h)
+    closed = (2.0 * y - (y + 2.0) * lost) / (2.0 * y * y)
+    return mean, np.where(y < 1.0, series, closed) * cell**2
