@@ -14,7 +14,8 @@ cells                                  road
 =====================================  =======================================================
 a row, losses at its walls only        bisection and fluxes: rates and values to relative
                                        accuracy, however small (:mod:`fracsde.physics._rows`)
-detailed balance, up to 1500 cells     LAPACK on the symmetrised matrix
+detailed balance, up to 1500 cells     LAPACK on the symmetrised matrix; functions where it is
+                                       small from those beside
 detailed balance, more cells           ARPACK, shifted and inverted
 a current, up to 800 cells             LAPACK on the matrix itself; rates may be complex
 a current, more cells                  ARPACK on the matrix and its transpose
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["Modes", "eigenmodes"]
 
 _DENSE_SYMMETRIC, _DENSE = 1500, 800  # cells
+_SHALLOW = 1e-5  # roots of masses, relative to the largest, below which functions are solved for
+_VOID = -600.0  # logarithms of masses
 _SHIFT = 1e-9  # of the inverted matrix, relative to the largest rate
 
 
@@ -216,7 +219,26 @@ def _balanced(generator: Any, logs: FloatArray, count: int) -> tuple[Any, Any, A
         rates, psi = sla.eigsh(H, k=count, sigma=shift, which="LM", v0=_start(n))
         order = np.argsort(rates)
         rates, psi = rates[order], psi[:, order]
-    return rates, psi.T * np.exp(scale), psi.T * np.exp(-scale)
+    masses = np.exp(logs)
+    left = _continued(generator, rates, psi.T, scale)
+    return rates, left * masses, left
+
+
+def _continued(generator: Any, rates: FloatArray, psi: FloatArray, scale: FloatArray) -> Any:
+    # Where the equilibrium is small, psi / sqrt(pi) is rounding; there the equation is solved from
+    # the values beside, which is stable: paths come back before the mode decays.
+    deep = scale - scale.max() > np.log(_SHALLOW)
+    left = np.zeros_like(psi)
+    left[:, deep] = psi[:, deep] * np.exp(-scale[deep])
+    if np.all(deep):
+        return left
+    backward = sparse_matrix(generator).T.tocsc()
+    tail = np.flatnonzero(~deep)
+    inner, outer = backward[tail][:, tail], backward[tail][:, np.flatnonzero(deep)]
+    for k, rate in enumerate(rates):
+        system = (-inner - sparse.diags_array(np.full(len(tail), rate))).tocsc()
+        left[k, tail] = sla.splu(system).solve(outer @ left[k, deep])
+    return left
 
 
 def _symmetrised(generator: Any, logs: FloatArray) -> Any:
@@ -267,7 +289,12 @@ def _oriented(left: Any, right: Any) -> tuple[Any, Any]:
 def _residuals(generator: Any, logs: FloatArray | None, rates: Any, right: Any) -> FloatArray:
     L = sparse_matrix(generator)
     lack = (L @ right.T).T + rates[:, None] * right
-    weight = np.ones(len(generator.widths)) if logs is None else np.exp(-0.5 * logs)
+    weight = np.ones(len(generator.widths))
+    if logs is not None:
+        held = (
+            logs > _VOID
+        )  # masses of the others are nothing, and their roots not to be divided by
+        weight = np.where(held, np.exp(-0.5 * np.where(held, logs, 0.0)), 0.0)
     largest = float(-L.diagonal().min())
     norms = np.linalg.norm(right * weight, axis=1)
     return np.asarray(np.linalg.norm(lack * weight, axis=1) / (largest * norms))
