@@ -32,7 +32,7 @@ from fracsde.special._double_double import (
     TURNS,
 )
 
-__all__ = ["COLUMNS", "fill_nodes", "find_poles"]
+__all__ = ["COLUMNS", "fill_nodes", "find_poles", "find_residues"]
 
 COLUMNS = 9  # numbers kept of each pole
 _LONG = 300.0  # size of a pole that needs all digits of a pair
@@ -377,3 +377,39 @@ def find_poles(z, small, large, halved, order, threshold, plan, counts, held):  
             counts[i] = _poles(
                 point, math.log(size), halved, size < large, order, threshold, plan, held[i]
             )
+
+
+@_compiled
+def find_residues(z, sheet, alpha, beta, places, sizes, directions):  # type: ignore[no-untyped-def]  # compiled
+    """Find the residues ``s**(1 - beta) * exp(s) / alpha`` on one sheet, wherever their poles lie.
+
+    Parameters
+    ----------
+    z : (n,) complex128
+        Points, finite and not zero.
+    sheet : int
+        Number ``j`` of the pole ``s = z**(1 / alpha) * exp(2 pi i j / alpha)``.
+    alpha, beta : float
+        Parameters, ``beta`` not 1.
+    places : (n,) complex128
+        Overwritten: ``log(s / abs(beta - 1))``.
+    sizes : (n,) float64
+        Overwritten: the logarithm of the residue's size, without the factor ``1 / alpha``.
+    directions : (n,) complex128
+        Overwritten: the rest of the residue.
+    """
+    e, el = _two_sum(1.0, -beta)
+    scale = abs(e)
+    oh, ol, _, _ = _log(scale, 0.0, math.log(scale), 0.0, True)
+    ol += el / e
+    for i in range(len(z)):
+        x, y = z[i].real, z[i].imag
+        log_z = _log(x, y, math.log(math.hypot(x, y)), math.atan2(y, x), True)
+        srh, srl, sih, sil, lh, ll, th, tl = _root(x, y, log_z, sheet, alpha, True)
+        places[i] = complex((lh - oh) + (ll - ol), th + tl)
+        ah, al = _mul(lh, ll, e, el)
+        ah, al = _add(srh, srl, ah, al)
+        bh, bl = _mul(th, tl, e, el)
+        bh, bl = _add(sih, sil, bh, bl)
+        sizes[i] = ah
+        directions[i] = _direction(bh, bl) * ((1.0 + (al if abs(ah) <= 1e4 else 0.0)) / alpha)

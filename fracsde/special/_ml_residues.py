@@ -28,7 +28,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["BY_ALPHA", "DONE", "LIFTED", "SERIES", "TAIL", "switch_on_complex", "switch_on_real"]
+__all__ = [
+    "BY_ALPHA",
+    "DONE",
+    "LIFTED",
+    "SERIES",
+    "TAIL",
+    "at_infinity",
+    "switch_on_complex",
+    "switch_on_real",
+]
 
 BY_ALPHA = -1  # in place of the order of a derivative: differentiate in alpha
 SERIES, TAIL, DONE = -3, -2, -1  # roads that are no set of nodes
@@ -134,8 +143,8 @@ def _residues(z, held, count, shift, lifted, order, plan, lift):  # type: ignore
 
 
 @_compiled
-def _at_infinity(z, alpha):  # type: ignore[no-untyped-def]  # compiled
-    # The limit in direction arg z, NaN where there is none.
+def at_infinity(z, alpha):  # type: ignore[no-untyped-def]  # compiled
+    """Return the limit in the direction of an infinite ``z``, NaN where there is none."""
     turn = abs(math.atan2(z.imag, z.real))
     if turn == 0.0:
         return complex(np.inf, 0.0)
@@ -170,7 +179,7 @@ def switch_on_real(z, counts, held, out, road, table):  # type: ignore[no-untype
             continue
         if not size < np.inf:
             road[i] = DONE
-            out[i] = x if math.isnan(x) else _at_infinity(complex(x), alpha).real
+            out[i] = x if math.isnan(x) else at_infinity(complex(x), alpha).real
             continue
         road[i] = TAIL if size >= large else 0
         if x > 0.0 or alpha >= 1.0:
@@ -212,7 +221,7 @@ def switch_on_complex(z, counts, held, out, road, order, table):  # type: ignore
             road[i], out[i] = DONE, complex(np.nan, np.nan)
             continue
         if not size < np.inf:
-            road[i], out[i] = DONE, _at_infinity(point, alpha)
+            road[i], out[i] = DONE, at_infinity(point, alpha)
             continue
         inside = size < large
         road[i] = _choose(held[i], counts[i], order, plan) if inside else TAIL

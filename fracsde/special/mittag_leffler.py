@@ -20,6 +20,8 @@ what                                            error
 ==============================================  ================================================
 values, ``alpha <= 8``, ``-1 <= beta <= 100``   1e-13 of ``1 + abs(E)``, most below 1e-14
 values, ``-20 <= beta < -1``                    1e-13 of ``gamma(1 - beta) + abs(E)``
+values, ``beta > 100`` and ``beta < -20``       1e-13 of ``E``, but near its zeros and where it is
+                                                below the smallest normal float
 real ``z < 0``, ``alpha <= 2``, not at zeros    1e-13 of ``E`` for ``0 <= beta <= 3``, however
                                                 close ``alpha`` is to 1; 3e-13 where ``beta`` and
                                                 ``alpha`` are both below 0.02
@@ -47,9 +49,10 @@ from numba import get_num_threads
 
 from fracsde._check import integer, real
 from fracsde.errors import InputError, NotFiniteError, OutOfRangeError, ShapeError, UnsupportedError
+from fracsde.special._ml_far_beta import far_beta
 from fracsde.special._ml_plane import ASIDE, reach, switch_on_plane
 from fracsde.special._ml_poles import COLUMNS, find_poles
-from fracsde.special._ml_residues import BY_ALPHA, switch_on_complex, switch_on_real
+from fracsde.special._ml_residues import BY_ALPHA, at_infinity, switch_on_complex, switch_on_real
 from fracsde.special._ml_sums import add_sums_complex, add_sums_real
 from fracsde.special._ml_tables import table
 
@@ -63,7 +66,9 @@ if TYPE_CHECKING:
 __all__ = ["mittag_leffler", "mittag_leffler_alpha_derivative", "relaxation_alpha_derivative"]
 
 _ALPHA_LOW = 1e-12  # below it z**(1/alpha) is a step at |z| = 1
-_ALPHA_HIGH, _BETA_LOW, _BETA_HIGH, _DERIVATIVE_HIGH = 8.0, -20.0, 100.0, 8
+_ALPHA_HIGH, _DERIVATIVE_HIGH = 8.0, 8
+_BETA_LOW, _BETA_HIGH = -20.0, 100.0  # beyond, contours depend on beta
+_LARGEST = float(np.finfo(np.float64).max)
 _CHUNK = 4096  # points handed to a thread at once
 _UNDERFLOW, _NEGLIGIBLE = -745.0, -42.0  # logarithms of residues that do not count
 
@@ -81,7 +86,7 @@ def mittag_leffler(
     alpha : array_like of float [1]
         Order, ``1e-12 <= alpha <= 8``; broadcast against ``z``.
     beta : array_like of float [1]
-        Second parameter, ``-20 <= beta <= 100``; broadcast against ``z``.
+        Second parameter, finite; ``-20 <= beta <= 100`` for derivatives; broadcast against ``z``.
     derivative : int
         Order of the derivative in ``z``, 0 to 8.
 
@@ -203,30 +208,34 @@ def _points(name: str, z: Any) -> NDArray[Any]:
     return raw.astype(np.complex128 if raw.dtype.kind == "c" else np.float64, copy=False)
 
 
-def _parameter(name: str, value: Any, low: float, high: float, closed: str) -> NDArray[Any]:
-    # Return ``alpha`` or ``beta`` as an array inside its range.
+def _parameter(name: str, value: Any, low: float, high: float, remedy: str = "") -> NDArray[Any]:
+    # Return ``alpha`` or ``beta`` as an array inside its range, ends included.
     array = _points(name, value)
     if np.iscomplexobj(array):
         msg = f"`{name}` must be real, got {array.dtype}; only ``z`` may be complex"
         raise InputError(msg)
     if array.ndim == 0:
-        return np.asarray(real(name, float(array), low=low, high=high, closed=closed))
+        return np.asarray(
+            real(name, float(array), low=low, high=high, closed="both", remedy=remedy)
+        )
     if not np.all(np.isfinite(array)):
         msg = f"`{name}` must be finite, got NaN or infinite entries"
         raise NotFiniteError(msg)
-    bad = (array > high) | (array < low if closed == "both" else array <= low)
+    bad = (array > high) | (array < low)
     if np.any(bad):
-        left = "[" if closed == "both" else "("
-        msg = f"`{name}` must lie in {left}{low:g}, {high:g}], got {array[bad].flat[0]:g}"
-        raise OutOfRangeError(msg)
+        msg = f"`{name}` must lie in [{low:g}, {high:g}], got {array[bad].flat[0]:g}"
+        raise OutOfRangeError(f"{msg}; {remedy}" if remedy else msg)
     return array
 
 
 def _broadcast(z: Any, alpha: Any, beta: Any, order: int) -> Any:
     # Evaluate pair by pair of the parameters.
     points = _points("z", z)
-    a = _parameter("alpha", alpha, _ALPHA_LOW, _ALPHA_HIGH, "both")
-    b = _parameter("beta", beta, _BETA_LOW, _BETA_HIGH, "both")
+    a = _parameter("alpha", alpha, _ALPHA_LOW, _ALPHA_HIGH)
+    if order == 0:
+        b = _parameter("beta", beta, -_LARGEST, _LARGEST)
+    else:
+        b = _parameter("beta", beta, _BETA_LOW, _BETA_HIGH, "only values are served beyond")
     if a.ndim == 0 and b.ndim == 0:
         flat = points.reshape(-1)
         if not (flat.flags.c_contiguous and flat.flags.writeable):
@@ -256,6 +265,8 @@ def _broadcast(z: Any, alpha: Any, beta: Any, order: int) -> Any:
 def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDArray[Any]:
     # Evaluate at contiguous points for one pair of parameters.
     is_real = flat.dtype.kind == "f"
+    if not _BETA_LOW <= beta <= _BETA_HIGH:
+        return _evaluate_far(flat, alpha, beta)
     power = 1.0 - beta
     if is_real and alpha == 1.0 and order >= 0 and (power == 0.0 or (order == 0 and _whole(power))):
         return _exponential(flat, int(power))
@@ -297,6 +308,21 @@ def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDAr
 
     _share(work, len(points))
     return np.ascontiguousarray(values.real) if is_real else values
+
+
+def _evaluate_far(flat: NDArray[Any], alpha: float, beta: float) -> NDArray[Any]:
+    # The same where the common contour does not reach.
+    values = np.full(len(flat), np.nan, np.complex128)
+    with np.errstate(over="ignore"):
+        size = np.abs(flat)
+    finite = size < np.inf
+    values[finite] = far_beta(flat[finite].astype(np.complex128), alpha, beta)
+    for i in np.flatnonzero(size == np.inf):
+        values[i] = at_infinity(complex(flat[i]), alpha)
+    if flat.dtype.kind == "f":
+        return np.ascontiguousarray(values.real)
+    values.imag[flat.imag == 0.0] = 0.0
+    return values
 
 
 def _whole(power: float) -> bool:
