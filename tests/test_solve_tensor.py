@@ -98,6 +98,16 @@ def test_moments_reject_the_wrong_clock():
     assert np.abs(solution.mean() - right[0]).max() < 0.005
 
 
+@pytest.mark.parametrize("name", ["coupled", "swirl"])
+def test_timescale_keeps_the_units_of_the_rates(name):
+    changes, drift, diffusion = CASES[name]
+    exact = exact_moments(0.6, [0.5], drift=drift, diffusion=diffusion, timescale=3.0)
+    problem = coupled(0.6, timescale=3.0, **changes)
+    solution = solve(problem, [0.5], space=FiniteVolume(cells=56), scheme=Propagator(rtol=1e-7))
+    assert np.abs(solution.mean() - exact[0]).max() < 0.01
+    assert np.abs(solution.covariance() - exact[1]).max() < 0.01
+
+
 def test_routes_agree_with_the_exact_density_of_the_subordinated_process():
     process = SubordinatedOU(base=OUProcess(drift=A, noise=1.6 * np.eye(2)), alpha=0.6)
     points = np.array([[0.0, 0.0], [1.0, -0.5], [-1.0, 1.5], [0.3, 0.2]])

@@ -401,6 +401,28 @@ def test_factors_are_kept_for_the_shifts_of_one_solver():
     assert solver.stats["solves"] == 4
 
 
+def test_exact_smearing_is_the_artificial_diffusion_of_the_fluxes():
+    """With a constant tilt jumps both ways spread by more than they should, by just this much."""
+    for diffusion in (0.5, [[0.5, 0.2], [0.2, 0.4]]):
+        problem = wavy(
+            "periodic",
+            potential=None,
+            force=lambda x, y: (6.0 + 0 * x * y, 0 * x * y),
+            diffusion=diffusion,
+        )
+        grid = FiniteVolume(cells=(16, 12)).discretise(problem)
+        smearing = grid.smearing(np.ones(192))
+        spread = np.zeros(2)
+        for bond in grid.bonds:
+            true = bond.onward[3, 3] / (bond.tilt[3, 3] / np.expm1(bond.tilt[3, 3])
+                                        if bond.tilt[3, 3] else 1.0)  # fmt: skip
+            extra = 0.5 * (bond.onward + bond.back)[3, 3] / true - 1.0
+            for axis, step in enumerate(bond.offset):
+                spread[axis] = max(spread[axis], extra * (step != 0))
+        assert np.allclose(smearing, spread, rtol=1e-12, atol=1e-14)
+        assert smearing[0] > 0.04
+
+
 # --- between the cells ------------------------------------------------------------------------
 
 
