@@ -25,7 +25,13 @@ from fracsde._check import finite_array
 from fracsde._solving.outcome import Request, judge, nearest
 from fracsde._solving.spaces import checked_space, chosen, solve_in
 from fracsde.backends.registry import require
-from fracsde.errors import BackendUnavailable, ComputationError, GridError, InputError
+from fracsde.errors import (
+    BackendUnavailable,
+    ComputationError,
+    GridError,
+    InputError,
+    UnsupportedError,
+)
 from fracsde.grids import TimeGrid
 from fracsde.ode_solution import FractionalODESolution, solve_system
 from fracsde.problems.fokker_planck import FokkerPlanck
@@ -72,6 +78,8 @@ def solve(
     backend: str = ...,
     save_at: ArrayLike | None = ...,
     progress: bool = ...,
+    checkpoint: str | PathLike[str] | None = ...,
+    checkpoint_interval: float = ...,
     throw: bool = ...,
 ) -> Solution: ...
 
@@ -143,6 +151,8 @@ def solve(
     InputError
         If ``problem``, ``times``, ``scheme``, ``space`` or ``save_at`` cannot mean what was asked,
         or ``checkpoint`` is of another problem.
+    UnsupportedError
+        If a meaningful combination is not served; the message says what serves instead.
     ComputationError
         If ``throw`` and the result is not finite or not accurate.
 
@@ -168,6 +178,9 @@ def solve(
         if space is not None:
             msg = "`space` is for densities; the components of a FractionalODE are its space"
             raise InputError(msg)
+        if checkpoint is not None:
+            msg = "`checkpoint` saves marches of densities; leave it out for a FractionalODE"
+            raise UnsupportedError(msg)
         grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
         wanted, bar = _wanted(grid, times, save_at), partial(_bar, shown=progress)
         return solve_system(problem, grid, wanted, scheme=scheme, bar=bar, throw=throw)
@@ -220,7 +233,7 @@ def _parts(problem: Any) -> tuple[FokkerPlanck, float, float, bool]:
     if isinstance(problem, FokkerPlanck):
         return problem, 1.0, 1.0, False
     msg = (
-        "`problem` must be a FokkerPlanck or a FractionalFokkerPlanck, or a FractionalODE, got "
+        "`problem` must be a FokkerPlanck, a FractionalFokkerPlanck or a FractionalODE, got "
         f"{type(problem).__name__}; stationary laws of processes are in stationary_covariance"
     )
     raise InputError(msg)

@@ -379,7 +379,7 @@ def test_initial_array_sets_the_number_of_cells_and_is_kept():
         ({"times": [0.5, 0.5]}, GridError, "drop repeated ones"),
         ({"times": [-1.0, 0.5]}, GridError, "count from the start"),
         ({"times": []}, GridError, "the first is none"),
-        ({"problem": "ou"}, InputError, "`problem` must be a FokkerPlanck or"),
+        ({"problem": "ou"}, InputError, "`problem` must be a FokkerPlanck, a"),
         ({"scheme": "L1"}, InputError, "schemes are values, not names"),
         ({"space": 64}, InputError, "spaces are values, not numbers"),
         ({"backend": "abacus"}, BackendUnavailable, "`backend` must be one of"),

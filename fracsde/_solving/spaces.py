@@ -84,14 +84,12 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
         inner = replace(request, scheme=tighter)
     # Two marches, two files.
     mark = request.checkpoint
-    coarse, fine = (
-        outcome_on(
-            getattr(generator, tag),
-            replace(inner, checkpoint=mark and mark.beside(tag)),
-            lambda t, tag=tag: getattr(generator_at(t), tag),
-        )
-        for tag in ("coarse", "fine")
-    )
+
+    def on(tag: str) -> Outcome:
+        own = replace(inner, checkpoint=mark and mark.beside(tag))
+        return outcome_on(getattr(generator, tag), own, lambda t: getattr(generator_at(t), tag))
+
+    coarse, fine = on("coarse"), on("fine")
     density = generator.combine(coarse.density, fine.density)
     errors = (coarse.error, fine.error)
     error = None

@@ -200,13 +200,15 @@ def _add_rows(target, states, coefficients, first, stop):  # type: ignore[no-unt
 
 
 @njit(cache=True, error_model="numpy")
-def _block(states, start, first, coefficients, shifts, right, left, loss, point):  # type: ignore[no-untyped-def]  # compiled
+def _block(states, sources, start, first, coefficients, shifts, right, left, loss, point):  # type: ignore[no-untyped-def]  # compiled
     n = states.shape[1]
     factors, ends = np.zeros((5, n)), np.zeros((8, 4))
     factorised = np.nan
     for b in range(len(shifts)):
         row = start + 1 + b
         masses = states[row]
+        if first == 0:
+            masses[:] = sources[b]
         _add_rows(masses, states, coefficients[b], first, row)
         if shifts[b] != factorised:
             factorised = shifts[b]
@@ -219,9 +221,10 @@ def _block(states, start, first, coefficients, shifts, right, left, loss, point)
         else:
             substitute(factors, masses)
         if point != 1.0:
+            stretch = 1.0 / point
             for i in range(n):
                 last = states[row - 1, i]
-                masses[i] = last + (masses[i] - last) / point
+                masses[i] = last + (masses[i] - last) * stretch
 
 
 def march(
@@ -237,12 +240,9 @@ def march(
 ) -> None:
     """Fill in the next rows of ``states``; see ``marching_reference.march``."""
     known = start + 1
-    block = states[known : known + len(shifts)]
-    if known < _FEW:  # the kernel's own sums serve them all
-        block[:] = sources
-        first = 0
-    else:
+    first = 0  # the kernel's own sums serve a few known rows as well
+    if known >= _FEW:
+        first, block = known, states[known : known + len(shifts)]
         np.matmul(coefficients[:, :known], states[:known], out=block)
         block += sources
-        first = known
-    _block(states, start, first, coefficients, shifts, right, left, loss, point)
+    _block(states, sources, start, first, coefficients, shifts, right, left, loss, point)
