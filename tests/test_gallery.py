@@ -95,3 +95,34 @@ def test_picture_of_the_valleys_is_drawn(tmp_path):
     path = tmp_path / "valleys.png"
     assert script("mueller_brown").draw(path, cells=64) < 1e-9
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+# --- a driven particle ----------------------------------------------------------------------------
+
+
+def test_exact_mean_of_the_driven_particle():
+    assert script("driven_particle").worst(cells=128, count=12) < 1e-5
+
+
+@pytest.mark.twin
+def test_mean_of_the_driven_particle_is_not_that_of_the_ad_hoc_form():
+    module = script("driven_particle")
+    module.driven_mean = module.ad_hoc_mean
+    assert module.worst(cells=64, count=12) > 0.3
+
+
+def test_law_of_the_walk_is_the_driven_equation_and_not_the_ad_hoc_form():
+    """20,000 walkers: a standard error of 0.01, so five of them are a tenth of the difference."""
+    module = script("driven_particle")
+    times = np.array([2.0, 5.0, 8.2, 11.5])
+    walked = module.walked_mean(times, np.random.default_rng(77), 20_000)
+    spread = np.sqrt(2 * module.DIFFUSION * times[-1] ** 0.5 + 1.0) / np.sqrt(20_000)
+    assert np.abs(walked - module.driven_mean(times)).max() < 5 * spread
+    assert np.abs(walked - module.ad_hoc_mean(times)).max() > 20 * spread
+
+
+def test_picture_of_the_driven_particle_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "means.png"
+    assert script("driven_particle").draw(path, cells=64, walkers=200) < 1e-3
+    assert path.read_bytes().startswith(b"\x89PNG")

@@ -267,7 +267,7 @@ def test_refuses_the_wrong_form_and_says_why():
     [
         ({"scheme": Propagator()}, UnsupportedError, "do not depend on time; use HpCollocation"),
         ({"problem": free_particle(1.0), "scheme": L1()}, UnsupportedError, "implicit Euler"),
-        ({"space": "auto"}, InputError, "are not propagated; name a space"),
+        ({"space": "auto"}, UnsupportedError, "serves coefficients that do not depend on time"),
         (
             {"problem": fed("riemann_liouville"), "scheme": L1()},
             UnsupportedError,
