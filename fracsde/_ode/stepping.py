@@ -249,7 +249,8 @@ def _linear(
     status, trouble = Status.SUCCESS, ""
     stats = dict.fromkeys(("steps", "iterations", "evaluations", "jacobians"), 0)
     try:
-        values, residual, factorisations = march_linear(problem, scheme, times, watch=watch)
+        with np.errstate(over="ignore", invalid="ignore"):  # said below, with the time
+            values, residual, factorisations = march_linear(problem, scheme, times, watch=watch)
     except SingularSystemError as error:
         values, residual, factorisations = np.full((len(times), problem.dimension), np.nan), 0.0, 0
         values[0] = problem.initial
