@@ -245,5 +245,5 @@ def test_refuses_what_never_ends_and_says_what_to_do():
         mean_first_passage_time(free(), (1.0, 1.1), space=own)
     with pytest.raises(OutOfRangeError, match="two moments"):
         _ = mean_first_passage_time(free()).std
-    with pytest.raises(OutOfRangeError, match="domain"):
+    with pytest.raises(OutOfRangeError, match="among the cells"):
         mean_first_passage_time(free()).at(3.0)
