@@ -9,16 +9,17 @@ accurate as the operator: of order :math:`h^2` with the cells of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracsde._check import finite_array, integer, real
-from fracsde.errors import BackendUnavailable, GridError, OutOfRangeError
+from fracsde._solving.pictures import curves, maps, marginals, optional
+from fracsde.errors import GridError, OutOfRangeError, ShapeError
 from fracsde.operators.chain import CellChain
 from fracsde.operators.interpolation import between_cells
 from fracsde.problems.fokker_planck import FokkerPlanck
+from fracsde.problems.geometry import open_mesh
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
@@ -41,12 +42,12 @@ class Solution:
         With what.
     times : (t,) float64 [t]
         When.
-    density : (t, n) float64 [1/x]
-        One row per time.
-    points : tuple of one (n,) float64 [x]
-        Cell centres, or nodes of a spectral operator.
-    widths : (n,) float64 [x]
-        Cell widths, or the quadrature weights of the nodes.
+    density : (t, n), (t, n, m) or (t, n, m, l) float64 [1/x^d]
+        One row per time, one axis per coordinate.
+    points : tuple of (n,) float64 [x]
+        Cell centres, or nodes of a spectral operator, one array per coordinate.
+    widths : (n,), (n, m) or (n, m, l) float64 [x^d]
+        Cell widths or volumes, or the quadrature weights of the nodes.
     status : Status
         How it ended.
     stats : dict
@@ -69,7 +70,7 @@ class Solution:
     space: Any
     times: FloatArray
     density: FloatArray
-    points: tuple[FloatArray]
+    points: tuple[FloatArray, ...]
     widths: FloatArray
     status: Status
     stats: dict[str, Any]
@@ -88,7 +89,7 @@ class Solution:
 
         Returns
         -------
-        (n,) ndarray [1/x]
+        (n,), (n, m) or (n, m, l) ndarray [1/x^d]
 
         Raises
         ------
@@ -106,59 +107,117 @@ class Solution:
             raise GridError(msg)
         return np.array(self.density[nearest])
 
-    def density_at(self, x: ArrayLike) -> FloatArray:
+    def density_at(self, *x: ArrayLike) -> FloatArray:
         """Return densities between the points, at the operator's own order.
 
-        Cells are of second order: linear between centres and never negative where the cells are
-        not; beyond the last centre towards the value at the wall: zero at an absorbing one, the
-        continued line at a reflecting one, the other side's in a ring.  A spectral operator is
-        as accurate between its points as at them, and may be negative by its error.
+        Cells are of second order: linear between centres along each axis and never negative where
+        the cells are not; beyond the last centre towards the value at the wall: zero at an
+        absorbing one, the continued line at a reflecting one, the other side's in a ring.  A
+        spectral operator is as accurate between its points as at them, and may be negative by its
+        error.
 
         Parameters
         ----------
-        x : array_like [x]
-            Points of the domain; outside the box of an unbounded domain the density is zero.
+        *x : array_like [x]
+            Points of the domain, one array per coordinate, which broadcast against each other;
+            outside the box of an unbounded domain the density is zero.
 
         Returns
         -------
-        (t, *shape of x) ndarray [1/x]
+        (t, *common shape of x) ndarray [1/x^d]
 
         Raises
         ------
         OutOfRangeError
             If a point lies outside the domain.
+        ShapeError
+            If there are not as many arrays as coordinates.
         """
-        where = finite_array("x", x)
         base = self._base
-        a, b = base.domain
-        if np.any((where < a) | (where > b)):
-            worst = float(where.flat[int(np.argmax(np.maximum(a - where, where - b)))])
-            msg = (
-                f"`x` must lie in the domain [{a:g}, {b:g}], got {worst:g}; there is nothing beyond"
-            )
-            raise OutOfRangeError(msg)
+        if len(x) != base.dimension:
+            msg = f"`density_at` takes {base.dimension} arrays, one per coordinate, got {len(x)}"
+            raise ShapeError(msg)
+        letters = "xyz"
+        where = tuple(finite_array(letters[k], c) for k, c in enumerate(x))
+        for letter, c, (a, b) in zip(letters, where, base.intervals, strict=False):
+            if np.any((c < a) | (c > b)):
+                worst = float(c.flat[int(np.argmax(np.maximum(a - c, c - b)))])
+                msg = (
+                    f"`{letter}` must lie in the domain [{a:g}, {b:g}], got {worst:g}; there is "
+                    "nothing beyond"
+                )
+                raise OutOfRangeError(msg)
         if isinstance(self.generator, CellChain):
-            return between_cells(base, self.points[0], self.widths, self.density, where)
-        return np.asarray(self.generator.interpolate(self.density, where))
+            return between_cells(base, self.points[0], self.widths, self.density, where[0])
+        if len(where) > 1:
+            return np.asarray(self.generator.interpolate(self.density, where))
+        return np.asarray(self.generator.interpolate(self.density, where[0]))
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates."""
+        return len(self.points)
 
     @property
     def _base(self) -> FokkerPlanck:
         return self.problem if isinstance(self.problem, FokkerPlanck) else self.problem.base
 
-    def moment(self, k: int) -> FloatArray:
-        """Return the integrals of ``x**k`` over the density, not divided by the mass.
+    # --- moments ------------------------------------------------------------------------------
+
+    def marginal(self, axis: int) -> FloatArray:
+        """Return the densities of one coordinate, the others integrated out.
 
         Parameters
         ----------
-        k : int
-            Not negative; 0 gives the mass.
+        axis : int
+            Which coordinate, from 0.
+
+        Returns
+        -------
+        (t, n) ndarray [1/x]
+        """
+        axis = integer("axis", axis, low=0, high=self.dimension - 1)
+        if self.dimension == 1:
+            return np.array(self.density)
+        others = tuple(k + 1 for k in range(self.dimension) if k != axis)
+        masses = (self.density * self.widths).sum(axis=others)
+        return np.asarray(masses / np.diff(self.generator.edges[axis]))
+
+    def moment(self, k: int | tuple[int, ...]) -> FloatArray:
+        """Return integrals of powers over the density, not divided by the mass.
+
+        Parameters
+        ----------
+        k : int or tuple of int
+            Not negative.  A number is the power of each coordinate by itself; a tuple holds the
+            powers of a product, ``(1, 1)`` for ``x y``, and ``(0, 0)`` gives the mass.
 
         Returns
         -------
         (t,) ndarray [x**k]
+            ``(t, d)`` for a number and more than one coordinate.
+
+        Raises
+        ------
+        ShapeError
+            If a tuple does not hold one power per coordinate.
         """
+        if isinstance(k, (tuple, list)):
+            if len(k) != self.dimension:
+                msg = f"`k` must hold {self.dimension} powers, one per coordinate, got {k}"
+                raise ShapeError(msg)
+            powers = [integer(f"k[{axis}]", power, low=0) for axis, power in enumerate(k)]
+            values = self.widths
+            for c, power in zip(open_mesh(self.points), powers, strict=True):
+                values = values * c**power
+            return self._integral(values)
         k = integer("k", k, low=0)
-        return np.asarray(self.density @ (self.widths * self.points[0] ** k))
+        each = [self._integral(self.widths * c**k) for c in open_mesh(self.points)]
+        return each[0] if self.dimension == 1 else np.stack(each, axis=1)
+
+    def _integral(self, weights: FloatArray) -> FloatArray:
+        rows = self.density.reshape(len(self.times), -1)
+        return np.asarray(rows @ weights.ravel())
 
     def mean(self) -> FloatArray:
         """Return the mean position of the mass that is there.
@@ -166,8 +225,10 @@ class Solution:
         Returns
         -------
         (t,) ndarray [x]
+            ``(t, d)`` for more than one coordinate.
         """
-        return np.asarray(self.moment(1) / self.moment(0))
+        mass = self._integral(self.widths)
+        return np.asarray(self.moment(1) / (mass if self.dimension == 1 else mass[:, None]))
 
     def variance(self) -> FloatArray:
         """Return the variance of the position of the mass that is there.
@@ -175,10 +236,31 @@ class Solution:
         Returns
         -------
         (t,) ndarray [x^2]
+            ``(t, d)``, of each coordinate, for more than one.
         """
+        if self.dimension > 1:
+            return np.array(np.diagonal(self.covariance(), axis1=1, axis2=2))
         distance = self.points[0] - self.mean()[:, None]
         masses = self.density * self.widths
         return np.asarray((masses * distance**2).sum(axis=1) / masses.sum(axis=1))
+
+    def covariance(self) -> FloatArray:
+        """Return the covariance of the position of the mass that is there.
+
+        Returns
+        -------
+        (t, d, d) ndarray [x^2]
+        """
+        d, means = self.dimension, self.mean().reshape(len(self.times), -1)
+        found = np.empty((len(self.times), d, d))
+        for t, p in enumerate(self.density):
+            masses = p * self.widths
+            apart = [c - m for c, m in zip(open_mesh(self.points), means[t], strict=True)]
+            for i in range(d):
+                for j in range(i, d):
+                    found[t, i, j] = found[t, j, i] = (masses * apart[i] * apart[j]).sum()
+            found[t] /= masses.sum()
+        return found
 
     def mass_defect(self) -> FloatArray:
         """Return the mass minus one.
@@ -190,7 +272,7 @@ class Solution:
         -------
         (t,) ndarray [1]
         """
-        return self.moment(0) - 1.0
+        return self._integral(self.widths) - 1.0
 
     def residual(self) -> float:
         r"""Return the residual of the equations that were solved.
@@ -207,30 +289,35 @@ class Solution:
         """
         return self.discrete_residual
 
-    def plot(self, *, ax: Any = None, count: int = 6) -> Any:
+    def plot(self, *, ax: Any = None, count: int | None = None) -> Any:
         """Draw densities at some of the times.
+
+        Curves on a line, maps with contours in the plane, densities of each coordinate in space.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure by default.
+            Where to draw; a new figure by default.  In the plane one for each time, in space one
+            for each coordinate.
         count : int
-            How many curves at most.
+            How many times at most; 6, or 3 in the plane.
 
         Returns
         -------
         matplotlib Axes
+            An array of them beyond the line.
         """
+        if count is None:
+            count = 3 if self.dimension == 2 else 6
         count = integer("count", count, low=1)
-        if ax is None:
-            ax = _optional("matplotlib.pyplot", 'pip install "fracsde[plot]"').subplots()[1]
         chosen = np.unique(np.linspace(0, len(self.times) - 1, count).round().astype(int))
-        for k in chosen:
-            ax.plot(self.points[0], self.density[k], label=f"t = {self.times[k]:.3g}")
-        ax.set_xlabel("x")
-        ax.set_ylabel("density")
-        ax.legend()
-        return ax
+        times, density = self.times[chosen], self.density[chosen]
+        if self.dimension == 1:
+            return curves(ax, self.points[0], density, times)
+        if self.dimension == 2:
+            return maps(ax, self.points, density, times)
+        lines = [self.marginal(axis)[chosen] for axis in range(self.dimension)]
+        return marginals(ax, self.points, lines, times)
 
     def to_xarray(self) -> Any:
         """Return the densities as an ``xarray.DataArray`` with axes ``time`` and ``x``.
@@ -238,20 +325,15 @@ class Solution:
         Returns
         -------
         xarray.DataArray
+            With axes ``y`` and ``z`` where there are more coordinates.
         """
-        xarray = _optional("xarray", "pip install xarray")
+        xarray = optional("xarray", "pip install xarray")
+        letters = "xyz"[: self.dimension]
+        places = {letter: c.copy() for letter, c in zip(letters, self.points, strict=True)}
         return xarray.DataArray(
             self.density.copy(),
-            coords={"time": self.times.copy(), "x": self.points[0].copy()},
-            dims=("time", "x"),
+            coords={"time": self.times.copy(), **places},
+            dims=("time", *letters),
             name="density",
             attrs={"provenance": str(self.provenance.to_dict()), "status": self.status.name},
         )
-
-
-def _optional(module: str, install: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        msg = f"this needs {module.split('.')[0]}, which is not installed; {install}"
-        raise BackendUnavailable(msg) from error

@@ -68,10 +68,10 @@ def solve(
         to the default tolerance or as near to it as rounding allows, and marches with L1 where
         there is a source.
     space : FiniteVolume, Richardson, Sinc, Hermite, "auto" or another space, optional
-        Anything with ``discretise(problem)``.  Default ``FiniteVolume(cells=512)``, or one cell
-        per value of an initial array.  ``"auto"`` looks for the coarsest space whose error, too,
-        keeps the tolerance of the propagator (1e-8 where none is named); then
-        ``error_estimate`` holds both.
+        Anything with ``discretise(problem)``.  Default ``FiniteVolume(cells=512)``, with 128 cells
+        per axis in the plane and 48 in space, or one cell per value of an initial array.
+        ``"auto"``, on a line, looks for the coarsest space whose error, too, keeps the tolerance
+        of the propagator (1e-8 where none is named); then ``error_estimate`` holds both.
     backend : {"auto", "numba", "numpy"}
         Engine of the solves.  Dense operators are propagated by LAPACK whatever is asked.
     save_at : (s,) array_like [t], optional
@@ -112,7 +112,7 @@ def solve(
     """
     base, alpha, timescale = _parts(problem)
     engine = require(backend)[0]
-    points = checked_space(space, base.initial)
+    points = checked_space(space, base)
     grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
     request = Request(
         base=base,
@@ -137,11 +137,11 @@ def solve(
         scheme=outcome.scheme,
         space=points,
         times=request.wanted,
-        density=outcome.density,
-        points=(generator.points,),
-        widths=generator.widths,
+        density=outcome.density.reshape(-1, *generator.shape),
+        points=generator.axes,
+        widths=generator.widths.reshape(generator.shape),
         status=status,
-        stats={"cells": len(generator.points)} | outcome.stats,
+        stats={"cells": len(generator.widths)} | outcome.stats,
         provenance=provenance(
             problem, outcome.scheme, points, outcome.mesh, request.wanted, backend=outcome.engine
         ),

@@ -14,6 +14,7 @@ import numpy as np
 from fracsde.backends import marching_numba, marching_reference
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.grids import TimeGrid
+from fracsde.operators.tensor import TensorCells
 from fracsde.schemes.base import ConvolutionScheme
 from fracsde.schemes.l1 import L1
 from fracsde.schemes.marching import marched
@@ -35,6 +36,7 @@ _ENGINES = {"numba": marching_numba, "numpy": marching_reference}
 # which a propagated result is called inaccurate, and above which marching is better still.
 _TRUSTED, _HOPELESS = 1e-8, 1e-4
 _RESIDUAL = 1e-8  # relative; rounding leaves 1e-15 to 1e-12
+_SMEARED, _SHARP = 0.5, 0.05  # artificial diffusion over the true one: too much, and good
 _STEPS = 1024  # of the mesh chosen for the user, whose error is then near 3e-4
 _STEEPEST = 20.0  # grading of that mesh: beyond it first steps underflow
 
@@ -146,9 +148,14 @@ def outcome_on(generator: Generator, request: Request) -> Outcome:
         raise InputError(msg)
     masses = generator.project(request.base.initial)
     if isinstance(scheme, ConvolutionScheme):
-        return _marched(scheme, generator, masses, request)
-    outcome = _propagated(scheme, generator, masses, request)
-    return _marched(L1(), generator, masses, request) if outcome is None else outcome
+        outcome = _marched(scheme, generator, masses, request)
+    else:
+        found = _propagated(scheme, generator, masses, request)
+        outcome = _marched(L1(), generator, masses, request) if found is None else found
+    if isinstance(generator, TensorCells):
+        last = outcome.density[-1] * generator.widths
+        outcome.stats["smearing"] = generator.smearing(last)
+    return outcome
 
 
 def _propagated(
@@ -238,7 +245,8 @@ def nearest(nodes: FloatArray, values: FloatArray) -> IntArray:
 def _source_of(base: FokkerPlanck, generator: Generator) -> Callable[[float], FloatArray] | None:
     if base.source is None:
         return None
-    return lambda t: base.source_at(t, generator.points) * generator.widths
+    mesh, widths = generator.mesh, generator.widths
+    return lambda t: base.source_at(t, *mesh).ravel() * widths
 
 
 def judge(outcome: Outcome) -> tuple[Status, str]:
@@ -266,4 +274,15 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
         return Status.INACCURATE, detail
     if not outcome.residual <= _RESIDUAL:
         return Status.INACCURATE, f"The residual is {outcome.residual:.1e}; use fewer cells."
+    smeared = outcome.stats.get("smearing", (0.0,))
+    if max(smeared) > _SMEARED:
+        axis = int(np.argmax(smeared))
+        # It falls with the square of the width.
+        share = float(np.sqrt(smeared[axis] / _SHARP))
+        detail = (
+            "Cells are too wide for the drift: where the density is, fluxes add "
+            f"{smeared[axis]:.2g} of the diffusion along axis {axis} to it; use about {share:.1f} "
+            f"times as many cells along that axis, for which it is {_SHARP:g}."
+        )
+        return Status.INACCURATE, detail
     return Status.SUCCESS, ""

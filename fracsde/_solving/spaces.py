@@ -31,6 +31,7 @@ from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.operators.richardson import ExtrapolatedCells, Richardson
 from fracsde.operators.sinc import Sinc
 from fracsde.operators.spectral import SpectralGenerator
+from fracsde.problems.fokker_planck import require_line
 from fracsde.schemes.propagator import Propagator
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
 
     from fracsde._solving.outcome import Request
     from fracsde.operators.base import Space
+    from fracsde.problems.fokker_planck import FokkerPlanck
 
 __all__ = ["checked_space", "chosen", "solve_in"]
 
 _POINTS = (32, 48, 72, 108, 162, 243)  # of the sines
 _CELLS = (27, 81, 243, 729, 2187)  # of the coarse grids; odd multiples of each other
+_PER_AXIS = {2: 128, 3: 48}  # cells where nobody says how many
 _GAIN = 0.5  # a finer solution that differs by more than this from the last is no better
 _TINY = float(np.finfo(np.float64).tiny)
 _WASTED = 2  # such solutions in a row end the search
@@ -204,15 +207,15 @@ def _with_space_error(generator: Any, outcome: Outcome, coarse: Any, before: Out
     )
 
 
-def checked_space(space: Any, initial: Any) -> Any:
+def checked_space(space: Any, base: FokkerPlanck) -> Any:
     """Return the space that was asked for, the default one, or ``"auto"``.
 
     Parameters
     ----------
     space : Space, "auto" or None
         What was asked for.
-    initial : object
-        The start of the problem.
+    base : FokkerPlanck
+        The problem.
 
     Returns
     -------
@@ -223,11 +226,14 @@ def checked_space(space: Any, initial: Any) -> Any:
     InputError
         If it is not a space.
     """
+    d = base.dimension
     if space is None:
-        return (
-            FiniteVolume(cells=len(initial)) if isinstance(initial, np.ndarray) else FiniteVolume()
-        )
+        if isinstance(base.initial, np.ndarray):
+            shape = base.initial.shape
+            return FiniteVolume(cells=shape[0] if d == 1 else shape)
+        return FiniteVolume() if d == 1 else FiniteVolume(cells=(_PER_AXIS[d],) * d)
     if isinstance(space, str) and space == "auto":
+        require_line(base, '`space="auto"`')
         return space
     if isinstance(space, type) or not callable(getattr(space, "discretise", None)):
         msg = (

@@ -16,6 +16,7 @@ import numpy as np
 
 from fracsde.errors import UnsupportedError
 from fracsde.problems.densities import refuse_negative
+from fracsde.problems.geometry import open_mesh
 from fracsde.problems.sampling import sample
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class Generator(ABC):
         -------
         (n,) ndarray [1/x]
         """
+
+    @property
+    def mesh(self) -> tuple[FloatArray, ...]:
+        """Coordinates that broadcast to the grid of ``axes``; the points themselves on a line."""
+        return open_mesh(self.axes)
 
     @property
     def conserves_mass(self) -> bool:

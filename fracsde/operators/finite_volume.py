@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fracsde._check import integer
-from fracsde.errors import GridError, InputError, NotFiniteError, ShapeError
+from fracsde.errors import GridError, InputError, NotFiniteError, ShapeError, UnsupportedError
 from fracsde.grids import SpaceGrid
 from fracsde.operators.bernoulli import bernoulli
 from fracsde.operators.chain import CellChain
@@ -181,7 +181,18 @@ class FiniteVolume:
         -------
         CellChain or TensorCells
             The first on a line.
+
+        Raises
+        ------
+        UnsupportedError
+            If coefficients depend on time.
         """
+        if problem.time_dependent:
+            msg = (
+                "`problem` has coefficients that depend on time: discretise those of one time, "
+                "problem.frozen_at(t)"
+            )
+            raise UnsupportedError(msg)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore", under="ignore"):
             if problem.dimension == 1:
                 chain = self._chain(problem)

@@ -123,6 +123,16 @@ class ExtrapolatedCells:
         return self.coarse.points
 
     @property
+    def axes(self) -> tuple[FloatArray, ...]:
+        """The points, as one array per coordinate."""
+        return (self.points,)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Their number, per coordinate."""
+        return (len(self.points),)
+
+    @property
     def widths(self) -> FloatArray:
         """Quadrature weights of fourth order, ``(n,)`` [x]."""
         weights = self.coarse.widths.copy()

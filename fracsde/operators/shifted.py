@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["ShiftedSolver"]
 
 _DIRECT = {2: 400_000, 3: 30_000}  # cells up to which factors are small
-_KEPT = 2  # factorisations
+_KEPT = 2**20  # cells whose factors are kept, over all shifts: about a gigabyte
 _REFINED = 1e-12  # residual over right-hand side from which a step of refinement is taken
 _SCALED = 1e-10  # residual over right-hand side up to which lines are trusted
 _NEAR = 4.0  # ratio of shifts up to which one multigrid hierarchy serves both
@@ -69,6 +69,9 @@ class ShiftedSolver:
     rtol : float [1]
         Residual over right-hand side at which iterations end.
 
+    kept : int, optional
+        How many factorisations are kept; by default as many as a gigabyte holds.
+
     Raises
     ------
     UnsupportedError
@@ -83,6 +86,7 @@ class ShiftedSolver:
         *,
         method: str = "auto",
         rtol: float = 1e-12,
+        kept: int | None = None,
     ) -> None:
         choice("method", method, ("auto", "lines", "direct", "multigrid"))
         if method == "lines" and lines is None:
@@ -97,6 +101,7 @@ class ShiftedSolver:
             method = "direct" if small else "lines" if lines is not None else "multigrid"
         self.matrix, self.lines, self.method, self.rtol = matrix, lines, method, rtol
         self.stats = {"factorisations": 0, "solves": 0, "iterations": 0}
+        self.kept = max(_KEPT // matrix.shape[0], 1) if kept is None else kept
         self._factors: dict[complex, Any] = {}
         self._cycle: tuple[float, Any] | None = None
 
@@ -148,7 +153,7 @@ class ShiftedSolver:
     def _by_factors(self, z: complex, rhs: Any) -> Any:
         factors = self._factors.get(z)
         if factors is None:
-            if len(self._factors) >= _KEPT:
+            if len(self._factors) >= self.kept:
                 del self._factors[next(iter(self._factors))]
             factors = self._factors[z] = self._factorised(z)
         if z.imag == 0.0 and np.iscomplexobj(rhs):

@@ -90,7 +90,7 @@ class TensorCells(Generator):
         put(self, "log_weight", _log_weight(self.shape, self.bonds))
         put(self, "lines", lines_of(self.edges, self.bonds, self.loss, self.walls))
         put(self, "_matrix", _matrix(self.shape, self.bonds, self.loss))
-        put(self, "_solver", ShiftedSolver(self._matrix, self.shape, self.lines))
+        put(self, "_solver", ShiftedSolver(self._matrix, self.shape, self.lines, kept=1))
 
     # --- the grid -----------------------------------------------------------------------------
 
@@ -142,14 +142,14 @@ class TensorCells(Generator):
     # --- the operator -------------------------------------------------------------------------
 
     def matrix(self) -> Any:
-        """Return ``L``, acting on cell masses, as a sparse matrix.
+        """Return ``L``, acting on cell masses, as a sparse matrix that must not be written to.
 
         Returns
         -------
         (n, n) csr_array [1/t]
             Columns sum to ``-loss``; off the diagonal nothing is negative.
         """
-        return self._matrix.copy()
+        return self._matrix
 
     def apply_to_masses(self, m: FloatArray) -> FloatArray:
         """Return the rate of change of cell masses.
@@ -245,6 +245,31 @@ class TensorCells(Generator):
             if np.abs(m - before).max() <= _SETTLED * m.max():
                 break
         return np.asarray(m / self.widths)
+
+    def smearing(self, masses: FloatArray) -> tuple[float, ...]:
+        r"""Return the artificial diffusion of the fluxes, relative to the true one.
+
+        It is :math:`\tfrac{\delta}{2} \coth \tfrac{\delta}{2} - 1`, about
+        :math:`\delta^2 / 12`, at a tilt :math:`\delta`; with constant diffusion that is twice the
+        Peclet number of a cell.
+
+        Parameters
+        ----------
+        masses : (n,) float64 [1]
+            Where to look.
+
+        Returns
+        -------
+        tuple of float [1]
+            For each lattice vector, the mean over the masses.
+        """
+        share = np.abs(masses) / max(float(np.abs(masses).sum()), 1e-300)
+        found = []
+        for bond in self.bonds:
+            half = 0.5 * np.abs(bond.tilt).ravel()
+            extra = half / np.tanh(np.where(half > 0.0, half, 1.0)) - 1.0
+            found.append(float(share @ np.where(half > 0.0, extra, 0.0)))
+        return tuple(found)
 
     def interpolate(self, density: FloatArray, x: Any) -> FloatArray:
         """Return densities between the centres, multilinear and never negative.
@@ -353,4 +378,5 @@ def _matrix(shape: tuple[int, ...], bonds: tuple[Bond, ...], loss: FloatArray) -
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
     found = sparse.coo_array(entries, shape=(size, size)).tocsr()
     found.sort_indices()
+    found.data.flags.writeable = False
     return found

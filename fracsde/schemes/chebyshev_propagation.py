@@ -28,7 +28,7 @@ therefore counted with the largest entries seen,
           + \epsilon \sqrt{K}\, \max_{k,i} |(T_k m)_i| / h_i .
 
 **Mass.**  Columns of ``L`` sum to minus the losses.  Where there are none every :math:`T_k m` has
-the mass of ``m``, and results are divided by :math:`\sum c_k`.
+the mass of ``m``, and results are scaled to it.
 
 ``tests/schemes/test_propagator_tensor.py`` measures both.
 
@@ -222,10 +222,13 @@ class ChebyshevPropagation:
                 apart += rest[:, k : k + m] @ rows[:m]
             size += np.abs(part) @ peaks[:m]
             tallest = max(tallest, float(peaks[:m].max()))
+        apart += total  # from here on the finer sum
         if self.cells.conserves_mass and abs(masses.sum()) > 0.5 * np.abs(masses).sum():
             total *= (masses.sum() / total.sum(axis=1))[:, None]
+            apart *= (masses.sum() / apart.sum(axis=1))[:, None]
         total *= self.inverse
         apart *= self.inverse
+        apart -= total
         counts = np.count_nonzero(main, axis=1)
         noise = _ROUNDING * _EPS * size + _EPS * np.sqrt(counts) * tallest
         # What is neither summed nor seen apart, times the largest entry there was.

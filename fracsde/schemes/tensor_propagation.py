@@ -23,8 +23,8 @@ on a line (:mod:`fracsde.schemes.rational_propagation`).
 
 A time whose estimate exceeds the tolerance is done again by the next road, and the better result
 is kept; but where polynomials did not grow, what is left of the error is rounding, by which every
-road is limited alike, and no system is solved.  ``tests/schemes/test_propagator_tensor.py`` measures tolerance, estimate and mass;
-``benchmarks/bench_space.py`` the cost.
+road is limited alike, and no system is solved.  ``tests/schemes/test_propagator_tensor.py``
+measures tolerance, estimate and mass; ``benchmarks/bench_space.py`` the cost.
 
 Not here: the systems (:mod:`fracsde.operators.shifted`), lines
 (:mod:`fracsde.operators.separable`).

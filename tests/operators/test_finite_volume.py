@@ -189,7 +189,7 @@ def test_keeps_positivity_and_mass_on_random_cells(seed, boundary, n, log_shift)
 def test_refuses_grids_that_do_not_fit():
     with pytest.raises(GridError, match="cells must fill a finite domain"):
         FiniteVolume(grid=SpaceGrid.uniform((0.0, 2.0), 8)).discretise(wavy())
-    with pytest.raises(UnsupportedError, match="2 dimensions, one is served"):
+    with pytest.raises(ShapeError, match="2 dimensions and the problem 1; pass one edge array"):
         FiniteVolume(grid=SpaceGrid(edges=(np.arange(5.0), np.arange(5.0)))).discretise(wavy())
     with pytest.raises(OutOfRangeError, match="`cells` must be at least 3"):
         FiniteVolume(cells=2)
