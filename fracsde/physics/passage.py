@@ -116,8 +116,8 @@ class PassageTimes:
             low, high = piece.problem.box
             local = low + (where - low) % piece.turn if piece.turn else where
             inside = (local >= low) & (local <= high)
-            nodes = piece.generator.points[piece.free]
-            known = piece_values
+            nodes, known = piece.generator.points, np.zeros(len(piece.free))
+            known[piece.free] = piece_values
             left, right = (wall == "absorbing" for wall in piece.problem.boundary)
             nodes = np.concatenate([[low] * left, nodes, [high] * right])
             known = np.concatenate([[0.0] * left, known, [0.0] * right])
@@ -170,7 +170,8 @@ def mean_first_passage_time(
     Raises
     ------
     UnsupportedError
-        On a fractional clock with ``alpha < 1``, where every mean is infinite.
+        On a fractional clock with ``alpha < 1``, where every mean is infinite; for a target out of
+        reach in double precision.
     InputError
         If there is nothing to reach.
 
@@ -244,8 +245,12 @@ def _row_solver(piece: Piece) -> Any:
     for i in range(n):
         lost[i] = loss[i] + (left[i] * lost[i - 1] / pivots[i - 1] if i else 0.0)
         pivots[i] = right[i] + lost[i]
-    if not pivots[-1] > 0.0:
-        return None
+        if not pivots[i] > 0.0:
+            msg = (
+                f"the target cannot be reached from x = {chain.points[i]:g}: the jump rate "
+                "underflows there; use more cells, or a lower barrier"
+            )
+            raise UnsupportedError(msg)
 
     def solve(rhs: FloatArray) -> FloatArray:
         g = rhs.tolist()

@@ -216,6 +216,22 @@ def test_exact_average_of_a_point_and_of_a_density():
     assert 0.0 < beside.average() < spread.average()
 
 
+def test_exact_zero_inside_a_target_given_by_a_function():
+    found = mean_first_passage_time(
+        free("reflecting"), lambda x: np.abs(x - 1) < 0.2, space=FiniteVolume(cells=100)
+    )
+    assert np.all(found.at([0.9, 1.0, 1.1]) == 0.0)
+    # The nearest cells of the target are at 0.81 and 1.19.
+    assert found.at(0.4) == pytest.approx((0.81**2 - 0.4**2) / (2 * D), rel=1e-3)
+    assert found.at(1.6) == pytest.approx(float(found.at(0.4)), rel=1e-9)
+
+
+def test_refuses_barriers_beyond_double_precision():
+    wall = free("reflecting", potential=lambda x: 3000.0 * (x > 0.5))
+    with pytest.raises(UnsupportedError, match="underflows there"):
+        mean_first_passage_time(wall, (1.5, 1.5))
+
+
 def test_refuses_what_never_ends_and_says_what_to_do():
     clock = FractionalFokkerPlanck(base=free(), alpha=0.8)
     with pytest.raises(UnsupportedError, match=r"infinite .*survival_tail"):
