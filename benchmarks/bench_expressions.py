@@ -6,8 +6,8 @@ with common pieces taken out (it runs generated text, which a formula of unknown
 
 Predicted before the first run: twice the cost of NumPy where arrays are short and the price of a
 call decides, the same where they are long.  Seen: up to 1.8 times where they are short; a third to
-a half of NumPy and of ``lambdify`` where they are long, because slabs stay in cache; a twentieth for
-the quartic, whose powers are products.
+a half of NumPy and of ``lambdify`` where they are long, because slabs stay in cache; a twentieth
+for the quartic, whose powers are products.
 
 Times are process times of the fastest of several calls, in milliseconds; ratios are to NumPy of the
 same run.  Run ``python -m benchmarks.bench_expressions``.
