@@ -28,10 +28,12 @@ from fracsde.grids import TimeGrid
 from fracsde.problems.fokker_planck import FokkerPlanck
 from fracsde.problems.fractional import FractionalFokkerPlanck
 from fracsde.provenance import provenance
+from fracsde.schemes.checkpoint import Checkpoint
 from fracsde.solution import Solution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from os import PathLike
 
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.operators.base import Space
@@ -50,6 +52,8 @@ def solve(
     backend: str = "auto",
     save_at: ArrayLike | None = None,
     progress: bool = False,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_interval: float = 60.0,
     throw: bool = True,
 ) -> Solution:
     r"""Solve a problem.
@@ -78,6 +82,13 @@ def solve(
         Which nodes to return; all by default.
     progress : bool
         Show a bar; needs rich.
+    checkpoint : path-like, optional
+        A file in which a march saves its state, every ``checkpoint_interval``, when it is
+        interrupted and at its end.  A run that finds the checkpoint of the same problem goes on
+        from there and returns the same densities to the last digit; one of another problem is
+        refused.
+    checkpoint_interval : float [s]
+        Wall time between two savings; the most that a crash can cost.
     throw : bool
         Raise if the computation fails, instead of returning the failure in ``status``.
 
@@ -88,7 +99,8 @@ def solve(
     Raises
     ------
     InputError
-        If ``problem``, ``times``, ``scheme``, ``space`` or ``save_at`` cannot mean what was asked.
+        If ``problem``, ``times``, ``scheme``, ``space`` or ``save_at`` cannot mean what was asked,
+        or ``checkpoint`` is of another problem.
     ComputationError
         If ``throw`` and the result is not finite or not accurate.
 
@@ -123,6 +135,7 @@ def solve(
         wanted=_wanted(grid, times, save_at),
         scheme=scheme,
         engine=engine,
+        checkpoint=None if checkpoint is None else Checkpoint.at(checkpoint, checkpoint_interval),
         bar=partial(_bar, shown=progress),
     )
     if isinstance(points, str):

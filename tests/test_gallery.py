@@ -72,3 +72,22 @@ def test_picture_of_the_mittag_leffler_map_is_drawn(tmp_path):
     path = tmp_path / "map.png"
     assert script("mittag_leffler").draw(path, columns=8) < TOLERANCE
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_routes_agree_a_fractional_density_is_a_mean_of_ordinary_ones():
+    assert script("mueller_brown").worst(cells=32) < 1e-9
+
+
+@pytest.mark.twin
+def test_the_mean_of_ordinary_densities_rejects_another_clock(monkeypatch):
+    module = script("mueller_brown")
+    right = module.wright_m
+    monkeypatch.setattr(module, "wright_m", lambda u, alpha: right(u, alpha + 0.001))
+    assert module.worst(cells=16) > 1e-5
+
+
+def test_picture_of_the_valleys_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "valleys.png"
+    assert script("mueller_brown").draw(path, cells=64) < 1e-9
+    assert path.read_bytes().startswith(b"\x89PNG")

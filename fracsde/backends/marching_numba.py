@@ -126,8 +126,8 @@ def _eliminate_four(shift, right, left, loss, factors, ends):  # type: ignore[no
         tc, gc, fc, lc = _leave(shift, right, left, loss, factors, c + i, tc, gc, fc, lc)
         td, gd, fd, ld = _leave(shift, right, left, loss, factors, d + i, td, gd, fd, ld)
     for k in range(4 * q - 1, n - 1):
-        i = np.uint64(k)
-        td, gd, fd, ld = _leave(shift, right, left, loss, factors, i, td, gd, fd, ld)
+        at = np.uint64(k)
+        td, gd, fd, ld = _leave(shift, right, left, loss, factors, at, td, gd, fd, ld)
     ends[0, 3], ends[0, 0], ends[0, 1], ends[0, 2] = fa, fb, fc, fd
     ends[1, 0], ends[1, 1], ends[1, 2], ends[1, 3] = ta, tb, tc, td
     ends[2, 0], ends[2, 1], ends[2, 2], ends[2, 3] = ga + lb, gb + lc, gc + ld, gd + la
@@ -170,12 +170,12 @@ def _substitute_four(factors, ends, masses):  # type: ignore[no-untyped-def]  # 
     ea, eb, ec, ed = fa, fb, fc, fd
     for k in range(n - 2, 4 * q - 2, -1):
         fd = _backward(factors, masses, np.uint64(k), fd, ec)
-    for k in range(np.uint64(q - 1)):
-        i = np.uint64(q - 2) - k
-        fa = _backward(factors, masses, i, fa, ed)
-        fb = _backward(factors, masses, b + i, fb, ea)
-        fc = _backward(factors, masses, c + i, fc, eb)
-        fd = _backward(factors, masses, d + i, fd, ec)
+    for i in range(np.uint64(q - 1)):
+        at = np.uint64(q - 2) - i
+        fa = _backward(factors, masses, at, fa, ed)
+        fb = _backward(factors, masses, b + at, fb, ea)
+        fc = _backward(factors, masses, c + at, fc, eb)
+        fd = _backward(factors, masses, d + at, fd, ec)
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -200,13 +200,15 @@ def _add_rows(target, states, coefficients, first, stop):  # type: ignore[no-unt
 
 
 @njit(cache=True, error_model="numpy")
-def _block(states, start, first, coefficients, shifts, right, left, loss, point):  # type: ignore[no-untyped-def]  # compiled
+def _block(states, sources, start, first, coefficients, shifts, right, left, loss, point):  # type: ignore[no-untyped-def]  # compiled
     n = states.shape[1]
     factors, ends = np.zeros((5, n)), np.zeros((8, 4))
     factorised = np.nan
     for b in range(len(shifts)):
         row = start + 1 + b
         masses = states[row]
+        if first == 0:
+            masses[:] = sources[b]
         _add_rows(masses, states, coefficients[b], first, row)
         if shifts[b] != factorised:
             factorised = shifts[b]
@@ -219,9 +221,10 @@ def _block(states, start, first, coefficients, shifts, right, left, loss, point)
         else:
             substitute(factors, masses)
         if point != 1.0:
+            stretch = 1.0 / point
             for i in range(n):
                 last = states[row - 1, i]
-                masses[i] = last + (masses[i] - last) / point
+                masses[i] = last + (masses[i] - last) * stretch
 
 
 def march(
@@ -237,12 +240,9 @@ def march(
 ) -> None:
     """Fill in the next rows of ``states``; see ``marching_reference.march``."""
     known = start + 1
-    block = states[known : known + len(shifts)]
-    if known < _FEW:  # the kernel's own sums serve them all
-        block[:] = sources
-        first = 0
-    else:
+    first = 0  # the kernel's own sums serve a few known rows as well
+    if known >= _FEW:
+        first, block = known, states[known : known + len(shifts)]
         np.matmul(coefficients[:, :known], states[:known], out=block)
         block += sources
-        first = known
-    _block(states, start, first, coefficients, shifts, right, left, loss, point)
+    _block(states, sources, start, first, coefficients, shifts, right, left, loss, point)

@@ -11,7 +11,7 @@ order                   2 in the cell widths, for smooth densities
 mass                    columns sum to ``-loss``: kept to rounding where nothing is lost
 equilibrium             exactly ``exp(-V/D)`` at the centres for constant scalar ``D``, no force
 positivity              rates are never negative, on every grid and for every drift
-memory                  five numbers per cell in the plane, seven in space
+memory                  20 numbers per cell in the plane, 26 in space
 ======================  ==================================================================
 
 ``tests/operators/test_tensor.py`` measures the table.  States are flat vectors in the order of
