@@ -71,6 +71,25 @@ def test_routes_agree_of_the_references_of_the_page_and_of_the_tests(alpha):
     assert np.abs(module.reference(z, alpha) / references(z, alpha) - 1).max() < 4e-16
 
 
+def test_exact_correction_to_kramers_rate():
+    assert abs(script("escape").correction() - 0.375) < 4e-4
+
+
+@pytest.mark.twin
+def test_correction_to_kramers_rate_rejects_a_prefactor_off_by_one_per_thousand(monkeypatch):
+    module = script("escape")
+    right = module.eyring_kramers
+    monkeypatch.setattr(module, "eyring_kramers", lambda barrier: 1.001 * right(barrier))
+    assert not abs(module.correction() - 0.375) < 4e-4
+
+
+def test_picture_of_the_escape_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "escape.png"
+    assert abs(script("escape").draw(path, count=8, cells=64) - 0.375) < 0.1
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_picture_of_the_mittag_leffler_map_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "map.png"
