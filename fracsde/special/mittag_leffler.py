@@ -11,7 +11,9 @@ Three roads share the plane by the size of ``z``: power series, integral on one 
 asymptotic series.  The hyperbola does not move with ``z``, so its nodes are tabulated once per
 ``(alpha, beta)`` and a point costs additions and divisions.  What the trapezoidal rule gets wrong
 when a pole :math:`s_*^\alpha = z` stands near the hyperbola, or right of it, is known in closed
-form and added (:mod:`fracsde.special._ml_residues`), so there are no sectors and no seams.
+form and added (:mod:`fracsde.special._ml_residues`, for most complex points in blocks by
+:mod:`fracsde.special._ml_plane`), so there are no sectors and no seams.  Where ``abs(beta)`` is
+above 20 the contour follows ``beta`` (:mod:`fracsde.special._ml_far_beta`).
 
 Errors against high precision, over points near every switch; ``tests/special`` measures them:
 
@@ -30,8 +32,9 @@ derivatives in ``z`` of order 1 to 3            1e-13 of one plus the derivative
 derivative in ``alpha``                         1e-13 of one plus the derivative
 ==============================================  ================================================
 
-Beyond about ``abs(z)**(1 / alpha) = 1e16`` the phase of an oscillating value is not determined by
-a pair of floats; at orders 1 and 1/2 it is exact.  Values that overflow are infinite.
+Beyond about ``abs(z)**(1 / alpha) = 1e16``, or ``abs(beta) = 1e15``, the phase of an oscillating
+value is not determined by a pair of floats; at orders 1 and 1/2 it is exact.  Values that overflow
+are infinite.
 
 Not here: matrices (:mod:`fracsde.special.matrix`), and the three-parameter function.
 
