@@ -75,13 +75,13 @@ class Exponentials(History):
     --------
     >>> from fracsde.schemes.l1 import L1
     >>> L1(history=Exponentials(rtol=1e-8)).history
-    Exponentials(rtol=1e-08, block=32)
+    Exponentials(rtol=1e-08, block=48)
     """
 
     citation: ClassVar[tuple[str, ...]] = ("Jiang2017",)
 
     rtol: float = 1e-10
-    block: int = 32
+    block: int = 48
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rtol", real("rtol", self.rtol, low=0.0, high=1.0))
