@@ -84,7 +84,7 @@ def bound(scheme: ConvolutionScheme, times: np.ndarray) -> Timing:
         label,
         lambda: _read_scale_write(state, factors, alive),
         units=(len(times) - 1) / 1e3,
-        repeats=3,
+        repeats=7,
     )
 
 
@@ -98,7 +98,7 @@ def near_the_bound() -> None:
             last = np.array([len(times) - 1])
             label = f"{type(scheme).__name__}, {name}"
             call = lambda s=scheme, t=times, k=last: go(s, t, k)  # noqa: E731 - a row of the table
-            march_row = measure(label, call, units=LONG / 1e3, repeats=3)
+            march_row = measure(label, call, units=LONG / 1e3, repeats=5)
             traffic = bound(scheme, times)
             rows += [march_row, traffic]
             each = 1e6 / LONG

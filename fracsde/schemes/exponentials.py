@@ -162,10 +162,11 @@ class _ExponentialMemory(Memory):
             return np.empty(0), np.empty(0), np.zeros(len(starts) + 1, dtype=np.int64)
         ahead = self._ahead(starts, starts)
         nearest = np.minimum.accumulate(ahead[::-1])[::-1]
+        # Windows of whole decades: meshes of similar steps share one sum, which is built once.
+        last = float(self.times[-1])
+        first = last * 10.0 ** -np.ceil(np.log10(last / nearest[0]))
         try:
-            kernel = power_exponentials(
-                self.alpha, rtol=rtol, window=(nearest[0], float(self.times[-1]))
-            )
+            kernel = power_exponentials(self.alpha, rtol=rtol, window=(first, last))
         except OutOfRangeError as error:
             msg = f"`Exponentials` cannot replace the kernel on this mesh: {error}"
             raise OutOfRangeError(msg) from error

@@ -26,10 +26,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from fracsde.special._double_double import EXPONENTIALS, LOG2_STEP, TURN_STEP, TURNS
+from fracsde.special._intrinsics import bits_of, fma, number_of
 
 __all__ = ["ASIDE", "reach", "switch_on_plane"]
 
@@ -48,32 +48,6 @@ _TURN_H, _TURN_L = TURN_STEP
 _MAGIC = 1.5 * 2.0**52  # added to a whole number it shows its bits
 _MANTISSA, _ONE = (1 << 52) - 1, 1023 << 52
 _TWO_PI = 2.0 * math.pi
-
-
-def _generate_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fma(*args)
-
-    return types.float64(types.float64, types.float64, types.float64), generate
-
-
-def _generate_bits(typingctx: Any, x: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(types.int64))
-
-    return types.int64(types.float64), generate
-
-
-def _generate_number(typingctx: Any, x: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(types.float64))
-
-    return types.float64(types.int64), generate
-
-
-_fma: Any = intrinsic(_generate_fma)
-_bits: Any = intrinsic(_generate_bits)
-_number: Any = intrinsic(_generate_number)
 _compiled: Any = njit(cache=True, error_model="numpy", nogil=True)
 
 
@@ -88,7 +62,9 @@ def _two_sum(a, b):  # type: ignore[no-untyped-def]  # compiled
 def _split(k):  # type: ignore[no-untyped-def]  # compiled
     # For a whole number k return k modulo 64 and 2**floor(k / 64).
     whole = np.floor(k * 0.015625)
-    return _bits((k - 64.0 * whole) + _MAGIC) & 63, _number((_bits(whole + _MAGIC) + 1023) << 52)
+    return bits_of((k - 64.0 * whole) + _MAGIC) & 63, number_of(
+        (bits_of(whole + _MAGIC) + 1023) << 52
+    )
 
 
 @_compiled
@@ -108,8 +84,8 @@ def _logarithms(n, x, y, lh, ll, th, tl, whole, work):  # type: ignore[no-untype
     cl, sh, sl = work[4], work[5], work[6]
     for i in range(n):
         # Rough logarithm and angle, a tenth of a step of the tables off; kept in lh and th.
-        bits = _bits(x[i] * x[i] + y[i] * y[i])
-        f = _number((bits & _MANTISSA) | _ONE)
+        bits = bits_of(x[i] * x[i] + y[i] * y[i])
+        f = number_of((bits & _MANTISSA) | _ONE)
         rough = -2.1536 + f * (3.0479 + f * (-1.0518 + f * 0.1582))
         k = np.rint(32.0 * (float((bits >> 52) - 1023) + rough))
         place[i], scale[i] = _split(-k)
@@ -119,20 +95,20 @@ def _logarithms(n, x, y, lh, ll, th, tl, whole, work):  # type: ignore[no-untype
         angle = 0.5 * math.pi - angle if y[i] > a else angle
         angle = math.pi - angle if x[i] < 0.0 else angle
         j = np.rint(angle * _PER_TURN_STEP)
-        turn[i] = _bits(j + _MAGIC) & 511
+        turn[i] = bits_of(j + _MAGIC) & 511
         lh[i], th[i] = k, j
     _gather(n, place, turn, mh, ml, ch, cl, sh, sl)
     for i in range(n):
         p, q = x[i] * ch[i], y[i] * sh[i]
         ah, al = _two_sum(p, q)
-        al += _fma(x[i], ch[i], -p) + _fma(y[i], sh[i], -q) + (x[i] * cl[i] + y[i] * sl[i])
+        al += fma(x[i], ch[i], -p) + fma(y[i], sh[i], -q) + (x[i] * cl[i] + y[i] * sl[i])
         p, q = y[i] * ch[i], -x[i] * sh[i]
         bh, bl = _two_sum(p, q)
-        bl += _fma(y[i], ch[i], -p) + _fma(-x[i], sh[i], -q) + (y[i] * cl[i] - x[i] * sl[i])
+        bl += fma(y[i], ch[i], -p) + fma(-x[i], sh[i], -q) + (y[i] * cl[i] - x[i] * sl[i])
         # The number over its entry is 1 + e, with e = (u + ul) + i (v + vl).
         p, q = ah * mh[i], bh * mh[i]
-        u, ul = p * scale[i] - 1.0, (_fma(ah, mh[i], -p) + (ah * ml[i] + al * mh[i])) * scale[i]
-        v, vl = q * scale[i], (_fma(bh, mh[i], -q) + (bh * ml[i] + bl * mh[i])) * scale[i]
+        u, ul = p * scale[i] - 1.0, (fma(ah, mh[i], -p) + (ah * ml[i] + al * mh[i])) * scale[i]
+        v, vl = q * scale[i], (fma(bh, mh[i], -q) + (bh * ml[i] + bl * mh[i])) * scale[i]
         cr, ci = 1.0 / 9.0, 0.0
         cr, ci = cr * u - ci * v - 0.125, cr * v + ci * u
         cr, ci = cr * u - ci * v + 1.0 / 7.0, cr * v + ci * u
@@ -147,10 +123,10 @@ def _logarithms(n, x, y, lh, ll, th, tl, whole, work):  # type: ignore[no-untype
         k, j = lh[i], th[i]
         p, q = k * _LOG2_H, j * _TURN_H
         s, e = _two_sum(p, u)
-        low = e + (_fma(k, _LOG2_H, -p) + k * _LOG2_L) + (cr + (ul - (ul * u - vl * v)))
+        low = e + (fma(k, _LOG2_H, -p) + k * _LOG2_L) + (cr + (ul - (ul * u - vl * v)))
         lh[i], ll[i] = _two_sum(s, low)
         s, e = _two_sum(q, v)
-        low = e + (_fma(j, _TURN_H, -q) + j * _TURN_L) + (ci + (vl - (vl * u + ul * v)))
+        low = e + (fma(j, _TURN_H, -q) + j * _TURN_L) + (ci + (vl - (vl * u + ul * v)))
         th[i], tl[i] = _two_sum(s, low)
 
 
@@ -163,9 +139,9 @@ def _exponentials(n, lh, ll, th, tl, rh, rl, ih, il, whole, work):  # type: igno
     for i in range(n):
         k, j = np.rint(lh[i] * _PER_LOG2_STEP), np.rint(th[i] * _PER_TURN_STEP)
         place[i], scale[i] = _split(k)
-        turn[i] = _bits(j + _MAGIC) & 511
-        r = _fma(-k, _LOG2_H, lh[i]) + (ll[i] - k * _LOG2_L)
-        a = _fma(-j, _TURN_H, th[i]) + (tl[i] - j * _TURN_L)
+        turn[i] = bits_of(j + _MAGIC) & 511
+        r = fma(-k, _LOG2_H, lh[i]) + (ll[i] - k * _LOG2_L)
+        a = fma(-j, _TURN_H, th[i]) + (tl[i] - j * _TURN_L)
         m = 1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))
         m = r + r * r * (0.5 + r * (1.0 / 6.0 + r * m))
         y = a * a
@@ -176,8 +152,8 @@ def _exponentials(n, lh, ll, th, tl, rh, rl, ih, il, whole, work):  # type: igno
     for i in range(n):
         p, q = mh[i] * ch[i], mh[i] * sh[i]
         pl, ql = (
-            _fma(mh[i], ch[i], -p) + (mh[i] * cl[i] + ml[i] * ch[i]),
-            _fma(mh[i], sh[i], -q) + (mh[i] * sl[i] + ml[i] * sh[i]),
+            fma(mh[i], ch[i], -p) + (mh[i] * cl[i] + ml[i] * ch[i]),
+            fma(mh[i], sh[i], -q) + (mh[i] * sl[i] + ml[i] * sh[i]),
         )
         s, e = _two_sum(p, p * dr[i] - q * di[i])
         rh[i], rl[i] = s * scale[i], (e + pl) * scale[i]
@@ -254,15 +230,15 @@ def _collect(z, start, stop, out, road, edges, alpha, where, x, y, sheet, level)
 def _divide(n, alpha, sheet, lh, ll, th, tl):  # type: ignore[no-untyped-def]  # compiled
     # From log z to log s = log z / alpha on its sheet.
     high = 1.0 / alpha
-    low = _fma(-high, alpha, 1.0) / alpha
+    low = fma(-high, alpha, 1.0) / alpha
     for i in range(n):
         p = lh[i] * high
-        ll[i] = _fma(lh[i], high, -p) + (lh[i] * low + ll[i] * high)
+        ll[i] = fma(lh[i], high, -p) + (lh[i] * low + ll[i] * high)
         lh[i] = p
         s, e = _two_sum(th[i], sheet[i] * (512.0 * _TURN_H))
         e += tl[i] + sheet[i] * (512.0 * _TURN_L)
         p = s * high
-        tl[i] = _fma(s, high, -p) + (s * low + e * high)
+        tl[i] = fma(s, high, -p) + (s * low + e * high)
         th[i] = p
 
 
@@ -272,11 +248,11 @@ def _exponents(n, power, rh, rl, ih, il, lh, ll, th, tl):  # type: ignore[no-unt
     for i in range(n):
         p = power * lh[i]
         s, e = _two_sum(rh[i], p)
-        ll[i] = e + (rl[i] + (_fma(power, lh[i], -p) + power * ll[i]))
+        ll[i] = e + (rl[i] + (fma(power, lh[i], -p) + power * ll[i]))
         lh[i] = s
         p = power * th[i]
         s, e = _two_sum(ih[i], p)
-        tl[i] = e + (il[i] + (_fma(power, th[i], -p) + power * tl[i]))
+        tl[i] = e + (il[i] + (fma(power, th[i], -p) + power * tl[i]))
         th[i] = s
 
 
