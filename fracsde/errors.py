@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendUnavailable",
+    "CheckpointError",
+    "CheckpointWriteError",
     "ComputationError",
     "DensityError",
     "FracsdeError",
@@ -92,6 +94,14 @@ class UnsupportedError(InputError):
 
 class ReportWriteError(FracsdeError, OSError):
     """A report that could not be written: disk full, no permission.  The old one is intact."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that is damaged or of another problem, or a place where none can be written."""
+
+
+class CheckpointWriteError(FracsdeError, OSError):
+    """A checkpoint that could not be written: disk full, no permission.  The old one is intact."""
 
 
 class BackendUnavailable(FracsdeError, ImportError):  # noqa: N818 - the name is public contract

@@ -30,10 +30,12 @@ from fracsde.problems.fokker_planck import FokkerPlanck
 from fracsde.problems.fractional import FractionalFokkerPlanck
 from fracsde.problems.fractional_ode import FractionalODE
 from fracsde.provenance import provenance
+from fracsde.schemes.checkpoint import Checkpoint
 from fracsde.solution import Solution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from os import PathLike
 
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.operators.base import Space
@@ -79,6 +81,8 @@ def solve(
     backend: str = "auto",
     save_at: ArrayLike | None = None,
     progress: bool = False,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_interval: float = 60.0,
     throw: bool = True,
 ) -> Solution | FractionalODESolution:
     r"""Solve a problem.
@@ -108,6 +112,13 @@ def solve(
         Which nodes to return; all by default.
     progress : bool
         Show a bar; needs rich.
+    checkpoint : path-like, optional
+        A file in which a march saves its state, every ``checkpoint_interval``, when it is
+        interrupted and at its end.  A run that finds the checkpoint of the same problem goes on
+        from there and returns the same densities to the last digit; one of another problem is
+        refused.
+    checkpoint_interval : float [s]
+        Wall time between two savings; the most that a crash can cost.
     throw : bool
         Raise if the computation fails, instead of returning the failure in ``status``.
 
@@ -119,7 +130,8 @@ def solve(
     Raises
     ------
     InputError
-        If ``problem``, ``times``, ``scheme``, ``space`` or ``save_at`` cannot mean what was asked.
+        If ``problem``, ``times``, ``scheme``, ``space`` or ``save_at`` cannot mean what was asked,
+        or ``checkpoint`` is of another problem.
     ComputationError
         If ``throw`` and the result is not finite or not accurate.
 
@@ -161,6 +173,7 @@ def solve(
         wanted=_wanted(grid, times, save_at),
         scheme=scheme,
         engine=engine,
+        checkpoint=None if checkpoint is None else Checkpoint.at(checkpoint, checkpoint_interval),
         bar=partial(_bar, shown=progress),
     )
     if isinstance(points, str):

@@ -40,6 +40,29 @@ def test_mittag_leffler_map_rejects_a_neighbouring_order(monkeypatch):
     assert not module.worst(columns=8) < TOLERANCE
 
 
+def test_exact_error_of_a_graded_march_is_what_the_page_states():
+    assert 4e-6 < script("work_precision").worst() < 6e-6
+
+
+@pytest.mark.twin
+def test_work_precision_rejects_a_mesh_that_is_not_graded_enough(monkeypatch):
+    module = script("work_precision")
+    graded = module.TimeGrid.graded
+
+    class Lazy:
+        graded = staticmethod(lambda T, n, r: graded(T, n, 0.8 * r))
+
+    monkeypatch.setattr(module, "TimeGrid", Lazy)
+    assert not module.worst() < 6e-6
+
+
+def test_picture_of_work_and_precision_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "work.png"
+    assert script("work_precision").draw(path, sizes=(20, 40)) > 1e-5
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("alpha", [0.3, 0.8, 1.5])
 def test_routes_agree_of_the_references_of_the_page_and_of_the_tests(alpha):
     module = script("mittag_leffler")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
     from fracsde.operators.base import Generator
     from fracsde.problems.fokker_planck import FokkerPlanck
+    from fracsde.schemes.checkpoint import Checkpoint
 
 __all__ = ["Outcome", "Request", "judge", "nearest", "outcome_on"]
 
@@ -61,6 +62,8 @@ class Request:
         What was asked for.
     engine : str
         Which engine to use.
+    checkpoint : Checkpoint or None
+        Where a march is saved and resumed.
     bar : callable
         From a number of steps to a context that gives the function to call after each.
     """
@@ -74,6 +77,7 @@ class Request:
     scheme: Any
     engine: str
     bar: Callable[[int], AbstractContextManager[Callable[[int], None] | None]]
+    checkpoint: Checkpoint | None = None
 
     @property
     def tolerance(self) -> float:
@@ -138,16 +142,18 @@ def outcome_on(generator: Generator, request: Request) -> Outcome:
         If the scheme is not one.
     """
     scheme = request.scheme
-    if not (scheme is None or isinstance(scheme, (Propagator, ConvolutionScheme))):
+    solvers = [solver for family, solver in _FAMILIES if isinstance(scheme, family)]
+    if scheme is not None and not solvers:
         msg = (
-            f"`scheme` must be Propagator(), L1(), GrunwaldLetnikov() or None, got {scheme!r}; "
-            "schemes are values, not names"
+            f"`scheme` must be Propagator(), L1(), L12(), L2Sigma(), GrunwaldLetnikov() or None, "
+            f"got {scheme!r}; schemes are values, not names"
         )
         raise InputError(msg)
     masses = generator.project(request.base.initial)
-    if isinstance(scheme, ConvolutionScheme):
-        return _marched(scheme, generator, masses, request)
-    outcome = _propagated(scheme, generator, masses, request)
+    if scheme is not None:
+        found: Outcome = solvers[0](scheme, generator, masses, request)
+        return found
+    outcome = _propagated(None, generator, masses, request)
     return _marched(L1(), generator, masses, request) if outcome is None else outcome
 
 
@@ -159,6 +165,12 @@ def _propagated(
     why = scheme.refusal(generator, source=request.base.source is not None)
     if why and asked is None:
         return None
+    if request.checkpoint is not None:
+        msg = (
+            "`checkpoint` saves a march, and this problem is propagated without steps; name a "
+            "marching scheme such as L1(), or leave `checkpoint` out"
+        )
+        raise UnsupportedError(msg)
     if why:
         msg = f"`Propagator` cannot serve this problem, because {why}; march with L1 instead"
         raise UnsupportedError(msg)
@@ -203,6 +215,7 @@ def _marched(
             engine=_ENGINES[request.engine],
             watch=watch,
             keep=np.searchsorted(grid.times, request.wanted),
+            checkpoint=request.checkpoint,
         )
     return Outcome(
         density=found.states / generator.widths,
@@ -212,6 +225,13 @@ def _marched(
         mesh=grid.times,
         stats={"steps": len(grid) - 1, "history_bytes": found.history_bytes},
     )
+
+
+# Who solves with which family of schemes.
+_FAMILIES: tuple[tuple[type, Callable[..., Any]], ...] = (
+    (Propagator, _propagated),
+    (ConvolutionScheme, _marched),
+)
 
 
 def _own_mesh(grid: TimeGrid, alpha: float) -> TimeGrid:

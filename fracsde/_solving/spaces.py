@@ -71,7 +71,12 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
     if isinstance(request.scheme, Propagator):
         # Errors add up to 5/4 of those on each grid.
         inner = replace(request, scheme=Propagator(rtol=max(0.8 * request.scheme.rtol, 1e-14)))
-    coarse, fine = (outcome_on(chain, inner) for chain in (generator.coarse, generator.fine))
+    # Two marches, two files.
+    mark = request.checkpoint
+    coarse, fine = (
+        outcome_on(chain, replace(inner, checkpoint=mark and mark.beside(tag)))
+        for chain, tag in ((generator.coarse, "coarse"), (generator.fine, "fine"))
+    )
     density = generator.combine(coarse.density, fine.density)
     errors = (coarse.error, fine.error)
     error = None

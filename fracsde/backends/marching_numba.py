@@ -8,8 +8,8 @@ The same step as in :mod:`fracsde.backends.marching_reference`, which says what 
 
 The memory sum is cut: what a block of steps owes to rows before the block is one matrix product
 (the history is read once per block instead of once per step), what it owes to rows of its own is
-summed here, beside the solves.  All functions that call each other live in this file, so that a
-cached kernel is never stale.
+summed here, beside the solves, which eliminate four parts of the chain abreast.  All functions that
+call each other live in this file, so that a cached kernel is never stale.
 """
 
 from __future__ import annotations
@@ -85,25 +85,178 @@ def substitute(factors, masses):  # type: ignore[no-untyped-def]  # compiled
         masses[i] = beyond
 
 
-@njit(cache=True, error_model="numpy")
-def _block(states, start, coefficients, shifts, right, left, loss, point):  # type: ignore[no-untyped-def]  # compiled
+# --- a chain in four parts
+#
+# One elimination is a chain of dependent operations, and the processor waits for each.  Four run
+# abreast: the chain is cut into four runs of cells, of which the last cells are eliminated last.
+# A run ends in a cell of its own and begins behind that of the run before (in a ring, the first
+# behind the last), which is to it what the last cell of a ring is to all others; the four last
+# cells form a ring of their own.  Indices are unsigned, or each would be tested for its sign.
+
+_FEWEST = 16  # cells that are worth it
+_FEW = 8  # known rows that are worth a matrix product
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _leave(shift, right, left, loss, factors, i, to_first, for_good, from_first, lost):  # type: ignore[no-untyped-def]  # compiled
+    onward, back = right[i], left[i + np.uint64(1)]
+    inverse = 1.0 / (onward + to_first + for_good)
+    share, dying = onward * inverse, for_good * inverse
+    factors[0, i] = share
+    factors[1, i] = to_first * inverse
+    factors[2, i] = inverse
+    factors[3, i] = back * inverse
+    factors[4, i] = from_first * inverse
+    kept = shift + loss[i + np.uint64(1)] + back * dying
+    return back * (to_first * inverse), kept, from_first * share, lost + from_first * dying
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _eliminate_four(shift, right, left, loss, factors, ends):  # type: ignore[no-untyped-def]  # compiled
+    n = len(right)
+    q = n // 4
+    b, c, d = np.uint64(q), np.uint64(2 * q), np.uint64(3 * q)
+    ta, ga, fa, la = left[0], shift + loss[0], right[n - 1], 0.0
+    tb, gb, fb, lb = left[q], shift + loss[q], right[q - 1], 0.0
+    tc, gc, fc, lc = left[2 * q], shift + loss[2 * q], right[2 * q - 1], 0.0
+    td, gd, fd, ld = left[3 * q], shift + loss[3 * q], right[3 * q - 1], 0.0
+    for i in range(np.uint64(q - 1)):
+        ta, ga, fa, la = _leave(shift, right, left, loss, factors, i, ta, ga, fa, la)
+        tb, gb, fb, lb = _leave(shift, right, left, loss, factors, b + i, tb, gb, fb, lb)
+        tc, gc, fc, lc = _leave(shift, right, left, loss, factors, c + i, tc, gc, fc, lc)
+        td, gd, fd, ld = _leave(shift, right, left, loss, factors, d + i, td, gd, fd, ld)
+    for k in range(4 * q - 1, n - 1):
+        at = np.uint64(k)
+        td, gd, fd, ld = _leave(shift, right, left, loss, factors, at, td, gd, fd, ld)
+    ends[0, 3], ends[0, 0], ends[0, 1], ends[0, 2] = fa, fb, fc, fd
+    ends[1, 0], ends[1, 1], ends[1, 2], ends[1, 3] = ta, tb, tc, td
+    ends[2, 0], ends[2, 1], ends[2, 2], ends[2, 3] = ga + lb, gb + lc, gc + ld, gd + la
+    _eliminate(0.0, ends[0], ends[1], ends[2], ends[3:])
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _onward(factors, masses, i, flowing, gathered):  # type: ignore[no-untyped-def]  # compiled
+    following = masses[i + np.uint64(1)] + factors[0, i] * flowing
+    gathered += factors[1, i] * flowing
+    masses[i + np.uint64(1)] = following
+    return following, gathered
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _backward(factors, masses, i, beyond, first):  # type: ignore[no-untyped-def]  # compiled
+    found = masses[i] * factors[2, i] + factors[4, i] * first + factors[3, i] * beyond
+    masses[i] = found
+    return found
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _substitute_four(factors, ends, masses):  # type: ignore[no-untyped-def]  # compiled
+    n = len(masses)
+    q = n // 4
+    b, c, d = np.uint64(q), np.uint64(2 * q), np.uint64(3 * q)
+    fa, fb, fc, fd = masses[0], masses[q], masses[2 * q], masses[3 * q]
+    ga = gb = gc = gd = 0.0
+    for i in range(np.uint64(q - 1)):
+        fa, ga = _onward(factors, masses, i, fa, ga)
+        fb, gb = _onward(factors, masses, b + i, fb, gb)
+        fc, gc = _onward(factors, masses, c + i, fc, gc)
+        fd, gd = _onward(factors, masses, d + i, fd, gd)
+    for k in range(4 * q - 1, n - 1):
+        fd, gd = _onward(factors, masses, np.uint64(k), fd, gd)
+    last = np.array([fa + gb, fb + gc, fc + gd, fd + ga])
+    substitute(ends[3:], last)
+    fa, fb, fc, fd = last[0], last[1], last[2], last[3]
+    masses[q - 1], masses[2 * q - 1], masses[3 * q - 1], masses[n - 1] = fa, fb, fc, fd
+    ea, eb, ec, ed = fa, fb, fc, fd
+    for k in range(n - 2, 4 * q - 2, -1):
+        fd = _backward(factors, masses, np.uint64(k), fd, ec)
+    for i in range(np.uint64(q - 1)):
+        at = np.uint64(q - 2) - i
+        fa = _backward(factors, masses, at, fa, ed)
+        fb = _backward(factors, masses, b + at, fb, ea)
+        fc = _backward(factors, masses, c + at, fc, eb)
+        fd = _backward(factors, masses, d + at, fd, ec)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _add_rows(target, states, coefficients, first, stop):  # type: ignore[no-untyped-def]  # compiled
+    # Four rows at a time: the target is read and written a quarter as often.
+    n = len(target)
+    whole = first + (stop - first) // 4 * 4
+    for k in range(first, whole, 4):
+        p, q, r, s = states[k], states[k + 1], states[k + 2], states[k + 3]
+        a, b, c, d = (
+            coefficients[k],
+            coefficients[k + 1],
+            coefficients[k + 2],
+            coefficients[k + 3],
+        )
+        for i in range(n):
+            target[i] += (a * p[i] + b * q[i]) + (c * r[i] + d * s[i])
+    for k in range(whole, stop):
+        p, a = states[k], coefficients[k]
+        for i in range(n):
+            target[i] += a * p[i]
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _add_to_four(states, row, coefficients, first):  # type: ignore[no-untyped-def]  # compiled
+    # What four rows owe to all before them, four by four: a quarter of the loads again.
     n = states.shape[1]
-    factors = np.zeros((5, n))
+    s, t, u, v = states[row], states[row + 1], states[row + 2], states[row + 3]
+    whole = first + (row - first) // 4 * 4
+    for k in range(first, whole, 4):
+        a, b, c, d = states[k], states[k + 1], states[k + 2], states[k + 3]
+        x = coefficients[:, k : k + 4]
+        s0, s1, s2, s3 = x[0, 0], x[0, 1], x[0, 2], x[0, 3]
+        t0, t1, t2, t3 = x[1, 0], x[1, 1], x[1, 2], x[1, 3]
+        u0, u1, u2, u3 = x[2, 0], x[2, 1], x[2, 2], x[2, 3]
+        v0, v1, v2, v3 = x[3, 0], x[3, 1], x[3, 2], x[3, 3]
+        for i in range(n):
+            p, q, r, w = a[i], b[i], c[i], d[i]
+            s[i] += (s0 * p + s1 * q) + (s2 * r + s3 * w)
+            t[i] += (t0 * p + t1 * q) + (t2 * r + t3 * w)
+            u[i] += (u0 * p + u1 * q) + (u2 * r + u3 * w)
+            v[i] += (v0 * p + v1 * q) + (v2 * r + v3 * w)
+    for j in range(4):
+        _add_rows(states[row + j], states, coefficients[j], whole, row)
+
+
+@njit(cache=True, error_model="numpy")
+def _block(states, sources, start, first, coefficients, shifts, right, left, loss, point):  # type: ignore[no-untyped-def]  # compiled
+    n = states.shape[1]
+    factors, ends = np.zeros((5, n)), np.zeros((8, 4))
     factorised = np.nan
+    added = start + 1  # rows that the sums of the steps to come hold already
     for b in range(len(shifts)):
         row = start + 1 + b
-        for k in range(start + 1, row):
-            c = coefficients[b, k]
-            for i in range(n):
-                states[row, i] += c * states[k, i]
+        masses = states[row]
+        four = b % 4 == 0 and b + 4 <= len(shifts)
+        if four:
+            if first == 0:
+                states[row : row + 4] = sources[b : b + 4]
+            _add_to_four(states, row, coefficients[b : b + 4], first)
+            added = row
+        elif b % 4 == 0:
+            if first == 0:
+                states[row:] = sources[b:]
+            added = first
+        _add_rows(masses, states, coefficients[b], added, row)
         if shifts[b] != factorised:
             factorised = shifts[b]
-            _eliminate(factorised, right, left, loss, factors)
-        substitute(factors, states[row])
+            if n >= _FEWEST:
+                _eliminate_four(factorised, right, left, loss, factors, ends)
+            else:
+                _eliminate(factorised, right, left, loss, factors)
+        if n >= _FEWEST:
+            _substitute_four(factors, ends, masses)
+        else:
+            substitute(factors, masses)
         if point != 1.0:
+            stretch = 1.0 / point
             for i in range(n):
                 last = states[row - 1, i]
-                states[row, i] = last + (states[row, i] - last) / point
+                masses[i] = last + (masses[i] - last) * stretch
 
 
 def march(
@@ -119,7 +272,9 @@ def march(
 ) -> None:
     """Fill in the next rows of ``states``; see ``marching_reference.march``."""
     known = start + 1
-    block = states[known : known + len(shifts)]
-    np.matmul(coefficients[:, :known], states[:known], out=block)
-    block += sources
-    _block(states, start, coefficients, shifts, right, left, loss, point)
+    first = 0  # the kernel's own sums serve a few known rows as well
+    if known >= _FEW:
+        first, block = known, states[known : known + len(shifts)]
+        np.matmul(coefficients[:, :known], states[:known], out=block)
+        block += sources
+    _block(states, sources, start, first, coefficients, shifts, right, left, loss, point)

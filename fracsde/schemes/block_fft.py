@@ -135,12 +135,15 @@ class _ConvolvedMemory(Memory):
             near[:, 0] = self._first[:size]
         return near
 
-    def lead(self) -> FloatArray | None:
+    def lead(self, factor: float = 1.0) -> FloatArray | None:
         if self.start == 0:
             return None
         steps = slice(self.start, self.stop)
+        lead = factor * self._sums[steps]
         apart = self._first[steps] - self._lags[steps]
-        return np.asarray(self._sums[steps] + np.multiply.outer(apart, self._increments[0]))
+        if apart.any():
+            lead += np.multiply.outer(factor * apart, self._increments[0])
+        return np.asarray(lead)
 
     def take(self) -> None:
         start, stop = self.start, self.stop

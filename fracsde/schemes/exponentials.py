@@ -38,10 +38,11 @@ import numpy as np
 from scipy.special import rgamma
 
 from fracsde._check import integer, real
+from fracsde.backends.moments_numba import exponential_intake
 from fracsde.errors import OutOfRangeError, UnsupportedError
 from fracsde.schemes.history import History
 from fracsde.schemes.memory import Memory
-from fracsde.schemes.piecewise import PiecewiseScheme, assembled
+from fracsde.schemes.piecewise import PiecewiseScheme
 from fracsde.special.exponentials import power_exponentials
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ if TYPE_CHECKING:
 __all__ = ["Exponentials"]
 
 _DEAD = 1e-3  # share of the tolerance that may be dropped
-_TERMS = 15  # of the series of the second moment, at arguments below four
+# Of the second moment, at arguments below one.
+_SERIES = np.array([j / factorial(2 * j + 1) for j in range(1, 9)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +148,11 @@ class _ExponentialMemory(Memory):
         # A cell whose parabola leans on the next node is over one step later.
         self._late = 1 if scheme.lean > 0 else 0
         self._weights, self._rates, self._alive = self._terms(rtol)
-        self._shares = np.zeros((len(self._rates), len(initial)))
-        self._last = np.zeros(len(initial))
+        # The last increment before the block, and the shares; one product reads both.
+        self._kept_rows = np.zeros((1 + len(self._rates), len(initial)))
+        self._shares = self._kept_rows[1:]
+        # Increments of the block, behind the last one before it.
+        self._recent = np.zeros((self.size + 1, len(initial)))
         self._plan: _Inside | None = None
 
     def _terms(self, rtol: float) -> tuple[FloatArray, FloatArray, IntArray]:
@@ -157,10 +162,11 @@ class _ExponentialMemory(Memory):
             return np.empty(0), np.empty(0), np.zeros(len(starts) + 1, dtype=np.int64)
         ahead = self._ahead(starts, starts)
         nearest = np.minimum.accumulate(ahead[::-1])[::-1]
+        # Windows of whole decades: meshes of similar steps share one sum, which is built once.
+        last = float(self.times[-1])
+        first = last * 10.0 ** -np.ceil(np.log10(last / nearest[0]))
         try:
-            kernel = power_exponentials(
-                self.alpha, rtol=rtol, window=(nearest[0], float(self.times[-1]))
-            )
+            kernel = power_exponentials(self.alpha, rtol=rtol, window=(first, last))
         except OutOfRangeError as error:
             msg = f"`Exponentials` cannot replace the kernel on this mesh: {error}"
             raise OutOfRangeError(msg) from error
@@ -180,85 +186,95 @@ class _ExponentialMemory(Memory):
         # The weights of the block's steps and what its increments add to the shares.
         if self._plan is not None and self._plan.start == self.start:
             return self._plan
-        start, stop, lean = self.start, self.stop, self._piecewise.lean
+        start, stop = self.start, self.stop
         again = self.even and self._plan is not None and self._plan.start > 0
         if again and stop - start == self.size and self._plan is not None:
             self._plan = replace(self._plan, start=start)
             return self._plan
         before = min(start, 1)  # increments before the block that its cells look at
-        nodes, unit = self.times[start - before : stop + 1], 1.0
+        nodes = self.times[start - before : stop + 1]
+        if self.even:  # all blocks from the same nodes: resumed marches are equal to the last digit
+            nodes = (self.times[-1] / self.steps) * np.arange(float(len(nodes)))
         rates = self._rates[: self._alive[start // self.size] if before else 0]
-        ahead = self._ahead(np.full(stop - start, start), np.arange(start, stop))
-        if self.even:  # counted in steps, equal weights are equal to the last digit
-            unit = (self.times[-1] / self.steps) ** -self.alpha
-        rows = unit * self._piecewise.rows(
-            np.arange(float(len(nodes))) if self.even else nodes,
-            alpha=self.alpha,
-            first=before,
-            skip=0 if lean > 0 else before,
-        )
+        end = nodes[before - self._late] if before else 0.0  # of the cells that are over
+        ahead = nodes[before:-1] + self.scheme.point(self.alpha) * np.diff(nodes)[before:] - end
+        rows = self._rows(nodes, before)
         self._plan = _Inside(
             start=start,
             near=rows[:, before:],
-            carry=rows[:, 0] if before else np.zeros(stop - start),
-            readout=self._weights[: len(rates)] * np.exp(-ahead[:, None] * rates),
+            readout=np.hstack(
+                [
+                    rows[:, :before],
+                    self._weights[: len(rates)] * np.exp(-ahead[:, None] * rates),
+                ]
+            ),
             intake=self._intake(nodes, before),
+            passed=nodes[-1 - self._late] - end,
         )
         return self._plan
+
+    def _rows(self, nodes: FloatArray, before: int) -> FloatArray:
+        # Weights of the block's cells; on equal steps counted in steps, so that equal weights are
+        # equal to the last digit.
+        skip = 0 if self._piecewise.lean > 0 else before
+        if not self.even:
+            return self._piecewise.block_rows(nodes, alpha=self.alpha, first=before, skip=skip)
+        steps = np.arange(float(len(nodes)))
+        unit = (self.times[-1] / self.steps) ** -self.alpha
+        rows = self._piecewise.block_rows(steps, alpha=self.alpha, first=before, skip=skip)
+        return np.asarray(unit * rows)
 
     def _intake(self, nodes: FloatArray, before: int) -> FloatArray:
         # What each increment adds to the shares, when the cells of the block are over.
         if self.stop == self.steps:
             return np.empty((0, len(nodes) - 1))
-        lean, cell = self._piecewise.lean, np.diff(nodes)
-        over = slice(0 if lean > 0 else before, len(cell) - self._late)
-        rates = self._rates[: self._alive[self.stop // self.size]][:, None]
-        mean, tilt = np.zeros((2, len(rates), len(cell)))
-        since = np.exp(-rates * (nodes[-1 - self._late] - nodes[1:][over]))
-        mean[:, over], tilt[:, over] = exponential_moments(rates, cell[over])
-        mean[:, over] *= since
-        tilt[:, over] *= since
-        return assembled(mean, tilt, cell, lean)
+        lean = self._piecewise.lean
+        rates = self._rates[: self._alive[self.stop // self.size]]
+        start, stop = 0 if lean > 0 else before, len(nodes) - 1 - self._late
+        return np.asarray(exponential_intake(rates, nodes, start, stop, lean, _SERIES))
 
     def near(self) -> FloatArray:
         return self._inside().near
 
-    def lead(self) -> FloatArray | None:
+    def lead(self, factor: float = 1.0) -> FloatArray | None:
         if self.start == 0:
             return None
         inside = self._inside()
-        lead = inside.readout @ self._shares[: inside.readout.shape[1]]
-        lead += np.multiply.outer(inside.carry, self._last)
-        return np.asarray(lead)
+        return np.asarray((factor * inside.readout) @ self._kept_rows[: inside.readout.shape[1]])
 
     def take(self) -> None:
-        start, stop, late = self.start, self.stop, self._late
-        increments = np.diff(self.window[: stop - start + 1], axis=0)
+        start, stop = self.start, self.stop
+        count = stop - start
+        np.subtract(
+            self.window[1 : count + 1], self.window[:count], out=self._recent[1 : count + 1]
+        )
         if stop < self.steps:
             intake = self._inside().intake
             shares = self._shares[: len(intake)]
             if start == 0:
-                np.matmul(intake, increments, out=shares)
+                np.matmul(intake, self._recent[1:], out=shares)
             else:
-                passed = self.times[stop - late] - self.times[start - late]
+                passed = self._inside().passed
                 shares *= np.exp(-passed * self._rates[: len(shares)])[:, None]
-                shares += intake @ np.vstack([self._last, increments])
-        self._last[:] = increments[-1]
+                shares += intake @ self._recent
+        self._recent[0] = self._kept_rows[0] = self._recent[count]
 
     def _kept(self) -> dict[str, FloatArray]:
-        return {"shares": self._shares, "last": self._last}
+        return {"shares": self._kept_rows, "last": self._recent[:1]}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Inside:
     start: int
     near: FloatArray
-    carry: FloatArray
     readout: FloatArray
     intake: FloatArray
+    passed: float
 
 
-def exponential_moments(rates: FloatArray, cell: FloatArray) -> tuple[FloatArray, FloatArray]:
+def exponential_moments(
+    rates: FloatArray, cell: FloatArray, *, tilts: bool = True
+) -> tuple[FloatArray, FloatArray]:
     r"""Return the moments of :math:`e^{-s x}` over cells that end at distance 0.
 
     Parameters
@@ -267,13 +283,15 @@ def exponential_moments(rates: FloatArray, cell: FloatArray) -> tuple[FloatArray
         Positive.
     cell : (n,) float64 [t]
         Lengths.
+    tilts : bool
+        Whether the second moments are wanted.
 
     Returns
     -------
     mean : (K, n) ndarray [1]
         Integral over length.
     tilt : (K, n) ndarray [t**2]
-        Moment about the midpoint, larger where nearer.
+        Moment about the midpoint, larger where nearer; empty if not wanted.
 
     Examples
     --------
@@ -282,11 +300,16 @@ def exponential_moments(rates: FloatArray, cell: FloatArray) -> tuple[FloatArray
     (True, True)
     """
     y = rates * cell
-    died = np.exp(-y)
-    mean = -np.expm1(-y) / y
-    h = np.minimum(0.5 * y, 2.0)
-    series = np.zeros_like(h)
-    for j in range(_TERMS, 0, -1):
-        series = series * h * h + j / factorial(2 * j + 1)
-    closed = ((y - 2.0) + (y + 2.0) * died) / (2.0 * y * y)
-    return mean, np.where(y < 4.0, h * np.exp(-h) * series, closed) * cell**2
+    lost = -np.expm1(-y)
+    mean = lost / y
+    if not tilts:
+        return mean, np.empty(0)
+    h = np.minimum(0.5 * y, 0.5)
+    square = h * h
+    series = np.full_like(h, _SERIES[-1])
+    for coefficient in _SERIES[-2::-1]:
+        series *= square
+        series += coefficient
+    series *= h * np.exp(-h)
+    closed = (2.0 * y - (y + 2.0) * lost) / (2.0 * y * y)
+    return mean, np.where(y < 1.0, series, closed) * cell**2

@@ -112,15 +112,15 @@ class _DirectMemory(Memory):
     def near(self) -> FloatArray:
         return self._weights()[:, self.start :]
 
-    def lead(self) -> FloatArray | None:
+    def lead(self, factor: float = 1.0) -> FloatArray | None:
         if self.start == 0:
             return None
         increments = np.diff(self.states[: self.start + 1], axis=0)
-        return np.asarray(self._weights()[:, : self.start] @ increments)
+        return np.asarray(factor * self._weights()[:, : self.start] @ increments)
 
-    def block(self) -> Block:
+    def block(self, scale: float) -> Block:
         coefficients, shifts = coefficients_of(
-            self._weights(), self.scheme, alpha=self.alpha, even=self.even
+            scale * self._weights(), self.scheme, alpha=self.alpha, even=self.even
         )
         # Where memory is short, as at alpha = 1, the early states are not read.
         read = np.flatnonzero(coefficients.any(axis=0))
@@ -130,7 +130,7 @@ class _DirectMemory(Memory):
             known=self.start + 1 - first,
             coefficients=coefficients[:, first:],
             shifts=shifts,
-            lead=None,
+            owed=None,
         )
 
     def derivative(self) -> FloatArray:

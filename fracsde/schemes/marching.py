@@ -23,9 +23,13 @@ Not here: weights (:mod:`fracsde.schemes.l1` and its siblings), memory
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fracsde.errors import CheckpointError, CheckpointWriteError
+from fracsde.schemes.checkpoint import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +37,8 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
     from fracsde.operators.base import Generator
     from fracsde.schemes.base import ConvolutionScheme
-    from fracsde.schemes.history import Memory
+    from fracsde.schemes.checkpoint import Checkpoint
+    from fracsde.schemes.memory import Memory
 
 __all__ = ["Marched", "march", "marched"]
 
@@ -108,6 +113,7 @@ def marched(
     engine: Any,
     watch: Callable[[int], None] | None = None,
     keep: IntArray | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Marched:
     """Step a density through a mesh.
 
@@ -133,39 +139,120 @@ def marched(
         Called after each block with the number of steps done.
     keep : (k,) int, optional
         Nodes whose states are returned, increasing; all by default.
+    checkpoint : Checkpoint, optional
+        Where the march is saved and resumed, to the last digit.
 
     Returns
     -------
     Marched
+
+    Raises
+    ------
+    BaseException
+        Whatever interrupts the march, after it was saved.
     """
     steps = len(times) - 1
     memory = scheme.history.begin(scheme, times, initial, alpha=alpha)
     entering = _Entering(generator, scheme, times, initial, alpha=alpha, source=source)
     kept = np.arange(steps + 1) if keep is None else keep
-    states = np.empty((len(kept), len(initial)))
+    states = np.zeros((len(kept), len(initial)))
     states[kept == 0] = initial
-    point, residual = scheme.point(alpha), 0.0
-    while memory.start < steps:
-        start, stop = memory.start, memory.stop
-        block, sources = memory.block(), entering.block(start, stop)
-        known = block.known
-        generator.march_block(
-            engine,
-            block.window,
-            known - 1,
-            scale * block.coefficients,
-            scale * block.shifts,
-            sources if block.lead is None else sources - scale * block.lead,
-            point,
+    saver = None
+    if checkpoint is not None:
+        name = getattr(engine, "__name__", "")
+        words = {"scheme": scheme, "alpha": alpha, "timescale": scale, "engine": name}
+        marks = marks_of(
+            generator, times=times, initial=initial, nodes=kept, source=source, **words
         )
-        wanted = slice(*np.searchsorted(kept, [start + 1, stop + 1]))
-        states[wanted] = block.window[known + kept[wanted] - (start + 1)]
-        if stop == steps:
-            residual = _residual(generator, memory, block.window[-2:], scale, sources[-1], point)
-        memory.absorb()
-        if watch is not None:
-            watch(stop)
+        saver = _Saver(checkpoint, marks, memory, states)
+    residual = saver.residual if saver else 0.0
+    point = scheme.point(alpha)
+    try:
+        while memory.start < steps:
+            start, stop = memory.start, memory.stop
+            block, sources = memory.block(scale), entering.block(start, stop)
+            right = _sum(sources, block.owed)
+            if right is None:
+                right = np.zeros((stop - start, len(initial)))
+            window, known = block.window, block.known
+            generator.march_block(
+                engine, window, known - 1, block.coefficients, block.shifts, right, point
+            )
+            wanted = slice(*np.searchsorted(kept, [start + 1, stop + 1]))
+            states[wanted] = window[known + kept[wanted] - (start + 1)]
+            if stop == steps:
+                last = 0.0 if sources is None else sources[-1]
+                residual = _residual(generator, memory, window[-2:], scale, last, point)
+            if saver is None:
+                memory.absorb()
+            else:
+                saver.absorb(residual)
+            if watch is not None:
+                watch(stop)
+    except BaseException as error:
+        if saver is not None:
+            saver.rescue(error)
+        raise
     return Marched(states=states, residual=residual, history_bytes=memory.nbytes)
+
+
+class _Saver:
+    # Saves a march at the ends of blocks, where its past is whole, and brings it back.
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        marks: dict[str, FloatArray],
+        memory: Memory,
+        states: FloatArray,
+    ) -> None:
+        self._checkpoint, self._marks = checkpoint, marks
+        self._memory, self._states = memory, states
+        self.residual = 0.0
+        found = checkpoint.read(marks)
+        if found is not None:
+            try:
+                self._states[...] = found.pop("states_kept")
+                self.residual = float(found.pop("residual"))
+                memory.restore(found)
+            except (KeyError, ValueError, TypeError) as error:
+                msg = (
+                    f"`checkpoint` cannot be read: {checkpoint.path} is damaged ({error}); delete "
+                    "it to start again, or choose another name"
+                )
+                raise CheckpointError(msg) from error
+        self._saved, self._when, self._whole = memory.start, monotonic(), True
+
+    def absorb(self, residual: float) -> None:
+        self._whole = False
+        self._memory.absorb()
+        self.residual, self._whole = residual, True
+        late = monotonic() - self._when >= self._checkpoint.interval
+        if late or self._memory.start == self._memory.steps:
+            self._save()
+
+    def rescue(self, error: BaseException) -> None:
+        # An interrupt inside ``absorb`` leaves a past that is not whole: the file stays as it is.
+        tried = isinstance(error, CheckpointWriteError)
+        if self._whole and not tried and self._memory.start > self._saved:
+            try:
+                self._save()
+            except CheckpointWriteError as failure:
+                error.add_note(str(failure))
+
+    def _save(self) -> None:
+        arrays = self._memory.snapshot()
+        arrays |= {"states_kept": self._states, "residual": np.array(self.residual)}
+        self._checkpoint.write(self._marks, arrays)
+        self._saved, self._when = self._memory.start, monotonic()
+
+
+def _sum(first: FloatArray | None, second: FloatArray | None) -> FloatArray | None:
+    # Of what is there; the second may be written to.
+    if first is None or second is None:
+        return first if second is None else second
+    second += first
+    return second
 
 
 class _Entering:
@@ -190,7 +277,9 @@ class _Entering:
             if source is not None:
                 self._first = self._first + source(float(times[0]))
 
-    def block(self, start: int, stop: int) -> FloatArray:
+    def block(self, start: int, stop: int) -> FloatArray | None:
+        if self._source is None and start >= len(self._factors):
+            return None
         sources = np.zeros((stop - start, self._cells))
         if self._source is not None:
             sources[:] = [self._source(float(t)) for t in self._points[start:stop]]
@@ -204,7 +293,7 @@ def _residual(
     memory: Memory,
     last: FloatArray,
     scale: float,
-    entering: FloatArray,
+    entering: FloatArray | float,
     point: float,
 ) -> float:
     # Largest entry of memory minus drift minus source, over the largest term of the three.

@@ -34,7 +34,7 @@ __all__ = ["Block", "Memory", "coefficients_of", "is_uniform"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Block:
-    """The equations of a block of steps, in states instead of increments.
+    """The equations of a block of steps, in states instead of increments, times a factor.
 
     Parameters
     ----------
@@ -46,15 +46,15 @@ class Block:
         Of the states in the window, for each step; zero where a step does not look.
     shifts : (B,) float64 [t**-alpha]
         Of each step.
-    lead : (B, n) float64 [t**-alpha] or None
-        What increments before the window add to each step.
+    owed : (B, n) float64 [t**-alpha] or None
+        What increments before the window add to each step, on the right-hand side.
     """
 
     window: FloatArray
     known: int
     coefficients: FloatArray
     shifts: FloatArray
-    lead: FloatArray | None
+    owed: FloatArray | None
 
 
 class Memory(ABC):
@@ -94,6 +94,7 @@ class Memory(ABC):
         self.window[0] = initial
         self._known = 0  # states of the block that were pushed
         self._open: tuple[FloatArray, FloatArray | None] | None = None
+        self._alike: tuple[FloatArray, FloatArray] | None = None
 
     @property
     def stop(self) -> int:
@@ -156,8 +157,13 @@ class Memory(ABC):
         """
 
     @abstractmethod
-    def lead(self) -> FloatArray | None:
+    def lead(self, factor: float = 1.0) -> FloatArray | None:
         """Return what the increments before the block add to each of its steps.
+
+        Parameters
+        ----------
+        factor : float
+            Of the result, a fresh array.
 
         Returns
         -------
@@ -168,22 +174,32 @@ class Memory(ABC):
     def take(self) -> None:
         """Take in the states of the block, which are all known; ``absorb`` calls it."""
 
-    def block(self) -> Block:
+    def block(self, scale: float) -> Block:
         """Return the equations of the block to come.
+
+        Parameters
+        ----------
+        scale : float [t**(alpha - 1)]
+            Factor before the derivative.
 
         Returns
         -------
         Block
         """
-        coefficients, shifts = coefficients_of(
-            self.near(), self.scheme, alpha=self.alpha, even=self.even
-        )
+        steps = self.stop - self.start
+        # On equal steps all blocks are alike, but the first and perhaps the last.
+        if not (self.even and self._alike and len(self._alike[1]) == steps):
+            near = scale * self.near()
+            self._alike = coefficients_of(near, self.scheme, alpha=self.alpha, even=self.even)
+        coefficients, shifts = self._alike
+        if self.start == 0:
+            self._alike = None
         return Block(
-            window=self.window[: self.stop - self.start + 1],
+            window=self.window[: steps + 1],
             known=1,
             coefficients=coefficients,
             shifts=shifts,
-            lead=self.lead(),
+            owed=self.lead(-scale),
         )
 
     def absorb(self) -> None:

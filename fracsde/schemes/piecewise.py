@@ -39,12 +39,14 @@ Not here: the schemes (:mod:`fracsde.schemes.l1`, :mod:`fracsde.schemes.l12`,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gamma
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy.special import poch, rgamma
 
+from fracsde.backends.moments_numba import power_rows
 from fracsde.schemes.base import ConvolutionScheme
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class PiecewiseScheme(ConvolutionScheme):
         (n,) ndarray of float64 [t**-alpha]
             ``w[k]`` multiplies ``u[k + 1] - u[k]``.
         """
-        return np.asarray(self.rows(times, alpha=alpha, first=len(times) - 2)[0])
+        return np.asarray(self.block_rows(times, alpha=alpha, first=len(times) - 2)[0])
 
     def rows(self, times: FloatArray, *, alpha: float, first: int, skip: int = 0) -> FloatArray:
         """Return the weights of several steps, one row each.
@@ -115,16 +117,38 @@ class PiecewiseScheme(ConvolutionScheme):
         k = np.arange(len(cell))
         seen = (k <= ends[:, None]) & (k >= skip)
         right[k == ends[:, None]] = 0.0
+        at = np.nonzero(seen)
         mean, tilt = np.zeros_like(left), np.zeros_like(left)
-        width = np.broadcast_to(cell, left.shape)
-        mean[seen], found = power_moments(
-            left[seen], right[seen], width[seen], alpha, tilts=self.lean != 0
+        mean[at], found = power_moments(
+            left[at], right[at], cell[at[1]], alpha, tilts=self.lean != 0
         )
         if self.lean:
-            tilt[seen] = found
+            tilt[at] = found
         if self.lean > 0:
             tilt[k == ends[:, None]] = 0.0  # the newest cell has no next node
         return assembled(mean, tilt, cell, self.lean)
+
+    def block_rows(
+        self, times: FloatArray, *, alpha: float, first: int, skip: int = 0
+    ) -> FloatArray:
+        """Return the same as :meth:`rows`, compiled.
+
+        Parameters
+        ----------
+        times, alpha, first, skip
+            As for :meth:`rows`.
+
+        Returns
+        -------
+        (n - first, n) ndarray [t**-alpha]
+        """
+        if alpha == 1.0:
+            return self.rows(times, alpha=alpha, first=first, skip=skip)
+        constants = rgamma(np.array([2.0, 1.0, 3.0]) - alpha)
+        series = _coefficients(alpha, _LONG_TERMS)
+        point = self.point(alpha)
+        found = power_rows(times, point, alpha, first, skip, self.lean, constants, series)
+        return np.asarray(found)
 
     def lags(self, times: FloatArray, *, alpha: float) -> tuple[FloatArray, FloatArray]:
         """Return the weights on equal steps by their lag.
@@ -236,13 +260,18 @@ def power_moments(
 
 def _series(square: FloatArray, alpha: float, terms: int) -> FloatArray:
     # The sum over i, by Horner.
-    i = np.arange(terms)
-    coefficients = 2.0 * poch(alpha, 2 * i + 1) * rgamma(2.0 * i + 2.0) / (2 * i + 3)
+    coefficients = _coefficients(alpha, terms)
     total = np.full_like(square, coefficients[-1])
     for c in coefficients[-2::-1]:
         total *= square
         total += c
     return total
+
+
+@lru_cache(maxsize=16)
+def _coefficients(alpha: float, terms: int) -> FloatArray:
+    i = np.arange(terms)
+    return np.asarray(2.0 * poch(alpha, 2 * i + 1) * rgamma(2.0 * i + 2.0) / (2 * i + 3))
 
 
 def _closed(log_z: FloatArray, alpha: float) -> FloatArray:

@@ -57,6 +57,37 @@ def test_engine_numba_equals_reference(n, start, block, periodic, lossy):
     assert np.abs(compiled / read - 1).max() <= 32 * EPS * (n + block)
 
 
+@pytest.mark.parametrize("point", [0.55, 0.9])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_engines_agree_where_the_equation_holds_inside_the_step(point, periodic):
+    chain, states, *rest = task(43, 3, 30, seed=3, periodic=periodic)
+    found = []
+    for march in (
+        lambda out: chain.march_block(marching_numba, out, *rest, point),
+        lambda out: chain.march_block(marching_reference, out, *rest, point),
+        lambda out: Generator.march_block(chain, None, out, *rest, point),
+    ):
+        out = states.copy()
+        march(out)
+        found.append(out)
+    assert np.abs(found[0] - found[1]).max() < 1e-13 * np.abs(found[1]).max()
+    assert np.abs(found[2] - found[1]).max() < 1e-13 * np.abs(found[1]).max()
+
+
+@pytest.mark.parametrize("n", [*range(14, 24), 64, 101])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_engine_four_parts_abreast_equal_one_chain(n, periodic):
+    rng = np.random.default_rng(n)
+    chain = chain_of(n, rng, periodic=periodic, lossy=True)
+    rhs, shift = rng.uniform(0, 1, n), 1e-9
+    states = np.zeros((2, n))
+    one, none = np.zeros((1, 1)), np.array([shift])
+    chain.march_block(marching_numba, states, 0, one, none, rhs[None])
+    factors = marching_reference.eliminate(shift, chain.right, chain.left, chain.loss)
+    marching_reference.substitute(factors, rhs)
+    assert np.abs(states[1] / rhs - 1).max() <= 64 * EPS * n
+
+
 @pytest.mark.twin
 def test_engine_equality_rejects_a_memory_off_by_one():
     chain, states, start, coefficients, shifts, sources = task(31, 40, 33, seed=1)

@@ -6,8 +6,11 @@ import numpy as np
 
 from fracsde.grids import TimeGrid
 from fracsde.operators.base import Generator
+from fracsde.schemes.base import ConvolutionScheme
 from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov
 from fracsde.schemes.l1 import L1
+from fracsde.schemes.l2_sigma import L2Sigma
+from fracsde.schemes.l12 import L12
 from fracsde.schemes.marching import march
 from tests.support.damage import newest_weight
 
@@ -62,6 +65,59 @@ class LateGL(GrunwaldLetnikov):
 
     def weights(self, times, *, alpha):
         return _forget_one(super().weights(times, alpha=alpha))
+
+
+class HeavyNewestL12(L12):
+    """Newest weight one per cent too large."""
+
+    def block_rows(self, times, *, alpha, first, skip=0):
+        return self.rows(times, alpha=alpha, first=first, skip=skip)
+
+    def rows(self, times, *, alpha, first, skip=0):
+        return _heavy(super().rows(times, alpha=alpha, first=first, skip=skip))
+
+    def lags(self, times, *, alpha):
+        return ConvolutionScheme.lags(self, times, alpha=alpha)
+
+
+class HeavyNewestL2Sigma(L2Sigma):
+    """Newest weight one per cent too large."""
+
+    def block_rows(self, times, *, alpha, first, skip=0):
+        return self.rows(times, alpha=alpha, first=first, skip=skip)
+
+    def rows(self, times, *, alpha, first, skip=0):
+        return _heavy(super().rows(times, alpha=alpha, first=first, skip=skip))
+
+    def lags(self, times, *, alpha):
+        return ConvolutionScheme.lags(self, times, alpha=alpha)
+
+
+def _heavy(rows):
+    # The last entries of the last rows.
+    damaged = np.array(rows)
+    steps, total = damaged.shape
+    damaged[np.arange(steps), np.arange(total - steps, total)] *= 1.01
+    return damaged
+
+
+class EndOfStepL2Sigma(L2Sigma):
+    """The operator at the end of the step, where the derivative is not."""
+
+    def point(self, alpha):
+        return 1.0
+
+    def block_rows(self, times, *, alpha, first, skip=0):
+        return self.rows(times, alpha=alpha, first=first, skip=skip)
+
+    def rows(self, times, *, alpha, first, skip=0):
+        return L2Sigma().rows(times, alpha=alpha, first=first, skip=skip)
+
+
+class StraightL12(L12):
+    """Chords instead of parabolas."""
+
+    lean = 0
 
 
 def relax(scheme, n, *, alpha, rate, grading=1.0, source=None, start=1.0):

@@ -1,0 +1,257 @@
+"""Checkpoints: the state of a long march in a file that is whole at every moment.
+
+A checkpoint holds the arrays from which the march goes on, to the last digit, and what the march
+was of: operator, start, mesh, scheme, order, time scale, source, wanted nodes and engine.  It is
+written to a temporary file in the same folder, forced to disk and renamed over the old one, so
+that a crash, a full disk or a second interrupt leaves the old checkpoint as it was.  Files are
+NumPy archives without pickled objects.
+
+Operators and sources are recognised by what they return for a few fixed arguments, to nine
+digits.
+
+Not here: when to write one (:mod:`fracsde.schemes.marching`), what a history keeps
+(:mod:`fracsde.schemes.memory`).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracsde._check import real
+from fracsde.errors import CheckpointError, CheckpointWriteError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fracsde._typing import FloatArray
+    from fracsde.operators.base import Generator
+
+__all__ = ["Checkpoint", "marks_of"]
+
+_FORMAT = "fracsde-checkpoint/1"
+_CLOSE = 1e-9  # relative difference of what operators and sources return
+_MARK = "of_"  # before the names of what the march was of
+_WORDS = {
+    "format": "the version of the format",
+    "operator": "the operator",
+    "start": "the initial density",
+    "mesh": "the time grid",
+    "scheme": "the scheme",
+    "alpha": "alpha",
+    "timescale": "the time scale",
+    "source": "the source",
+    "nodes": "the wanted times",
+    "engine": "the backend",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Where and how often a march is saved.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder must exist.
+    interval : float [s]
+        Wall time between two savings; zero saves after every block of steps.
+    """
+
+    path: Path
+    interval: float = 60.0
+
+    @classmethod
+    def at(cls, path: Any, interval: Any) -> Checkpoint:
+        """Return a checkpoint after looking whether it could be written.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+        interval : float [s]
+            Not negative.
+
+        Returns
+        -------
+        Checkpoint
+
+        Raises
+        ------
+        InputError
+            If the path is not one.
+        CheckpointError
+            If there is no folder to write to, or the path is a folder itself.
+        """
+        interval = real("checkpoint_interval", interval, low=0.0, closed="low")
+        try:
+            target = Path(path).expanduser().resolve()
+        except TypeError as error:
+            msg = f"`checkpoint` must be a path, got {path!r}"
+            raise InputError(msg) from error
+        if target.is_dir():
+            msg = f"`checkpoint` must be a file, {target} is a folder; name a file in it"
+            raise CheckpointError(msg)
+        if not target.parent.is_dir():
+            msg = f"`checkpoint` needs an existing folder, {target.parent} is none; make it first"
+            raise CheckpointError(msg)
+        try:
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            os.close(handle)
+            Path(name).unlink()
+        except OSError as error:
+            msg = (
+                f"`checkpoint` cannot be written to {target.parent}: {error.strerror or error}; "
+                "choose a folder that may be written to"
+            )
+            raise CheckpointError(msg) from error
+        return cls(path=target, interval=interval)
+
+    def beside(self, tag: str) -> Checkpoint:
+        """Return the checkpoint of another march of the same run.
+
+        Parameters
+        ----------
+        tag : str
+            Added to the name of the file.
+
+        Returns
+        -------
+        Checkpoint
+        """
+        return replace(self, path=self.path.with_name(f"{self.path.name}.{tag}"))
+
+    def read(self, marks: Mapping[str, FloatArray]) -> dict[str, FloatArray] | None:
+        """Return what was saved, if there is anything.
+
+        Parameters
+        ----------
+        marks : mapping of str to ndarray
+            What the march is of.
+
+        Returns
+        -------
+        dict of str to ndarray or None
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged, is no checkpoint, or is one of another problem.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            saved = {name: arrays.pop(_MARK + name) for name in _WORDS}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            msg = (
+                f"`checkpoint` cannot be read: {self.path} is damaged or no checkpoint ({error}); "
+                "delete it to start again, or choose another name"
+            )
+            raise CheckpointError(msg) from error
+        differing = [
+            word for name, word in _WORDS.items() if not _same(name, saved[name], marks[name])
+        ]
+        if differing:
+            msg = (
+                f"`checkpoint` is of another problem: {self.path} differs in "
+                f"{', '.join(differing)}; delete it to start again, or choose another name"
+            )
+            raise CheckpointError(msg)
+        return arrays
+
+    def write(self, marks: Mapping[str, FloatArray], arrays: Mapping[str, FloatArray]) -> None:
+        """Replace the file as a whole.
+
+        Parameters
+        ----------
+        marks, arrays : mapping of str to ndarray
+            What the march is of, and its state.
+
+        Raises
+        ------
+        CheckpointWriteError
+            If it cannot be written; the old one is as it was.
+        """
+        named = {_MARK + name: mark for name, mark in marks.items()}
+        temporary = None
+        try:
+            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **named, **arrays)  # type: ignore[arg-type]  # names are ours
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self.path)
+            temporary = None
+        except OSError as error:
+            msg = (
+                f"cannot write the checkpoint {self.path}: {error.strerror or error}; the last one "
+                "is unchanged; free some space or choose another folder, and run again to resume"
+            )
+            raise CheckpointWriteError(msg) from error
+        finally:
+            if temporary is not None:
+                with suppress(OSError):
+                    Path(temporary).unlink()
+
+
+def _same(name: str, saved: FloatArray, now: FloatArray) -> bool:
+    if saved.shape != now.shape or saved.dtype != now.dtype:
+        return False
+    if name in {"operator", "source"}:
+        size = max(np.abs(now).max(initial=0.0), np.abs(saved).max(initial=0.0))
+        return bool(np.all(np.abs(saved - now) <= _CLOSE * size))
+    return bool(np.array_equal(saved, now))
+
+
+def marks_of(
+    generator: Generator,
+    *,
+    times: FloatArray,
+    initial: FloatArray,
+    nodes: Any,
+    source: Callable[[float], FloatArray] | None,
+    **words: Any,
+) -> dict[str, FloatArray]:
+    """Return what a march is of, as arrays.
+
+    Parameters
+    ----------
+    generator : Generator
+        The operator in space, known by its widths and by what it makes of two densities.
+    times : (N + 1,) float64 [t]
+        The mesh.
+    initial : (n,) float64 [1]
+        Masses at the start.
+    nodes : (k,) int
+        Which are returned.
+    source : callable or None
+        Known by its values at five times.
+    **words : object
+        Scheme, alpha, timescale and engine; known by their text.
+
+    Returns
+    -------
+    dict of str to ndarray
+    """
+    widths = np.asarray(generator.widths, dtype=np.float64)
+    cells = np.arange(float(len(initial)))
+    probes = np.ones(len(initial)), np.sin(1.0 + cells)
+    picked = times[np.linspace(0, len(times) - 1, 5).astype(np.int64)]
+    marks: dict[str, Any] = {
+        "format": np.array(_FORMAT),
+        "operator": np.concatenate([widths, *(generator.apply(probe) for probe in probes)]),
+        "start": np.array(initial),
+        "mesh": np.array(times),
+        "nodes": np.array(nodes),
+        "source": np.array([source(float(t)) for t in picked]) if source else np.zeros((0, 0)),
+    }
+    return marks | {name: np.array(str(word)) for name, word in words.items()}

@@ -1,0 +1,182 @@
+"""L1-2: weights to high precision, the published table, and the orders of its docstring."""
+
+from math import gamma
+
+import numpy as np
+import pytest
+
+from fracsde.grids import TimeGrid
+from fracsde.schemes.l1 import L1
+from fracsde.schemes.l12 import L12
+from fracsde.special import mittag_leffler
+from tests.support.marching import HeavyNewestL12, StraightL12, relax
+from tests.support.orders import observed_order
+from tests.support.weights import worst_weight_error
+
+SIZES = (32, 64, 128, 256, 512)
+STEPS = 10_000
+PICKED = np.unique(np.concatenate([np.arange(1, 30), np.arange(30, STEPS, 997)]))
+
+
+@pytest.mark.parametrize(("alpha", "grading"), [(0.2, 9.0), (0.6, 4.0), (0.9, 1.0), (0.999, 1.0)])
+def test_exact_weights_on_the_graded_mesh_of_ten_thousand_steps(alpha, grading):
+    times = TimeGrid.graded(1.0, STEPS, grading).times
+    assert worst_weight_error(L12(), times, alpha, PICKED) < 3e-12  # rounding of the nodes
+    newest = np.array([STEPS - 3, STEPS - 2, STEPS - 1])
+    assert worst_weight_error(L12(), times, alpha, newest) < 1e-9
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.3, 0.5, 0.8, 0.999])
+def test_exact_weights_where_steps_grow_and_shrink(alpha):
+    steps = np.array([1.0, 1e-3, 2.0, 1e-6, 1e-6, 5.0, 1e-2, 1e-4, 3.0])
+    times = np.append(0.0, np.cumsum(steps))
+    for last in range(2, 9):
+        assert worst_weight_error(L12(), times[: last + 1], alpha, np.arange(last)) < 1e-9
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.5, 0.9, 1.0])
+def test_exact_lags_are_the_weights_on_equal_steps(alpha):
+    times = np.linspace(0.0, 3.0, 41)
+    lags, first = L12().lags(times, alpha=alpha)
+    for n in (1, 2, 3, 40):
+        row = np.append(lags[: n - 1], first[n - 1])[::-1]
+        expected = L12().weights(times[: n + 1], alpha=alpha)
+        assert np.abs(row - expected).max() < 1e-13 * expected[-1]
+
+
+# Errors of the derivative of t**4.5, of order one half, at t = 1, with 10, 20, ..., 640 steps:
+# [Gao2014]_, table 1 (L1-2 beside L1).
+PUBLISHED = {
+    "L1": "9.1701e-02 3.5244e-02 1.3131e-02 4.8029e-03 1.7368e-03 6.2350e-04 2.2275e-04",
+    "L12": "1.3507e-02 2.6121e-03 4.8618e-04 8.8645e-05 1.5975e-05 2.8591e-06 5.0953e-07",
+}
+
+
+def derivative_errors(scheme):
+    exact = gamma(5.5) / gamma(5.0)
+    errors = []
+    for n in 10 * 2 ** np.arange(7):
+        times = np.linspace(0.0, 1.0, n + 1)
+        found = scheme.weights(times, alpha=0.5) @ np.diff(times**4.5)
+        errors.append(f"{abs(found - exact):.4e}")
+    return " ".join(errors)
+
+
+@pytest.mark.parametrize("scheme", [L1(), L12()])
+def test_exact_published_errors_digit_for_digit(scheme):
+    assert derivative_errors(scheme) == PUBLISHED[type(scheme).__name__]
+
+
+@pytest.mark.twin
+def test_published_errors_reject_chords():
+    assert derivative_errors(StraightL12()) != PUBLISHED["L12"]
+
+
+def parabola_error(scheme, alpha):
+    times = TimeGrid.graded(2.0, 200, 2.0).times
+    weights = scheme.weights(times, alpha=alpha)
+    # But for the first cell, a chord; its share of the sum is known.
+    chord = L1().weights(times, alpha=alpha)[0]
+    left, right = times[-1], times[-1] - times[1]
+    area = (left ** (1 - alpha) - right ** (1 - alpha)) / (1 - alpha)
+    first = (left ** (2 - alpha) - right ** (2 - alpha)) / (2 - alpha)
+    missing = 2 * (left * area - first) / gamma(1 - alpha) - chord * times[1] ** 2
+    found = weights @ np.diff(times**2) + missing
+    return abs(found * gamma(3 - alpha) / (2 * 2 ** (2 - alpha)) - 1)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 0.9])
+def test_exact_on_parabolas_but_for_the_first_cell(alpha):
+    assert parabola_error(L12(), alpha) < 1e-12
+
+
+@pytest.mark.twin
+@pytest.mark.parametrize("damaged", [HeavyNewestL12(), StraightL12()])
+def test_exact_on_parabolas_rejects_damage(damaged):
+    assert not parabola_error(damaged, 0.5) < 1e-12
+
+
+def singular(scheme, alpha, grading, *, final=False):
+    def error(n):
+        t, u = relax(scheme, n, alpha=alpha, rate=0.1, grading=grading)
+        gap = np.abs(u - mittag_leffler(-0.1 * t**alpha, alpha))
+        return float(gap[-1] if final else gap.max())
+
+    return observed_order(error, SIZES, L12().order(alpha=alpha, grading=grading, final=final))
+
+
+def smooth(scheme, alpha, grading, power=3):
+    def error(n):
+        t, u = relax(
+            scheme,
+            n,
+            alpha=alpha,
+            rate=1.0,
+            grading=grading,
+            start=0.0,
+            source=lambda t: np.array(
+                [gamma(power + 1) * t ** (power - alpha) / gamma(power + 1 - alpha) + t**power]
+            ),
+        )
+        return float(np.abs(u - t**power).max())
+
+    return observed_order(error, SIZES, 3.0 - alpha if power == 3 else 2.0)
+
+
+@pytest.mark.parametrize("final", [False, True])
+@pytest.mark.parametrize(
+    ("alpha", "grading"),
+    [
+        (0.3, 1.0),
+        (0.5, 1.0),
+        (0.8, 1.0),
+        (0.3, 2.0),
+        (0.3, 9.0),
+        (0.5, 2.0),
+        (0.5, 5.0),
+        (0.8, 2.75),
+    ],
+)
+def test_order_for_singular_data(alpha, grading, final):
+    table = singular(L12(), alpha, grading, final=final)
+    assert table.agrees(), table
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.6, 0.9, 1.0])
+@pytest.mark.parametrize("grading", [1.0, 1.5])
+def test_order_for_smooth_data(alpha, grading):
+    table = smooth(L12(), alpha, grading)
+    assert table.agrees(), table
+
+
+def test_order_two_where_the_first_chord_is_seen():
+    table = smooth(L12(), 0.5, 1.0, power=2)
+    assert table.agrees(), table
+
+
+@pytest.mark.twin
+@pytest.mark.parametrize("damaged", [HeavyNewestL12(), StraightL12()])
+def test_order_tables_reject_damage(damaged):
+    assert not singular(damaged, 0.5, 5.0).agrees()
+    assert not smooth(damaged, 0.6, 1.0).agrees()
+
+
+def bdf2(t, rate):
+    """Variable-step BDF2 in divided differences, first step backward Euler."""
+    u = [1.0]
+    u.append(u[0] / (1 + rate * (t[1] - t[0])))
+    for n in range(2, len(t)):
+        h, g = t[n] - t[n - 1], t[n - 1] - t[n - 2]
+        slope = (u[-1] - u[-2]) / g
+        # u[t_n, t_{n-1}] + h (u[t_n, t_{n-1}] - slope) / (h + g) = -rate u_n
+        factor = 1 + h / (h + g)
+        u.append((factor * u[-1] / h + h / (h + g) * slope) / (factor / h + rate))
+    return np.array(u)
+
+
+@pytest.mark.parametrize("grading", [1.0, 2.0])
+def test_limit_order_one_is_bdf2(grading):
+    t, u = relax(L12(), 40, alpha=1.0, rate=3.0, grading=grading)
+    assert np.abs(u - bdf2(t, 3.0)).max() < 1e-14
+    near = relax(L12(), 40, alpha=1 - 1e-8, rate=3.0, grading=grading)[1]
+    assert np.abs(near - bdf2(t, 3.0)).max() < 1e-6
