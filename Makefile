@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 # One BLAS thread: the linear algebra here is faster so, and results repeat.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-fast lint types floors docs bench all clean
+.PHONY: help install demo test test-fast lint types floors docs bench validate all clean
 
 help:
 	@echo "make demo    run the main job: SGD on handwritten digits against theory -> reports/digits/"
 	@echo "make test    run every test, the doctests included"
 	@echo "make all     lint, types, floors, tests, docs"
 	@echo "make bench   run the benchmarks and print their tables"
+	@echo "make validate   reproduce published numbers, digit for digit"
 
 install: $(STAMP)
 
@@ -54,6 +55,9 @@ bench: install
 	for file in benchmarks/bench_*.py; do \
 	  $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; \
 	done
+
+validate: install
+	$(BIN)/python -m validation.run
 
 all: lint types floors test docs
 

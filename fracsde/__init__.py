@@ -36,6 +36,8 @@ _HOME = {
     "L2Sigma": "schemes.l2_sigma",
     "GrunwaldLetnikov": "schemes.grunwald_letnikov",
     "Adaptive": "schemes.adaptive",
+    "ConvolutionQuadrature": "schemes.convolution_quadrature",
+    "AllAtOnce": "schemes.all_at_once",
     "Propagator": "schemes.propagator",
     "Direct": "schemes.history",
     "BlockFFT": "schemes.block_fft",

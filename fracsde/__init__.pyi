@@ -31,7 +31,9 @@ from fracsde.records.measurement import Prediction as Prediction
 from fracsde.records.measurement import Quantity as Quantity
 from fracsde.records.trajectory import Trajectory as Trajectory
 from fracsde.schemes.adaptive import Adaptive as Adaptive
+from fracsde.schemes.all_at_once import AllAtOnce as AllAtOnce
 from fracsde.schemes.block_fft import BlockFFT as BlockFFT
+from fracsde.schemes.convolution_quadrature import ConvolutionQuadrature as ConvolutionQuadrature
 from fracsde.schemes.exponentials import Exponentials as Exponentials
 from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov as GrunwaldLetnikov
 from fracsde.schemes.history import Direct as Direct

@@ -19,6 +19,7 @@ __all__ = [
     "CheckpointWriteError",
     "ComputationError",
     "DensityError",
+    "FileWriteError",
     "FracsdeError",
     "GridError",
     "IndefiniteError",
@@ -92,7 +93,11 @@ class UnsupportedError(InputError):
     """A meaningful request that this version does not serve; says what serves instead."""
 
 
-class ReportWriteError(FracsdeError, OSError):
+class FileWriteError(FracsdeError, OSError):
+    """A file that could not be written: disk full, no permission.  The old one is intact."""
+
+
+class ReportWriteError(FileWriteError):
     """A report that could not be written: disk full, no permission.  The old one is intact."""
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._check import finite_array, positive_semidefinite
+from fracsde._check import finite_array
 from fracsde._subordination.averages import (
     clock_autocovariance,
     clock_covariance,
@@ -39,14 +39,12 @@ from fracsde._subordination.averages import (
     small_enough,
 )
 from fracsde._subordination.starts import read_start
+from fracsde._transient_inputs import read_covariance, read_state, read_times
 from fracsde.errors import (
     ComputationError,
     InputError,
-    OutOfRangeError,
-    ShapeError,
     UnsupportedError,
 )
-from fracsde.grids import TimeGrid
 from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
@@ -58,6 +56,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.grids import TimeGrid
     from fracsde.lyapunov.propagators import LinearProcess
     from fracsde.problems.sgd import SGDNearMinimum
 
@@ -101,10 +100,10 @@ def mean_at(
     """
     clock = _on_clock(process)
     if clock is not None:
-        return clock_mean(clock, _times("times", times, clock), initial)
+        return clock_mean(clock, read_times("times", times, clock), initial)
     linear = as_linear(process)
-    when = _times("times", times, linear)
-    start = _state("initial", linear, initial) - linear.mean
+    when = read_times("times", times, linear)
+    start = read_state("initial", linear, initial) - linear.mean
     moved = _evolve(linear, when, start[:, None])[:, :, 0]
     return np.asarray((linear.mean + moved)[:, linear.observed])
 
@@ -154,9 +153,9 @@ def covariance_at(
         if clock is not process and initial is None:
             initial = dense.base.mean
         start = read_start(dense.base, initial, initial_covariance)
-        return clock_covariance(dense, _times("times", times, clock), start)
+        return clock_covariance(dense, read_times("times", times, clock), start)
     linear = as_linear(process)
-    when = _times("times", times, linear)
+    when = read_times("times", times, linear)
     if isinstance(initial, str):
         msg = (
             f"`initial` = {initial!r} has no meaning without a random clock, where the spread does "
@@ -164,8 +163,8 @@ def covariance_at(
         )
         raise InputError(msg)
     if initial is not None:
-        _state("initial", linear, initial)
-    current = _state_covariance(linear, initial_covariance)
+        read_state("initial", linear, initial)
+    current = read_covariance(linear, initial_covariance)
     law = gap_law(linear)
     observed = np.ix_(linear.observed, linear.observed)
     out = np.empty((len(when), len(linear.observed), len(linear.observed)))
@@ -202,9 +201,9 @@ def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
     """
     clock = _on_clock(process)
     if clock is not None:
-        return clock_autocovariance(clock, _times("lags", lags, clock))
+        return clock_autocovariance(clock, read_times("lags", lags, clock))
     linear = as_linear(process)
-    when = _times("lags", lags, linear)
+    when = read_times("lags", lags, linear)
     columns = require_stationary(linear).matrix[:, linear.observed]
     return np.asarray(_evolve(linear, when, columns)[:, linear.observed])
 
@@ -257,16 +256,16 @@ def mean_square_displacement(
             msg = f"`start` must be a position or None for the stationary law, got {start!r}"
             raise InputError(msg)
         at = None if start is None else read_start(clock.base, start, 0.0)
-        return clock_displacement(clock, _times("lags", lags, clock), at, directions)
+        return clock_displacement(clock, read_times("lags", lags, clock), at, directions)
     linear = as_linear(process)
-    when = _times("lags", lags, linear)
+    when = read_times("lags", lags, linear)
     size, observed = linear.dimension, linear.observed
     U = np.zeros((size, len(observed)))
     U[observed, np.arange(len(observed))] = 1.0
     if directions is not None:
         U = U @ finite_array("directions", directions, shape=(len(observed), None))
     if start is not None:
-        each = _displacement_from(linear, when, _state("start", linear, start) - linear.mean, U)
+        each = _displacement_from(linear, when, read_state("start", linear, start) - linear.mean, U)
     else:
         cross = require_stationary(linear).matrix @ U
         modal = modes(linear)
@@ -366,55 +365,6 @@ def _displacement_from(
         _, away, G = law(float(time))
         out[i] = ((away @ start) @ U) ** 2 + np.einsum("dp,dp->p", U, G @ U)
     return out
-
-
-def _times(
-    name: str, value: TimeGrid | ArrayLike, process: LinearProcess | SubordinatedOU
-) -> FloatArray:
-    given = value.times if isinstance(value, TimeGrid) else value
-    times = finite_array(name, given, ndim=(0, 1)).reshape(-1)
-    if np.any(times < 0.0):
-        msg = f"`{name}` must not be negative, got {times.min():g}; time starts at 0"
-        raise OutOfRangeError(msg)
-    if isinstance(process, LinearRecursion) and np.any(times != np.rint(times)):
-        odd = float(times[times != np.rint(times)][0])
-        msg = f"`{name}` of a map must be whole numbers of steps, got {odd:g}; use the flow"
-        raise OutOfRangeError(msg)
-    return times
-
-
-def _state(name: str, process: LinearProcess, value: ArrayLike) -> FloatArray:
-    given = finite_array(name, value, ndim=(0, 1)).reshape(-1)
-    size, observed = process.dimension, process.observed
-    if len(given) == size:
-        return given
-    if len(given) == len(observed):
-        state = np.zeros(size)
-        state[observed] = given
-        return state
-    wanted = f"{len(observed)} entries"
-    if size != len(observed):
-        wanted += f", or {size} for the whole state"
-    msg = f"`{name}` must have {wanted}, got {len(given)}"
-    raise ShapeError(msg)
-
-
-def _state_covariance(process: LinearProcess, value: Any) -> FloatArray:
-    size, observed = process.dimension, process.observed
-    if np.ndim(value) == 0 and float(value) == 0.0:
-        return np.zeros((size, size))
-    given = positive_semidefinite("initial_covariance", value)
-    if len(given) == size:
-        return given
-    if len(given) == len(observed):
-        state = np.zeros((size, size))
-        state[np.ix_(observed, observed)] = given
-        return state
-    wanted = f"{len(observed)} x {len(observed)}"
-    if size != len(observed):
-        wanted += f", or {size} x {size} for the whole state"
-    msg = f"`initial_covariance` must be {wanted}, got {given.shape}"
-    raise ShapeError(msg)
 
 
 def _finite(array: FloatArray) -> FloatArray:

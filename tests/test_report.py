@@ -340,7 +340,12 @@ def later(error: BaseException, sound: Callable[..., Any], calls: int) -> Callab
 @pytest.mark.parametrize(
     ("owner", "name", "calls"),
     [(os, "fsync", i) for i in range(5)]
-    + [(folder_module, "_write", 1), (Path, "mkdir", 1), (Path, "rename", 0), (Path, "rename", 1)],
+    + [
+        (folder_module, "write_new", 1),
+        (Path, "mkdir", 1),
+        (Path, "rename", 0),
+        (Path, "rename", 1),
+    ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_failure_leaves_the_old_report_and_nothing_else(

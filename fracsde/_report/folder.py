@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fracsde._files import sibling, write_new
 from fracsde.errors import InputError, ReportWriteError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def check_place(target: Path) -> None:
     """
     try:
         around = next(path for path in target.parents if path.exists())
-        trial = _sibling(around / target.name, "new")
+        trial = sibling(around / target.name, "new")
         try:
             trial.mkdir()
         finally:
@@ -163,18 +163,6 @@ def file_names(names: Collection[str], suffix: str) -> dict[str, str]:
     return chosen
 
 
-def _sibling(target: Path, kind: str) -> Path:
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{kind}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file and force it to disk."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _sync_folder(path: Path) -> None:
     """Force a folder's entries to disk where the system can."""
     if hasattr(os, "O_DIRECTORY"):
@@ -202,7 +190,7 @@ def replace_folder(target: Path, files: Mapping[str, bytes], schemas: Collection
     ReportWriteError
         If the system refuses; the old folder is intact.
     """
-    fresh = _sibling(target, "new")
+    fresh = sibling(target, "new")
     try:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +200,7 @@ def replace_folder(target: Path, files: Mapping[str, bytes], schemas: Collection
             for name, content in files.items():
                 path = fresh / name
                 path.parent.mkdir(exist_ok=True)
-                _write(path, content)
+                write_new(path, content)
             for folder in {(fresh / name).parent for name in files}:
                 _sync_folder(folder)
             check_target(target, schemas)
@@ -232,7 +220,7 @@ def _swap(fresh: Path, target: Path) -> None:
     if not target.exists():
         fresh.rename(target)
         return
-    retired = _sibling(target, "old")
+    retired = sibling(target, "old")
     try:
         target.rename(retired)
         fresh.rename(target)
@@ -260,10 +248,10 @@ def write_file(path: str | os.PathLike[str], content: str) -> None:
         If the system refuses; the old file is intact.
     """
     target = Path(path).expanduser().resolve()
-    fresh = _sibling(target, "new")
+    fresh = sibling(target, "new")
     try:
         try:
-            _write(fresh, content.encode())
+            write_new(fresh, content.encode())
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)

@@ -51,7 +51,7 @@ def solve_shifts(
     right: FloatArray,
     left: FloatArray,
     loss: FloatArray,
-    rhs: FloatArray,
+    rhs: FloatArray | npt.NDArray[np.complex128],
     scale: FloatArray,
     *,
     threads: bool = False,

@@ -197,7 +197,7 @@ class SpectralGenerator(Generator):
         -------
         (n,) ndarray [1/x]
         """
-        if not isinstance(shift, (complex, np.complexfloating)):
+        if not np.iscomplexobj(shift):
             shift = real("shift", shift, low=0.0, remedy="a generator itself is singular")
             rhs = finite_array("rhs", rhs, shape=(len(self.points),))
         S, w = np.exp(self._log_scale), self.widths

@@ -9,26 +9,31 @@ On equal steps every step of a scheme is the same equation, in all increments
 
 with ``g`` the weights by lag, ``f`` those of the very first increment (other than ``g`` where a
 scheme begins with a chord) and ``e`` all that enters: sources and start corrections.  With
-:math:`W(z) = \sum_{n \ge 1} (u_n - u_0) z^n` and likewise for the other sequences, all of them
-together are
+:math:`U(z) = \sum_{n \ge 1} u_n z^n` and likewise for the other sequences, all of them together are
 
 .. math::
-    \Bigl( \frac{(1 - z)\, g(z)}{\theta + (1 - \theta) z} - L \Bigr) W(z)
-    = \frac{1}{\theta + (1 - \theta) z} \Bigl( \frac{z}{1 - z} L u_0 + e(z)
-      - \sum_{n \ge 1} (f_n - g_{n-1}) z^n\, \delta_0 \Bigr) ,
+    (\sigma(z) - L)\, U(z) = \frac{z\, \sigma(z)}{1 - z}\, u_0 + \frac{1}{\theta + (1 - \theta) z}
+      \Bigl( (1 - \theta)\, z\, L u_0 + e(z) - \sum_{n \ge 1} (f_n - g_{n-1}) z^n\, \delta_0 \Bigr),
+    \qquad \sigma(z) = \frac{(1 - z)\, g(z)}{\theta + (1 - \theta) z} ,
 
-one system for every ``z``, and no two of them know of each other.  They are solved at ``M`` points of
-the circle :math:`|z| = \rho`, half of them by conjugation, and one fast transform per cell gives all
-states.  For convolution quadrature :math:`(1 - z) g(z) = (\delta_k(z) / \tau)^\alpha`.
+one system for every ``z``, and no two of them know of each other.  They are solved at ``M`` points
+of the circle :math:`|z| = \rho`, half of them by conjugation, and one fast transform per cell gives
+all states.  For convolution quadrature :math:`\sigma(z) = (\delta_k(z) / \tau)^\alpha`.  Where
+nothing enters, each right-hand side is a number times a density, which the elimination of chains
+solves without cancellation.
 
-**Errors.**  The transform returns :math:`\sum_j \rho^{jM} (u_{n+jM} - u_0)` for
-:math:`u_n - u_0`, and division by :math:`\rho^n` enlarges its rounding: errors
-:math:`\rho^M` and :math:`\varepsilon \rho^{-N}`, equal for
+**Errors.**  The transform returns :math:`\sum_j \rho^{jM} u_{n+jM}` for :math:`u_n`, and division
+by :math:`\rho^n` enlarges its rounding: errors :math:`\rho^M` and :math:`\varepsilon \rho^{-N}`,
+equal for
 
 .. math::
     \rho^{N + M} = \varepsilon, \qquad \text{error} \approx \varepsilon^{1 - N / (N + M)},
 
-which is 1e-8, 4e-11, 7e-13, 2e-14 for ``M = N, 2 N, 4 N, 8 N``, and less at earlier times.  ``tests/schemes/test_all_at_once.py`` measures it.
+which is 1e-8, 4e-11, 7e-13 and 2e-14 for ``M = N, 2 N, 4 N, 8 N``, and less at earlier times; of
+the largest state, so that little is left of a density that has decayed by as much.
+``tests/schemes/test_all_at_once.py`` measures it.  If the march is not stable, its ``U`` has poles
+inside the circle, and the transform returns a sequence that does not begin at ``n = 1``: what it
+has at ``n = 0``, where nothing should be, is part of the residual.
 
 Work is :math:`M / 2` solves and :math:`O(M \log M)` per cell; memory is ``8 n M`` bytes beside the
 states that are kept.
@@ -40,7 +45,7 @@ on time: those take :class:`~fracsde.schemes.block_fft.BlockFFT`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -50,8 +55,8 @@ from fracsde.backends import marching_reference, shifted_reference
 from fracsde.backends.shifted_each_numba import solve_each
 from fracsde.errors import GridError, InputError, UnsupportedError
 from fracsde.operators.chain import CellChain
-from fracsde.schemes.history import History, Memory
-from fracsde.schemes.base import is_uniform
+from fracsde.schemes.history import History
+from fracsde.schemes.memory import is_uniform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,14 +66,16 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
     from fracsde.operators.base import Generator
     from fracsde.schemes.base import ConvolutionScheme
+    from fracsde.schemes.memory import Memory
 
     ComplexArray: TypeAlias = npt.NDArray[np.complex128]
 
 __all__ = ["AllAtOnce", "solve_all"]
 
 _EPS = float(np.finfo(np.float64).eps)
-_POINTS = 1536  # points of the circle between two looks at the clock
+_POINTS = 192  # points of the circle at a time, for the second cache
 _CELLS = 16  # cells whose transforms are in memory together
+_FEW = 6  # steps in which something enters, up to which it is not transformed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,17 +90,20 @@ class AllAtOnce(History):
 
     Examples
     --------
-    >>> from fracsde.grids import TimeGrid
+    >>> from fracsde.backends import marching_numba
     >>> from fracsde.operators.chain import CellChain
     >>> from fracsde.schemes.convolution_quadrature import ConvolutionQuadrature
+    >>> from fracsde.schemes.history import Direct
     >>> from fracsde.schemes.marching import march
     >>> one = np.ones(3)
-    >>> chain = CellChain(edges=np.arange(4.0), right=one, left=one, loss=0 * one, tilt=0 * one,
+    >>> ring = CellChain(edges=np.arange(4.0), right=one, left=one, loss=0 * one, tilt=0 * one,
     ...     periodic=True)
-    >>> end = [march(chain, ConvolutionQuadrature(bdf=2, history=history),
-    ...     TimeGrid.uniform(1.0, 100).times, initial=np.array([1.0, 0.0, 0.0]), alpha=0.5,
-    ...     scale=1.0, source=None, engine=None)[-1] for history in (AllAtOnce(), Direct())]
-    >>> bool(np.abs(end[0] - end[1]).max() < 1e-12)
+    >>> together, in_turn = (
+    ...     march(ring, ConvolutionQuadrature(bdf=2, history=history), np.linspace(0, 1, 101),
+    ...         initial=np.array([1.0, 0.0, 0.0]), alpha=0.5, scale=1.0, source=None,
+    ...         engine=marching_numba)
+    ...     for history in (AllAtOnce(), Direct()))
+    >>> bool(np.abs(together - in_turn).max() < 1e-12)
     True
     """
 
@@ -178,7 +188,8 @@ def solve_all(
     states : (k, n) ndarray [1]
         Masses at those nodes.
     residual : float [1]
-        Of the last step, from increments and ``apply``.
+        How far the last state is from where increments and ``apply`` put it, or what is left
+        before the start if that is more; over the largest state.
     nbytes : int
         What the transforms took.
     """
@@ -187,28 +198,44 @@ def solve_all(
     circle = Circle(scheme, times, alpha=alpha, oversampling=history.oversampling)
     widths = generator.widths
     drift = generator.apply(initial / widths) * widths
-    spectrum = circle.right_side(drift, entering)
+    shifts = scale * circle.symbol
+    # What drives the march: few products of a vector and a function of z, and a source.
+    vectors, functions = [initial], [circle.lean * shifts * circle.z / circle.one_less]
+    if circle.point != 1.0:
+        vectors.append((1.0 - circle.point) * drift)
+        functions.append(circle.z)
     if circle.odd.any():
         start = drift + (entering[0] if len(entering) else 0.0)
         weight, point = scale * circle.first[0], circle.point
         change = generator.solve_shifted(weight / point, start / widths / point) * widths
-        spectrum -= np.multiply.outer(scale * change, circle.of(circle.odd))
-    spectrum /= circle.lean
-    solved = _solver(generator, engine)
+        vectors.append(-scale * change)
+        functions.append(circle.of(circle.odd))
+    spectrum = np.empty((len(drift), len(circle.z)), dtype=np.complex128)
+    spread = len(entering) > _FEW
+    if spread:
+        circle.transform(entering, spectrum)
+    else:
+        vectors.extend(entering)
+        functions.extend(circle.z ** (n + 1) for n in range(len(entering)))
+    space, along = np.array(vectors, dtype=np.complex128).T, np.array(functions) / circle.lean
+    solved = systems_of(generator, engine)
     for a in range(0, len(circle.z), _POINTS):
-        b = min(a + _POINTS, len(circle.z))
-        spectrum[:, a:b] = solved(scale * circle.symbol[a:b], spectrum[:, a:b])
+        part = slice(a, a + _POINTS)
+        right_side = space @ along[:, part]
+        if spread:
+            right_side += spectrum[:, part] / circle.lean[part]
+        solved(shifts[part], right_side, spectrum[:, part])
         if watch is not None:
-            watch(circle.steps * b // len(circle.z))
-    states, last, derivative = circle.states(spectrum, initial, keep)
+            watch(circle.steps * min(a + _POINTS, len(circle.z)) // len(circle.z))
+    states, last, derivative, astray = circle.states(spectrum, initial, keep)
+    # How far the last state would move if its step were solved once more.
     there = circle.point * last[1] + (1.0 - circle.point) * last[0]
     gap = scale * derivative / widths - generator.apply(there / widths)
     if len(entering) == circle.steps:
         gap -= entering[-1] / widths
-    density = np.abs(there) / widths
-    # What apply adds up: each point's outflow, bounded by its largest response to a full one.
-    size = scale * circle.lags[0] * density.max() + np.abs(generator.apply(density)).max()
-    return states, float(np.abs(gap).max() / size), spectrum.nbytes
+    moved = generator.solve_shifted(scale * circle.lags[0] / circle.point, gap) / circle.point
+    off = np.abs(moved).max() / np.abs(last[1] / widths).max()
+    return states, float(max(off, astray / np.abs(states).max())), spectrum.nbytes
 
 
 class Circle:
@@ -259,38 +286,28 @@ class Circle:
         exponents = np.arange(sequence.shape[-1])
         return np.asarray(rfft(sequence * np.exp(self.log_radius * exponents), self.count)) * self.z
 
-    def right_side(self, drift: FloatArray, entering: FloatArray) -> ComplexArray:
-        """Return the transform of all that drives the march.
+    def transform(self, entering: FloatArray, out: ComplexArray) -> None:
+        """Transform what enters at all points.
 
         Parameters
         ----------
-        drift : (n,) float64 [1/t]
-            ``L u_0``, in every step.
         entering : (m, n) float64 [1/t]
-            What enters in the first ``m`` steps.
-
-        Returns
-        -------
-        (n, M / 2 + 1) ndarray [1/t]
+            In the first ``m`` steps.
+        out : (n, M / 2 + 1) complex128
+            Transforms are written here.
         """
-        found: ComplexArray = np.multiply.outer(drift, self.z / self.one_less)
-        if len(entering) <= _CELLS:
-            for n, step in enumerate(entering):
-                found += np.multiply.outer(step, self.z ** (n + 1))
-            return found
-        for a in range(0, len(drift), _CELLS):
-            found[a : a + _CELLS] += self.of(np.ascontiguousarray(entering[:, a : a + _CELLS].T))
-        return found
+        for a in range(0, len(out), _CELLS):
+            out[a : a + _CELLS] = self.of(np.ascontiguousarray(entering[:, a : a + _CELLS].T))
 
     def states(
         self, spectrum: ComplexArray, initial: FloatArray, keep: IntArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    ) -> tuple[FloatArray, FloatArray, FloatArray, float]:
         """Return the sequences whose transforms are given.
 
         Parameters
         ----------
         spectrum : (n, M / 2 + 1) complex128
-            Of the changes since the start.
+            Of the states from ``n = 1`` on.
         initial : (n,) float64
             The start.
         keep : (k,) int
@@ -304,54 +321,62 @@ class Circle:
             At the last two nodes.
         derivative : (n,) ndarray
             The scheme's, in the last step.
+        astray : float
+            The largest value before ``n = 1``, where there should be none.
         """
         states, last = np.empty((len(keep), len(initial))), np.empty((2, len(initial)))
-        derivative = np.empty(len(initial))
+        derivative, astray = np.empty(len(initial)), 0.0
         growth = np.exp(-self.log_radius * np.arange(self.steps + 1))
         for a in range(0, len(initial), _CELLS):
             cells = slice(a, a + _CELLS)
-            change = irfft(spectrum[cells], self.count)[:, : self.steps + 1] * growth
-            change[:, 0] = 0.0
-            states[:, cells] = (initial[cells, None] + change[:, keep]).T
-            last[:, cells] = (initial[cells, None] + change[:, -2:]).T
-            derivative[cells] = np.diff(change) @ self.lags[::-1] + self.odd[-1] * change[:, 1]
-        return states, last, derivative
+            found = irfft(spectrum[cells], self.count)[:, : self.steps + 1] * growth
+            astray = max(astray, float(np.abs(found[:, 0]).max()))
+            found[:, 0] = initial[cells]
+            states[:, cells], last[:, cells] = found[:, keep].T, found[:, -2:].T
+            moved = np.diff(found)
+            derivative[cells] = moved @ self.lags[::-1] + self.odd[-1] * moved[:, 0]
+        return states, last, derivative, astray
 
 
-def _solver(
+def systems_of(
     generator: Generator, engine: Any
-) -> Callable[[ComplexArray, ComplexArray], ComplexArray]:
-    # From shifts and right-hand sides (n, K) to solutions, of masses.
+) -> Callable[[ComplexArray, ComplexArray, ComplexArray], None]:
+    """Return the function that solves for masses, with many shifts.
+
+    Parameters
+    ----------
+    generator : Generator
+        The operator in space.
+    engine : module
+        That of the march.
+
+    Returns
+    -------
+    callable
+        Takes shifts (K,), right-hand sides (n, K) and where to write solutions (n, K).
+    """
     if isinstance(generator, CellChain):
         rates = (generator.right, generator.left, generator.loss)
-        if engine is marching_reference:
-            ones = np.ones(len(generator.right))
+        if engine is not marching_reference:
+            return lambda shifts, sides, out: solve_each(shifts, *rates, sides, out)
 
-            def read(shifts: ComplexArray, right_side: ComplexArray) -> ComplexArray:
-                parts = shifted_reference.solve_shifts(shifts, *rates, right_side, ones)[0]
-                return np.asarray(parts[:, 0] + 1j * parts[:, 1])
+        def read(shifts: ComplexArray, sides: ComplexArray, out: ComplexArray) -> None:
+            ones = np.ones(len(sides))
+            parts = shifted_reference.solve_shifts(shifts, *rates, sides, ones)[0]
+            out[...] = parts[:, 0] + 1j * parts[:, 1]
 
-            return read
+        return read
+    widths, solve = generator.widths, cast("Any", generator.solve_shifted)
 
-        def compiled(shifts: ComplexArray, right_side: ComplexArray) -> ComplexArray:
-            solve_each(shifts, *rates, right_side, right_side)
-            return right_side
-
-        return compiled
-    widths = generator.widths[:, None]
-
-    def one_by_one(shifts: ComplexArray, right_side: ComplexArray) -> ComplexArray:
-        rows = (right_side / widths).T
-        found = np.empty_like(rows)
+    def one_by_one(shifts: ComplexArray, sides: ComplexArray, out: ComplexArray) -> None:
         try:
             for k, shift in enumerate(shifts):
-                found[k] = generator.solve_shifted(shift, rows[k])
+                out[:, k] = solve(shift, sides[:, k] / widths) * widths
         except InputError as error:
             msg = (
-                f"`history` AllAtOnce() needs complex shifts, which {type(generator).__name__} does "
-                "not solve; use BlockFFT()"
+                f"`history` AllAtOnce() needs complex shifts, which {type(generator).__name__} "
+                "does not solve; use BlockFFT()"
             )
             raise UnsupportedError(msg) from error
-        return np.asarray(found.T * widths)
 
     return one_by_one

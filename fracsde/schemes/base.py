@@ -5,11 +5,11 @@ For :math:`D^\alpha u = L u + s` the step to :math:`t_n` reads
 .. math::
     \sum_{k=0}^{n-1} w_{n,k}\,(u_{k+1} - u_k)
     = \theta L u_n + (1 - \theta) L u_{n-1} + s(t_{n-1} + \theta \tau_n)
-      + a_n \bigl(L u_0 + s(0)\bigr) .
+      + a_n \bigl(L u_0 + s(0)\bigr) + \sum_i c_{n,i}\, s(t_i) .
 
 The weights ``w`` approximate the derivative at the point :math:`t_{n-1} + \theta \tau_n`, the end
-of the step for most schemes.  The corrections :math:`a_n` are zero but for the first few steps of
-convolution quadratures of higher order, which need them to see the start.
+of the step for most schemes.  The corrections :math:`a_n` and :math:`c_{n,i}` are zero but for the
+first few steps of convolution quadratures of higher order, which need them to see the start.
 
 Where ``positive`` is set, weights are positive and grow with ``k``, so that the step solved for
 :math:`u_n` has positive coefficients :math:`w_{n,0}` and :math:`w_{n,k} - w_{n,k-1}` before all
@@ -111,6 +111,16 @@ class ConvolutionScheme(ABC):
         (m,) ndarray [1]
         """
         return np.empty(0)
+
+    def source_corrections(self) -> FloatArray:
+        """Return the factors ``c`` of the first values of a source; none by default.
+
+        Returns
+        -------
+        (m, m) ndarray [1]
+            Row ``n - 1`` times ``s(0), s(t_1), ...`` is added to the step to ``t_n``.
+        """
+        return np.empty((0, 0))
 
     def lags(self, times: FloatArray, *, alpha: float) -> tuple[FloatArray, FloatArray]:
         """Return the weights on equal steps by their lag.

@@ -25,16 +25,17 @@ order falls back to one.  With
     (D^\alpha u)(t_n) \to L u_n + s_n + a_n (L u_0 + s_0) + \sum_i c_{n,i}\, s_i ,
     \qquad n, i < k ,
 
-the order ``k`` is back at every fixed time, whatever the data, for sources that are smooth from 0
-on.  The condition for :math:`s = t^l / l!` is that the sums over the grid are integrals [JinLiZhou2017]_
-(their equations 2.7 and 2.8),
+the order ``k`` is back at every fixed time, whatever the start, for sources that are smooth from 0
+on.  The condition for :math:`s = t^l / l!` is that sums over the grid are integrals
+([JinLiZhou2017]_, section 2),
 
 .. math::
     \frac{1}{l!} \sum_{n \ge 1} n^l z^n + \sum_{j=1}^{k-l-1} d_{l,j}\, z^j
     = \delta_k(z)^{-l-1} + O\bigl((1 - z)^{k-l-1}\bigr), \qquad a_j = d_{0,j} .
 
-With :math:`z = e^{-x}` the first sum is :math:`x^{-l-1}` plus a power series whose coefficients are
-values of the zeta function, hence Bernoulli numbers, and :math:`\delta_k` is :math:`x + O(x^{k+1})`:
+With :math:`z = e^{-x}` the first sum is :math:`x^{-l-1}` plus a power series whose coefficients
+are values of the zeta function, hence Bernoulli numbers, and :math:`\delta_k` is
+:math:`x + O(x^{k+1})`:
 
 .. math::
     \sum_{j=1}^{k-l-1} d_{l,j}\, j^i = - \frac{\zeta(-l - i)}{l!}
@@ -44,26 +45,28 @@ solved in rational numbers.  Derivatives of the source at 0 are those of the pol
 its first ``k - 1`` values, which is as exact as the order asks.
 
 =========================================  ========================  ==============
-data                                       corrected                 not corrected
+order in ``1/N`` for data that             corrected                 not corrected
 =========================================  ========================  ==============
 start like ``t**alpha``, at a fixed time   :math:`k`                 1
 the same, largest nodal error              :math:`\alpha`            :math:`\alpha`
-smooth, vanish at 0 to order ``k``         :math:`k`                 :math:`k`
+are smooth and vanish like ``t**k`` at 0   :math:`k`                 :math:`k`
 =========================================  ========================  ==============
 
 ``tests/schemes/test_convolution_quadrature.py`` measures the table.  The error at :math:`t_n` of
 the corrected scheme is :math:`C t_n^{\alpha - k} \tau^k`.
 
-**Stability.**  The formulas are stable for the sector of half-angle :math:`\theta_k` = 90, 90,
-86.0, 73.3, 51.8, 17.8 degrees round the negative axis: from :math:`k = 3` on not for the whole half
-plane.  The symbol maps the unit disc into :math:`|\arg| < \pi - \theta_k`, its power into
-:math:`|\arg| < \alpha (\pi - \theta_k)`, so that the scheme is stable for every spectrum with
-:math:`|\arg(-\lambda)| \le \pi - \alpha (\pi - \theta_k)`; a real spectrum, that of detailed balance, is
-safe with every ``k``.  From :math:`k = 2` on the coefficients of past states have both signs: densities may
-turn negative by as much as they are wrong.  So may the first ``k - 1`` states: modes faster than a
-step overshoot there, by a factor of 0.5, 0.9, 1.3, 2.2 and 3.5 for ``k`` = 2 to 6.  Cost per step is one solve with a matrix factorised
-once, and the history.  At ``k = 1`` this is Grünwald-Letnikov, at :math:`\alpha = 1` the ordinary
-formula with a start of full order.
+**Stability.**  The formulas are stable in the sector of half-angle :math:`\theta_k` = 90, 90, 86.0,
+73.3, 51.8 and 17.8 degrees round the negative axis: from ``k = 3`` on not in the whole half plane.
+Their symbol maps the unit disc into :math:`|\arg| < \pi - \theta_k` and its power into
+:math:`|\arg| < \alpha (\pi - \theta_k)`, so the scheme is stable for every spectrum with
+:math:`|\arg(-\lambda)| \le \pi - \alpha (\pi - \theta_k)`; a real one, that of detailed balance, is
+safe with every ``k``.  From ``k = 2`` on coefficients of past states have both signs, and densities
+may turn negative by as much as they are wrong.  That is most in the first ``k - 1`` corrected
+states: what relaxes within a step is there :math:`-a_n` times its start, up to 0.5, 0.9, 1.3, 2.2
+and 3.5 of it for ``k`` = 2 to 6.
+
+Cost per step is one solve with a matrix factorised once, and the history.  At ``k = 1`` this is
+Grünwald-Letnikov, at :math:`\alpha = 1` the ordinary formula with a start of full order.
 
 Not here: the march (:mod:`fracsde.schemes.marching`), the whole history in one transform
 (:mod:`fracsde.schemes.all_at_once`).
@@ -130,7 +133,7 @@ class ConvolutionQuadrature(ConvolutionScheme):
     def __post_init__(self) -> None:
         remedy = "backward difference formulas of higher order are unstable"
         object.__setattr__(self, "bdf", integer("bdf", self.bdf, low=1, high=6, remedy=remedy))
-        if not isinstance(self.corrected, (bool, np.bool_)):
+        if self.corrected not in (True, False):
             msg = f"`corrected` must be True or False, got {self.corrected!r}"
             raise InputError(msg)
 
@@ -258,10 +261,11 @@ def difference_symbol(bdf: int) -> list[Fraction]:
     >>> [str(c) for c in difference_symbol(2)]
     ['3/2', '-1/2']
     """
-    return [
-        (-1) ** i * sum((Fraction(comb(j - 1, i), j) for j in range(i + 1, bdf + 1)), Fraction(0))
+    sums = [
+        sum((Fraction(comb(j - 1, i), j) for j in range(i + 1, bdf + 1)), Fraction(0))
         for i in range(bdf)
     ]
+    return [(-1) ** i * total for i, total in enumerate(sums)]
 
 
 @lru_cache(maxsize=64)
@@ -356,7 +360,8 @@ def _bernoulli(count: int) -> list[Fraction]:
     # B_0, ..., B_count, with B_1 = 1/2: so that zeta(-n) = -B_{n+1} / (n + 1) from n = 0 on.
     found = [Fraction(1)]
     for n in range(1, count + 1):
-        found.append(1 - sum(comb(n, k) * found[k] / (n - k + 1) for k in range(n)))
+        rest = sum((comb(n, k) * found[k] / (n - k + 1) for k in range(n)), Fraction(0))
+        found.append(1 - rest)
     return found
 
 

@@ -19,7 +19,8 @@ history           work                          memory            serves
 
 ``tests/schemes/test_history.py`` holds them together.
 
-Not here: the steps themselves (:mod:`fracsde.schemes.marching`).
+Not here: the steps themselves (:mod:`fracsde.schemes.marching`), and the history that has none,
+because all steps are solved at once (:mod:`fracsde.schemes.all_at_once`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ point :math:`\theta` and :math:`v = \theta u_n + (1 - \theta) u_{n-1}`, the step
 .. math::
     \Bigl(\frac{w_{n,n-1}}{\theta} I - L\Bigr) v
       = \frac{w_{n,n-1}}{\theta}\, u_{n-1} - \sum_{k<n-1} w_{n,k}\, (u_{k+1} - u_k)
-        + s(t_{n-1} + \theta \tau_n) + a_n \bigl(L u_0 + s(0)\bigr) ,
+        + s(t_{n-1} + \theta \tau_n) + a_n \bigl(L u_0 + s(0)\bigr) + \sum_i c_{n,i}\, s(t_i) ,
     \qquad u_n = u_{n-1} + \frac{v - u_{n-1}}{\theta} ,
 
 one shifted system per step, whatever the scheme.  For schemes that keep positivity all
@@ -17,7 +17,8 @@ and resumed.
 
 Not here: weights (:mod:`fracsde.schemes.l1` and its siblings), memory
 (:mod:`fracsde.schemes.history`), the arithmetic of a block
-(:mod:`fracsde.backends.marching_reference`).
+(:mod:`fracsde.backends.marching_reference`), all steps at once
+(:mod:`fracsde.schemes.all_at_once`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde.errors import CheckpointError, CheckpointWriteError
+from fracsde.errors import CheckpointError, CheckpointWriteError, UnsupportedError
+from fracsde.schemes.all_at_once import AllAtOnce, solve_all
 from fracsde.schemes.checkpoint import marks_of
 
 if TYPE_CHECKING:
@@ -148,13 +150,35 @@ def marched(
 
     Raises
     ------
+    UnsupportedError
+        If a checkpoint is wanted of all steps at once.
     BaseException
         Whatever interrupts the march, after it was saved.
     """
     steps = len(times) - 1
-    memory = scheme.history.begin(scheme, times, initial, alpha=alpha)
     entering = _Entering(generator, scheme, times, initial, alpha=alpha, source=source)
     kept = np.arange(steps + 1) if keep is None else keep
+    if isinstance(scheme.history, AllAtOnce):
+        if checkpoint is not None:
+            msg = (
+                "`checkpoint` saves a march block by block, AllAtOnce() has no blocks; use "
+                "BlockFFT(), or leave the checkpoint out"
+            )
+            raise UnsupportedError(msg)
+        states, residual, nbytes = solve_all(
+            generator,
+            scheme,
+            times,
+            initial=initial,
+            entering=entering.all(steps),
+            alpha=alpha,
+            scale=scale,
+            engine=engine,
+            keep=kept,
+            watch=watch,
+        )
+        return Marched(states=states, residual=residual, history_bytes=nbytes)
+    memory = scheme.history.begin(scheme, times, initial, alpha=alpha)
     states = np.zeros((len(kept), len(initial)))
     states[kept == 0] = initial
     saver = None
@@ -272,6 +296,9 @@ class _Entering:
         self._points = times[1:] if point == 1.0 else times[:-1] + point * np.diff(times)
         self._source, self._cells = source, len(initial)
         self._factors = scheme.corrections()
+        self._more = np.empty((0, len(initial)))
+        if source is not None and len(terms := scheme.source_corrections()):
+            self._more = terms @ np.array([source(float(t)) for t in times[: len(terms)]])
         if len(self._factors):
             self._first = generator.apply(initial / generator.widths) * generator.widths
             if source is not None:
@@ -285,7 +312,15 @@ class _Entering:
             sources[:] = [self._source(float(t)) for t in self._points[start:stop]]
         for b, factor in enumerate(self._factors[start:stop]):
             sources[b] += factor * self._first
+        sources[: len(self._more[start:stop])] += self._more[start:stop]
         return sources
+
+    def all(self, steps: int) -> FloatArray:
+        # Of all steps; or of the first alone, where nothing enters later.
+        if self._source is None:
+            steps = min(steps, len(self._factors))
+        found = self.block(0, steps)
+        return np.empty((0, self._cells)) if found is None else found
 
 
 def _residual(

@@ -86,7 +86,7 @@ def test_exact_shifted_solve_inverts_shift_minus_apply(space):
     generator = space.discretise(ornstein_uhlenbeck(reaction=lambda x: 0.1 + 0 * x))
     x = generator.points
     p = np.exp(-((x - 0.3) ** 2))
-    for shift in (1e-6, 1.0, 1e3):
+    for shift in (1e-6, 1.0, 1e3, 1.0 + 2.0j, -3.0 + 1e2j):
         back = generator.solve_shifted(shift, shift * p - generator.apply(p))
         assert np.abs(back - p).max() < 1e-9
     # L of a Gaussian in closed form: p' = -2 (x - .3) p.

@@ -1,6 +1,5 @@
 """Convolution quadrature: weights and corrections exactly, orders from both sides."""
 
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import factorial, gamma
@@ -9,8 +8,10 @@ import mpmath
 import numpy as np
 import pytest
 
+import fracsde as fs
 from fracsde.errors import GridError, InputError, OutOfRangeError
 from fracsde.grids import TimeGrid
+from fracsde.schemes.block_fft import BlockFFT
 from fracsde.schemes.convolution_quadrature import (
     ConvolutionQuadrature,
     correction_terms,
@@ -21,6 +22,7 @@ from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov
 from fracsde.schemes.history import Direct
 from fracsde.special import mittag_leffler
 from tests.support.damage import newest_weight
+from tests.support.marching import relax
 from tests.support.orders import observed_order
 
 ORDERS = range(1, 7)
@@ -411,23 +413,65 @@ def test_refuses_unequal_steps_and_too_few_of_them():
 # --- the contract with histories ----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Gap:
-    """Largest difference between two marches of one number."""
-
-    scheme: ConvolutionQuadrature
-
-    def of(self, n=200, alpha=0.6, rate=2.0):
-        t, u = stepped(self.scheme, n, alpha=alpha, rate=rate)
-        memory = Direct().begin(self.scheme, t, np.ones(1), alpha=alpha)
-        v, a = np.ones(n + 1), self.scheme.corrections()
-        for m in range(1, n + 1):
-            w = memory.newest()
-            right = w * v[m - 1] - memory.past()[0] - (a[m - 1] * rate if m <= len(a) else 0.0)
-            v[m] = right / (w + rate)
-            memory.push(v[m : m + 1])
-        return np.abs(u - v).max()
+def gap(scheme, march, n=200, alpha=0.6):
+    """Largest difference from the equation as it is written."""
+    _, u = stepped(scheme, n, alpha=alpha, rate=2.0, source=np.cos)
+    return np.abs(march(scheme, n, alpha) - u).max()
 
 
-def test_routes_agree_with_a_march_by_its_memory():
-    assert Gap(ConvolutionQuadrature(bdf=4)).of() < 1e-13
+def by_memory(scheme, n, alpha):
+    """Step by step through the memory, as a solver of nonlinear systems does."""
+    t, a, c = np.arange(n + 1) / n, scheme.corrections(), scheme.source_corrections()
+    memory, u = Direct().begin(scheme, t, np.ones(1), alpha=alpha), np.ones(n + 1)
+    for m in range(1, n + 1):
+        w = memory.newest()
+        right = w * u[m - 1] - memory.past()[0] + np.cos(t[m])
+        right += a[m - 1] * (1.0 - 2.0) if m <= len(a) else 0.0
+        right += c[m - 1] @ np.cos(t[: len(c)]) if m <= len(c) else 0.0
+        u[m] = right / (w + 2.0)
+        memory.push(u[m : m + 1])
+    return u
+
+
+def by_march(scheme, n, alpha):
+    """Through the march of linear operators."""
+    return relax(scheme, n, alpha=alpha, rate=2.0, source=lambda t: np.array([np.cos(t)]))[1]
+
+
+@pytest.mark.parametrize("march", [by_memory, by_march])
+@pytest.mark.parametrize("bdf", ORDERS)
+def test_routes_agree_with_memory_and_march(bdf, march):
+    assert gap(ConvolutionQuadrature(bdf=bdf), march) < 1e-13
+    assert gap(ConvolutionQuadrature(bdf=bdf, history=BlockFFT()), march) < 1e-12
+
+
+@pytest.mark.twin
+@pytest.mark.parametrize("damaged", [WrongStart, WrongSource])
+def test_routes_agree_rejects_wrong_corrections(damaged):
+    assert (
+        not gap(ConvolutionQuadrature(bdf=4), lambda _, *given: by_march(damaged(bdf=4), *given))
+        < 1e-13
+    )
+
+
+def test_order_at_the_final_time_through_solve():
+    """The mean of a fractional Ornstein-Uhlenbeck process on cells, against a fine march."""
+    base = fs.FokkerPlanck(
+        potential=lambda x: x**2 / 2,
+        diffusion=1.0,
+        domain=(-5.0, 5.0),
+        initial=fs.Gaussian(mean=1.0, std=0.7),
+        source=lambda t, x: np.exp(-(x**2)) * np.cos(t),
+    )
+    problem = fs.FractionalFokkerPlanck(base=base, alpha=0.6)
+
+    def end(n, bdf):
+        scheme = ConvolutionQuadrature(bdf=bdf, history=fs.AllAtOnce(oversampling=8))
+        given = {"scheme": scheme, "space": fs.FiniteVolume(cells=40), "save_at": [1.0]}
+        return fs.solve(problem, fs.TimeGrid.uniform(1.0, n), **given).density[0]
+
+    fine = end(400, 6)
+    for bdf, sizes in ((2, (64, 128, 256, 512, 1024)), (4, (24, 32, 48, 64, 96))):
+        order = ConvolutionQuadrature(bdf=bdf).order(alpha=0.6, final=True)
+        table = observed_order(lambda n, k=bdf: np.abs(end(n, k) - fine).max(), sizes, order)
+        assert table.agrees(), table

@@ -1,0 +1,1 @@
+"""Published numbers, reproduced: ``python -m validation.run``."""
