@@ -157,6 +157,11 @@ def solve(
         if space is not None:
             msg = "`space` is for densities; the components of a FractionalODE are its space"
             raise InputError(msg)
+        if backend != "auto":
+            msg = (
+                f"`backend` must be 'auto' for a FractionalODE, got {backend!r}; it has one engine"
+            )
+            raise InputError(msg)
         grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
         wanted, bar = _wanted(grid, times, save_at), partial(_bar, shown=progress)
         return solve_system(problem, grid, wanted, scheme=scheme, bar=bar, throw=throw)
