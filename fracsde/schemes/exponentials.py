@@ -174,6 +174,8 @@ class _ExponentialMemory(Memory):
         terms = weights * np.exp(-nearest[:, None] * kernel.rates)
         beyond = np.cumsum(terms[:, ::-1], axis=1)[:, ::-1]
         alive = (beyond > _DEAD * rtol * terms.sum(axis=1, keepdims=True)).sum(axis=1)
+        if self.even:  # equal but for rounding
+            alive[:] = alive.max()
         return weights, kernel.rates, np.append(len(weights), alive)
 
     def _ahead(self, start: IntArray, step: IntArray) -> FloatArray:
