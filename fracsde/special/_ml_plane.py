@@ -7,11 +7,12 @@ r"""Residues of the Mittag-Leffler function over the complex plane, in blocks of
 
 The same numbers as :mod:`fracsde.special._ml_residues` with ``c = 1/2``, because
 :math:`\arcsin(s/\mu - 1) = 2v - \pi/2`; what differs is the cost.  Two complex logarithms and three
-complex exponentials are all that a pole needs, and both are written as loops without branches or
+complex exponentials are what a pole needs, and both are written as loops without branches or
 calls, which compile to vector instructions: a table brings the argument within 0.01 of its
 nearest entry, and a short polynomial does the rest.  The table's entries are pairs of floats and
 what is added to them is small, so results have an error of some 1e-18 of their size: a pole
 ``abs(s) = 300`` is good to an absolute 1e-15, as its exponential demands.
+A step of Newton's method makes :math:`v` as good, because :math:`Q` sees it divided by ``h``.
 
 Points in the lower half plane are mirrored.  What this file does not do it marks as ``ASIDE``, for
 :mod:`fracsde.special._ml_residues`: larger poles, numbers that are not finite, and the one point in
