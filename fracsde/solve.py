@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from fracsde._check import finite_array
-from fracsde._solving.outcome import Request, judge, nearest
+from fracsde._solving.nouns import Request
+from fracsde._solving.outcome import judge, nearest
 from fracsde._solving.spaces import checked_space, chosen, solve_in
 from fracsde.backends.registry import require
 from fracsde.errors import (

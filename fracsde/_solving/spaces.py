@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._solving.outcome import Outcome, outcome_on
+from fracsde._solving.nouns import Outcome
+from fracsde._solving.outcome import outcome_on
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.operators.richardson import ExtrapolatedCells, Richardson
@@ -38,7 +39,7 @@ from fracsde.schemes.propagator import Propagator
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fracsde._solving.outcome import Request
+    from fracsde._solving.nouns import Request
     from fracsde.operators.base import Space
     from fracsde.problems.fokker_planck import FokkerPlanck
 
