@@ -43,6 +43,7 @@ import scipy.linalg
 from scipy.linalg import eigh_tridiagonal
 
 from fracsde.special._hyperbola import LARGEST_EXPONENT, exponents
+from fracsde.special._krylov_spaces import LanczosSpace, Trust, arnoldi_step
 from fracsde.special._matrix_dense import dense_apply, factorise, scalar_values, slopes
 from fracsde.special._operator import euclidean
 
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.special._operator import Operator
 
-__all__ = ["KrylovValues", "arnoldi_apply", "growth_ahead", "lanczos_apply", "top_of_spectrum"]
+__all__ = ["KrylovValues", "arnoldi_apply", "growth_ahead", "lanczos_apply"]
 
 _EPS = float(np.finfo(np.float64).eps)
 _KEPT = 2**25  # entries of a basis that is kept in memory
@@ -119,7 +120,7 @@ def growth_ahead(operator: Operator, theta: float, alpha: float) -> tuple[comple
     m, closed = 0, False
     while m < steps and not closed:
         m += 1
-        closed = _arnoldi_step(operator, basis, H, m)
+        closed = arnoldi_step(operator, basis, H, m)
     ritz = np.linalg.eigvals(H[:m, :m]).astype(np.complex128)
     ritz = ritz.real.astype(np.complex128) if operator.symmetric else ritz
     growth = exponents(theta * ritz, alpha)
@@ -170,9 +171,9 @@ def lanczos_apply(
     KrylovValues
     """
     size = euclidean(v)
-    steps = _Lanczos(operator, v / size, kept=max(2, _KEPT // operator.size))
+    steps = LanczosSpace(operator, v / size, kept=max(2, _KEPT // operator.size))
     check, most = _FIRST, min(most, operator.size)
-    trust = _Trust()
+    trust = Trust()
     while True:
         steps.advance(min(check, most))
         ritz, Y = eigh_tridiagonal(np.array(steps.diagonal), np.array(steps.bond[:-1]))
@@ -265,11 +266,11 @@ def arnoldi_apply(
     basis = np.empty((most + 1, n), dtype=np.result_type(v, np.float64 if operator.real else 1j))
     basis[0] = v / size
     H = np.zeros((most + 1, most), dtype=basis.dtype)
-    m, check, closed, trust = 0, min(_FIRST, most), False, _Trust()
+    m, check, closed, trust = 0, min(_FIRST, most), False, Trust()
     while True:
         while m < check and not closed:
             m += 1
-            closed = _arnoldi_step(operator, basis, H, m)
+            closed = arnoldi_step(operator, basis, H, m)
         small = factorise(H[:m, :m].copy(), symmetric=False)
         start = np.eye(m, 1, dtype=H.dtype)
         found = [dense_apply(small, start, theta, alpha, beta) for theta in thetas]
@@ -318,150 +319,3 @@ def _unseen(
             found = dense_apply(form, np.eye(m + 1, 1), theta, alpha, beta)
             ends[i] = (abs(found.values[m, 0]) + found.truncation) / (bond * theta)
     return ends
-
-
-def _arnoldi_step(operator: Operator, basis: NDArray[Any], H: NDArray[Any], m: int) -> bool:
-    # Add column m of the Hessenberg matrix and the next vector; whether the space is invariant.
-    w = operator.apply(basis[m - 1])
-    before = euclidean(w)
-    Q = basis[:m]
-    for _ in range(2):  # the second pass removes what the first left
-        h = Q.conj() @ w
-        w = w - h @ Q
-        H[:m, m - 1] += h
-    H[m, m - 1] = euclidean(w)
-    if m == operator.size or abs(H[m, m - 1]) <= len(w) ** 0.5 * _EPS * before:
-        return True
-    basis[m] = w / H[m, m - 1]
-    return False
-
-
-def top_of_spectrum(apply: Any, start: NDArray[Any], steps: int) -> float:
-    """Return the largest Ritz value of a Hermitian operator: a lower bound of the eigenvalue.
-
-    Parameters
-    ----------
-    apply : callable
-        Product with a vector.
-    start : (n,)
-        Not zero.
-    steps : int
-        Dimension of the space.
-
-    Returns
-    -------
-    float
-    """
-    basis = [start / euclidean(start)]
-    diagonal: list[float] = []
-    bond: list[float] = []
-    while len(diagonal) < min(steps, len(start)):
-        w = apply(basis[-1])
-        diagonal.append(float(np.vdot(basis[-1], w).real))
-        Q = np.array(basis)
-        for _ in range(2):
-            w = w - (Q.conj() @ w) @ Q
-        bond.append(euclidean(w))
-        if bond[-1] <= 1e-14 * max(map(abs, diagonal + bond)):
-            break
-        basis.append(w / bond[-1])
-    ritz = eigh_tridiagonal(np.array(diagonal), np.array(bond[:-1]), eigvals_only=True)
-    return float(ritz[-1])
-
-
-class _Trust:
-    # What the last estimate was worth: the step from the last value to this one is, but for the
-    # error that is left, the error that the last estimate should have said.  Never less than two.
-
-    def __init__(self) -> None:
-        self.last: tuple[NDArray[Any], FloatArray] | None = None
-
-    def calibrate(self, coefficients: NDArray[Any], estimate: FloatArray) -> FloatArray:
-        factor = np.full(len(estimate), 2.0)
-        if self.last is not None:
-            before, said = self.last
-            step = coefficients.copy()
-            step[:, : before.shape[1]] -= before
-            moved = np.array([euclidean(row) for row in step])
-            known = (said > 1e-13) & np.isfinite(said) & np.isfinite(moved)
-            factor[known] = 2.0 * np.clip(moved[known] / said[known], 1.0, 1e3)
-        self.last = coefficients, estimate
-        return factor * estimate
-
-
-class _Lanczos:
-    # The three-term recurrence, with as many of its vectors as may be kept.
-
-    def __init__(self, operator: Operator, v: NDArray[Any], *, kept: int) -> None:
-        self.operator, self.kept = operator, kept
-        self.diagonal: list[float] = []
-        self.bond: list[float] = []
-        self.closed = False
-        self.products = 0
-        kind = np.result_type(v, np.float64 if operator.real else np.complex128)
-        self._rows = np.empty((min(64, kept), len(v)), dtype=kind)
-        self._rows[0] = v
-        self._count = 1
-        self._last = (np.zeros_like(self._rows[0]), self._rows[0])
-        # The first vector that is not in the basis, and the one before it.
-        self._beyond: tuple[NDArray[Any], NDArray[Any]] | None = None
-
-    def advance(self, m: int) -> None:
-        # Take steps until the space has dimension m or is invariant.
-        previous, v = self._last
-        while len(self.diagonal) < m and not self.closed:
-            w = self.operator.apply(v)
-            self.products += 1
-            a = float(np.vdot(v, w).real)
-            w = self._next(w, a, v, self.bond[-1] if self.bond else 0.0, previous)
-            if self._count > len(self.diagonal):  # every vector so far is in the basis
-                Q = self._rows[: self._count]
-                for _ in range(2):  # the second pass removes what the first left
-                    w -= (Q.conj() @ w) @ Q
-            self.diagonal.append(a)
-            self.bond.append(euclidean(w))
-            scale = max(max(self.bond), abs(a))
-            invariant = self.bond[-1] <= len(v) ** 0.5 * _EPS * scale
-            if invariant or len(self.diagonal) == len(v):
-                self.closed = True
-                self.bond[-1] = 0.0
-                break
-            previous, v = v, w / self.bond[-1]
-            self._keep(previous, v)
-        self._last = (previous, v)
-
-    @staticmethod
-    def _next(
-        w: NDArray[Any], a: float, v: NDArray[Any], b: float, previous: NDArray[Any]
-    ) -> NDArray[Any]:
-        # Both passes must round alike.
-        return np.asarray(w - a * v - b * previous)
-
-    def _keep(self, previous: NDArray[Any], v: NDArray[Any]) -> None:
-        if self._count < self.kept:
-            if self._count == len(self._rows):
-                room = np.empty_like(self._rows, shape=(min(2 * self._count, self.kept), len(v)))
-                room[: self._count] = self._rows
-                self._rows = room
-            self._rows[self._count] = v
-            self._count += 1
-        elif self._beyond is None:
-            self._beyond = (previous, v)
-
-    def combine(self, coefficients: NDArray[Any]) -> NDArray[Any]:
-        # Sum the basis; vectors that were not kept are made again, by the same operations.
-        m = coefficients.shape[1]
-        kept = min(m, self._count)
-        total = coefficients[:, :kept] @ self._rows[:kept]
-        if m == kept:
-            return np.asarray(total)
-        assert self._beyond is not None
-        previous, v = self._beyond
-        for j in range(kept, m):
-            if j > kept:
-                w = self.operator.apply(v)
-                self.products += 1
-                w = self._next(w, self.diagonal[j - 1], v, self.bond[j - 2], previous)
-                previous, v = v, w / self.bond[j - 1]
-            total += np.multiply.outer(coefficients[:, j], v)
-        return np.asarray(total)

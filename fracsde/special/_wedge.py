@@ -22,7 +22,7 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.linalg import splu
 
-from fracsde.special._krylov import top_of_spectrum
+from fracsde.special._krylov_spaces import top_of_spectrum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

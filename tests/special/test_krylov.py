@@ -71,13 +71,13 @@ def test_two_passes_reject_a_lost_vector(monkeypatch, seed):
     L, rates, modes = chain(400)
     v = np.random.default_rng(seed).normal(size=400)
     monkeypatch.setattr(_krylov, "_KEPT", 20 * 400)
-    keep = _krylov._Lanczos._keep
+    keep = _krylov.LanczosSpace._keep
 
     def late(self, previous, w):
         if self._count < self.kept or len(self.diagonal) > self.kept:
             keep(self, previous, w)
 
-    monkeypatch.setattr(_krylov._Lanczos, "_keep", late)
+    monkeypatch.setattr(_krylov.LanczosSpace, "_keep", late)
     u = mittag_leffler_action(L, v, 100.0, 0.6, method="krylov")
     exact = relaxed(rates, modes, v, [100.0], 0.6)[0]
     assert not np.linalg.norm(u - exact) < 1e-12 * np.linalg.norm(v)
