@@ -60,6 +60,10 @@ def read_system(value: Any) -> FractionalODE:
     if not isinstance(names, list) or not isinstance(texts, list) or len(names) != len(texts):
         msg = f"[system] needs one `rhs` per unknown, got {names!r} and {texts!r}"
         raise InputError(msg)
+    initial = table["initial"]
+    if (len(initial) if isinstance(initial, list) else 1) != len(names):
+        msg = f"[system] needs one `initial` value per unknown, {names!r}, got {initial!r}"
+        raise InputError(msg)
     if "t" in names:
         msg = "[system] `unknowns` must not hold 't', which is the time; rename it"
         raise InputError(msg)

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._check import integer
-from fracsde.schemes.memory import Block, Memory, coefficients_of
+from fracsde.schemes.memory import Block, Memory, coefficients_of, refill
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -154,9 +154,9 @@ class _DirectMemory(Memory):
         return {"states": self.states[: self.start + 1]}
 
     def restore(self, arrays: dict[str, FloatArray]) -> None:
-        self.start, self._known, self._open = int(arrays["start"]), 0, None
+        self._reopen(arrays)
         self._rows = None
-        self.states[: self.start + 1] = arrays["states"]
+        refill(self.states[: self.start + 1], arrays["states"])
         self.window = self.states[self.start : self.start + self.size + 1]
 
 

@@ -32,6 +32,7 @@ import numpy as np
 from fracsde.errors import CheckpointError, CheckpointWriteError, UnsupportedError
 from fracsde.schemes.all_at_once import AllAtOnce, solve_all
 from fracsde.schemes.checkpoint import marks_of
+from fracsde.schemes.memory import refill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -241,7 +242,7 @@ class _Saver:
         found = checkpoint.read(marks)
         if found is not None:
             try:
-                self._states[...] = found.pop("states_kept")
+                refill(self._states, found.pop("states_kept"))
                 self.residual = float(found.pop("residual"))
                 memory.restore(found)
             except (KeyError, ValueError, TypeError) as error:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.schemes.base import ConvolutionScheme
 
-__all__ = ["Block", "Memory", "coefficients_of", "is_uniform"]
+__all__ = ["Block", "Memory", "coefficients_of", "is_uniform", "refill"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -253,11 +253,42 @@ class Memory(ABC):
         ----------
         arrays : dict of str to ndarray
             What :meth:`snapshot` returned.
+
+        Raises
+        ------
+        ValueError
+            If an array is of another march.
         """
-        self.start, self._known, self._open = int(arrays["start"]), 0, None
-        self.window[0] = arrays["state"]
+        self._reopen(arrays)
+        refill(self.window[0], arrays["state"])
         for name, array in self._kept().items():
-            array[...] = arrays[name]
+            refill(array, arrays[name])
+
+    def _reopen(self, arrays: dict[str, FloatArray]) -> None:
+        start = float(arrays["start"])
+        if not (0 <= start <= self.steps and (start % self.size == 0 or start == self.steps)):
+            msg = f"no block begins at {start:g}"
+            raise ValueError(msg)
+        self.start, self._known, self._open = int(start), 0, None
+
+
+def refill(array: FloatArray, saved: FloatArray) -> None:
+    """Fill an array with a saved one, which must be of its shape and kind.
+
+    Parameters
+    ----------
+    array, saved : ndarray
+        The first is written to.
+
+    Raises
+    ------
+    ValueError
+        If the other is not.
+    """
+    if saved.shape != array.shape or saved.dtype != array.dtype:
+        msg = f"shape {saved.shape} of {saved.dtype} where {array.shape} belongs"
+        raise ValueError(msg)
+    array[...] = saved
 
 
 def coefficients_of(
