@@ -104,9 +104,16 @@ class Checkpoint:
         interval = real("checkpoint_interval", interval, low=0.0, closed="low")
         try:
             target = Path(path).expanduser().resolve()
-        except TypeError as error:
+            device = target.exists() and not (target.is_file() or target.is_dir())
+        except (TypeError, ValueError) as error:
             msg = f"`checkpoint` must be a path, got {path!r}"
             raise InputError(msg) from error
+        except (OSError, RuntimeError) as error:  # loops of links, homes of nobody, long names
+            msg = f"`checkpoint` cannot be written to {path}: {error}; choose another place"
+            raise CheckpointError(msg) from error
+        if device:
+            msg = f"`checkpoint` must be a file, {target} is no ordinary one; name another"
+            raise CheckpointError(msg)
         if target.is_dir():
             msg = f"`checkpoint` must be a file, {target} is a folder; name a file in it"
             raise CheckpointError(msg)

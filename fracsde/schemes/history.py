@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Direct", "History", "Memory", "weight_rows"]
 
+_ROWS = 128  # increments that are made at a time
+
 
 class History(ABC):
     """A way of keeping the past: a frozen value."""
@@ -116,8 +118,7 @@ class _DirectMemory(Memory):
     def lead(self, factor: float = 1.0) -> FloatArray | None:
         if self.start == 0:
             return None
-        increments = np.diff(self.states[: self.start + 1], axis=0)
-        return np.asarray(factor * self._weights()[:, : self.start] @ increments)
+        return self._summed(factor * self._weights()[:, : self.start])
 
     def block(self, scale: float) -> Block:
         coefficients, shifts = coefficients_of(
@@ -135,7 +136,15 @@ class _DirectMemory(Memory):
         )
 
     def derivative(self) -> FloatArray:
-        return np.asarray(self._weights()[-1] @ np.diff(self.states[: self.stop + 1], axis=0))
+        return self._summed(self._weights()[-1:])[0]
+
+    def _summed(self, weights: FloatArray) -> FloatArray:
+        # Of increments, few of which are in memory at a time.
+        total = np.zeros((len(weights), self.states.shape[1]))
+        for first in range(0, weights.shape[1], _ROWS):
+            part = weights[:, first : first + _ROWS]
+            total += part @ np.diff(self.states[first : first + part.shape[1] + 1], axis=0)
+        return total
 
     def take(self) -> None:
         self._rows = None
