@@ -224,7 +224,7 @@ def test_negative_parts_with_exponentials_are_below_the_tolerance():
         Decay(1e7),
         L1(history=Exponentials(rtol=rtol)),
         times,
-        initial=np.ones(1),
+        initial=np.zeros(1),
         alpha=0.1,
         scale=1.0,
         source=lambda t: np.array([1e9 if abs(t - times[32]) < 1e-9 else 0.0]),
