@@ -20,6 +20,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,11 +35,11 @@ ALPHA = 0.6
 
 
 def coupled(d: int, *, separable: bool = False) -> FractionalFokkerPlanck:
-    """An Ornstein-Uhlenbeck process with coupled coordinates, which no product solves."""
+    """Return an Ornstein-Uhlenbeck process with coupled coordinates, which no product solves."""
     c = 0.0 if separable else 0.5
 
     def potential(*x: np.ndarray) -> np.ndarray:
-        return sum(0.5 * y**2 for y in x) + c * sum(a * b for a, b in zip(x, x[1:], strict=False))
+        return sum(0.5 * y**2 for y in x) + c * sum(a * b for a, b in pairwise(x))
 
     base = FokkerPlanck(
         potential=potential,

@@ -40,6 +40,29 @@ def test_mittag_leffler_map_rejects_a_neighbouring_order(monkeypatch):
     assert not module.worst(columns=8) < TOLERANCE
 
 
+def test_exact_error_of_a_graded_march_is_what_the_page_states():
+    assert 4e-6 < script("work_precision").worst() < 6e-6
+
+
+@pytest.mark.twin
+def test_work_precision_rejects_a_mesh_that_is_not_graded_enough(monkeypatch):
+    module = script("work_precision")
+    graded = module.TimeGrid.graded
+
+    class Lazy:
+        graded = staticmethod(lambda T, n, r: graded(T, n, 0.8 * r))
+
+    monkeypatch.setattr(module, "TimeGrid", Lazy)
+    assert not module.worst() < 6e-6
+
+
+def test_picture_of_work_and_precision_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "work.png"
+    assert script("work_precision").draw(path, sizes=(20, 40)) > 1e-5
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("alpha", [0.3, 0.8, 1.5])
 def test_routes_agree_of_the_references_of_the_page_and_of_the_tests(alpha):
     module = script("mittag_leffler")
@@ -48,8 +71,77 @@ def test_routes_agree_of_the_references_of_the_page_and_of_the_tests(alpha):
     assert np.abs(module.reference(z, alpha) / references(z, alpha) - 1).max() < 4e-16
 
 
+def test_exact_correction_to_kramers_rate():
+    assert abs(script("escape").correction() - 0.375) < 4e-4
+
+
+@pytest.mark.twin
+def test_correction_to_kramers_rate_rejects_a_prefactor_off_by_one_per_thousand(monkeypatch):
+    module = script("escape")
+    right = module.eyring_kramers
+    monkeypatch.setattr(module, "eyring_kramers", lambda barrier: 1.001 * right(barrier))
+    assert not abs(module.correction() - 0.375) < 4e-4
+
+
+def test_picture_of_the_escape_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "escape.png"
+    assert abs(script("escape").draw(path, count=8, cells=64) - 0.375) < 0.1
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_picture_of_the_mittag_leffler_map_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "map.png"
     assert script("mittag_leffler").draw(path, columns=8) < TOLERANCE
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_routes_agree_a_fractional_density_is_a_mean_of_ordinary_ones():
+    assert script("mueller_brown").worst(cells=32) < 1e-9
+
+
+@pytest.mark.twin
+def test_the_mean_of_ordinary_densities_rejects_another_clock(monkeypatch):
+    module = script("mueller_brown")
+    right = module.wright_m
+    monkeypatch.setattr(module, "wright_m", lambda u, alpha: right(u, alpha + 0.001))
+    assert module.worst(cells=16) > 1e-5
+
+
+def test_picture_of_the_valleys_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "valleys.png"
+    assert script("mueller_brown").draw(path, cells=64) < 1e-9
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+# --- a driven particle ----------------------------------------------------------------------------
+
+
+def test_exact_mean_of_the_driven_particle():
+    assert script("driven_particle").worst(cells=128, count=12) < 1e-5
+
+
+@pytest.mark.twin
+def test_mean_of_the_driven_particle_is_not_that_of_the_ad_hoc_form():
+    module = script("driven_particle")
+    module.driven_mean = module.ad_hoc_mean
+    assert module.worst(cells=64, count=12) > 0.3
+
+
+def test_law_of_the_walk_is_the_driven_equation_and_not_the_ad_hoc_form():
+    """20,000 walkers: a standard error of 0.01, so five of them are a tenth of the difference."""
+    module = script("driven_particle")
+    times = np.array([2.0, 5.0, 8.2, 11.5])
+    walked = module.walked_mean(times, np.random.default_rng(77), 20_000)
+    spread = np.sqrt(2 * module.DIFFUSION * times[-1] ** 0.5 + 1.0) / np.sqrt(20_000)
+    assert np.abs(walked - module.driven_mean(times)).max() < 5 * spread
+    assert np.abs(walked - module.ad_hoc_mean(times)).max() > 20 * spread
+
+
+def test_picture_of_the_driven_particle_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "means.png"
+    assert script("driven_particle").draw(path, cells=64, walkers=200) < 1e-3
     assert path.read_bytes().startswith(b"\x89PNG")

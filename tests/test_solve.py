@@ -17,10 +17,14 @@ from fracsde.grids import TimeGrid
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian, PointMass
 from fracsde.problems.fractional import FractionalFokkerPlanck
+from fracsde.schemes.block_fft import BlockFFT
 from fracsde.schemes.collocation import HpCollocation
+from fracsde.schemes.exponentials import Exponentials
 from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov
 from fracsde.schemes.history import Direct
 from fracsde.schemes.l1 import L1
+from fracsde.schemes.l2_sigma import L2Sigma
+from fracsde.schemes.l12 import L12
 from fracsde.schemes.propagator import Propagator
 from fracsde.solve import solve
 from fracsde.special import mittag_leffler
@@ -61,6 +65,10 @@ ORDERS = [
     (L1(), 0.6, 7 / 3, False),
     (L1(), 0.5, 2.0, False),
     (L1(), 1.0, 1.0, False),
+    (L12(), 0.6, 4.0, False),
+    (L2Sigma(history=Exponentials()), 0.6, 10 / 3, False),
+    (L2Sigma(history=BlockFFT()), 0.8, 1.0, True),
+    (L2Sigma(), 1.0, 1.0, False),
     (GrunwaldLetnikov(), 0.6, 1.0, True),
     (GrunwaldLetnikov(), 1.0, 1.0, False),
 ]

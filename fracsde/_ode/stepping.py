@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from fracsde._ode.linear import is_plain, march_linear
 from fracsde._ode.newton import newton
 from fracsde._ode.systems import SingularSystemError, step_solver
 from fracsde.status import Status
@@ -206,6 +207,8 @@ def step_through(
     -------
     Stepped
     """
+    if is_plain(problem):
+        return _linear(problem, scheme, times, watch)
     march = _March(problem, scheme, times)
     values = np.full((len(times), problem.dimension), np.nan)
     values[0] = problem.initial
@@ -235,6 +238,28 @@ def step_through(
     return Stepped(
         values=values, status=status, trouble=trouble, residual=residual, stats=march.stats
     )
+
+
+def _linear(
+    problem: FractionalODE,
+    scheme: ConvolutionScheme,
+    times: FloatArray,
+    watch: Callable[[int], None] | None,
+) -> Stepped:
+    status, trouble = Status.SUCCESS, ""
+    stats = dict.fromkeys(("steps", "iterations", "evaluations", "jacobians"), 0)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # said below, with the time
+            values, residual, factorisations = march_linear(problem, scheme, times, watch=watch)
+    except SingularSystemError as error:
+        values, residual, factorisations = np.full((len(times), problem.dimension), np.nan), 0.0, 0
+        values[0] = problem.initial
+        status, trouble = Status.NOT_CONVERGED, f"A step has no solution: {error}."
+    if not trouble and not np.all(np.isfinite(values)):
+        first = times[int(np.argmin(np.isfinite(values).all(axis=1)))]
+        status, trouble = Status.NOT_FINITE, f"The solution overflows at t = {first:.6g}."
+    stats |= {"steps": len(times) - 1, "factorisations": factorisations}
+    return Stepped(values=values, status=status, trouble=trouble, residual=residual, stats=stats)
 
 
 def _failure(march: _March, k: int, before: FloatArray) -> tuple[Status, str]:

@@ -32,6 +32,7 @@ from scipy.special import gamma, hyp1f1
 from fracsde.schemes.collocation_tables import (
     exponential_moments,
     fractional_integrals,
+    lagrange,
     radau_nodes,
 )
 
@@ -115,8 +116,9 @@ class Polynomials(Basis):
     """Polynomials at the Radau nodes."""
 
     def integrals(self, alpha: float, where: FloatArray) -> FloatArray:
-        extended = np.append(0.0, self.nodes)
-        return _with_error(fractional_integrals(extended, where, alpha=alpha), self.at_start())
+        through = radau_nodes(len(self.nodes) + 1)
+        powers = np.asarray(where**alpha)[:, None]
+        return np.asarray(powers * (lagrange(through, where) @ _quotients(self, alpha)))
 
     def moments(self, decay: FloatArray) -> FloatArray:
         extended = np.append(0.0, self.nodes)
@@ -131,6 +133,15 @@ class Polynomials(Basis):
 
     def rate(self, alpha: float) -> float:
         return len(self.nodes) + alpha
+
+
+@lru_cache(maxsize=128)
+def _quotients(basis: Polynomials, alpha: float) -> FloatArray:
+    # Integrals to t over t**alpha are polynomials: known at enough points, they are known.
+    through = radau_nodes(len(basis.nodes) + 1)
+    extended = np.append(0.0, basis.nodes)
+    table = fractional_integrals(extended, through, alpha=alpha)
+    return _with_error(table, basis.at_start()) / through[:, None] ** alpha
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -25,9 +25,9 @@ differences over one cell, and integrated by Simpson's rule: both are exact for 
 potentials, the Ornstein-Uhlenbeck case.
 
 At a reflecting wall jumps that would leave are left out, at an absorbing one mass leaves at
-:math:`w_k B(s \delta_k) / s` where the wall cuts the jump at the share ``s``.  That is first order
-in the width where the density is not small at a wall to which the matrix is oblique; elsewhere
-the order is two.  ``tests/operators/test_tensor.py`` measures it.
+:math:`w_k B(s \delta_k) / s` where the wall cuts the jump at the share ``s``.  The first is only of
+order one in the width where the density is not small at a wall to which the matrix is oblique;
+everywhere else the order is two.  ``tests/operators/test_tensor.py`` measures both.
 
 Not here: diffusion along the axes (:mod:`fracsde.operators.tensor_rates`).
 

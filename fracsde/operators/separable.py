@@ -22,7 +22,8 @@ Reference: [LynchRiceThomas1964]_.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,32 +52,40 @@ class Lines:
     ----------
     chains : tuple of CellChain
         One per axis, each with detailed balance.
-    rates : ndarray of float64 [1/t]
-        Of the grid's shape: sums of the axes' eigenvalues, not negative.
     """
 
     chains: tuple[CellChain, ...]
-    vectors: tuple[FloatArray, ...] = field(init=False)
-    rates: FloatArray = field(init=False)
-    log_scale: FloatArray = field(init=False)
-    """Logarithm of the diagonal of ``S``, of the grid's shape."""
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _modes(self) -> tuple[tuple[FloatArray, ...], FloatArray, FloatArray]:
+        # Found when they are first asked for: a grid that is only marched on has no use for them.
         vectors, rates, scale = [], np.zeros(()), np.zeros(())
         for chain in self.chains:
             values, columns, log_scale = _eigen(chain)
             vectors.append(columns)
             rates = np.add.outer(rates, values)
             scale = np.add.outer(scale, log_scale)
-        put: Any = object.__setattr__
-        put(self, "vectors", tuple(vectors))
-        put(self, "rates", rates)
-        put(self, "log_scale", scale)
+        return tuple(vectors), rates, scale
+
+    @property
+    def vectors(self) -> tuple[FloatArray, ...]:
+        """Eigenvectors of each axis, one per column."""
+        return self._modes[0]
+
+    @property
+    def rates(self) -> FloatArray:
+        """Sums of the axes' eigenvalues, of the grid's shape, not negative [1/t]."""
+        return self._modes[1]
+
+    @property
+    def log_scale(self) -> FloatArray:
+        """Logarithm of the diagonal of ``S``, of the grid's shape."""
+        return self._modes[2]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Cells along each axis."""
-        return self.rates.shape
+        return tuple(len(chain.right) for chain in self.chains)
 
     def to_modes(self, masses: Any) -> Any:
         """Return the coefficients of eigenvectors, of the grid's shape.

@@ -17,8 +17,8 @@ For complex shifts the matrix, turned in the plane, has a definite part wherever
 similar to a symmetric one, and needs no pivots either; one step of refinement mends what a chain
 with currents leaves.
 
-The multigrid hierarchy is built on the symmetric form where there is one, else on the matrix,
-with the shift's modulus in place of the shift, and serves all shifts near it.
+A multigrid hierarchy is built on the matrix with the shift's modulus in place of the shift, and
+serves all shifts within a factor of four.
 
 ``tests/operators/test_tensor.py`` holds the methods together.
 
@@ -50,6 +50,7 @@ _KEPT = 2**20  # cells whose factors are kept, over all shifts: about a gigabyte
 _REFINED = 1e-12  # residual over right-hand side from which a step of refinement is taken
 _SCALED = 1e-10  # residual over right-hand side up to which lines are trusted
 _NEAR = 4.0  # ratio of shifts up to which one multigrid hierarchy serves both
+_CYCLES = 3  # hierarchies that are kept
 _ITERATIONS = 200
 
 
@@ -103,7 +104,7 @@ class ShiftedSolver:
         self.stats = {"factorisations": 0, "solves": 0, "iterations": 0}
         self.kept = max(_KEPT // matrix.shape[0], 1) if kept is None else kept
         self._factors: dict[complex, Any] = {}
-        self._cycle: tuple[float, Any] | None = None
+        self._cycles: list[tuple[float, Any]] = []
 
     def solve(self, shift: complex, rhs: Any) -> Any:
         """Return the solution of ``(shift I - L) x = rhs``, masses on both sides.
@@ -236,8 +237,9 @@ class ShiftedSolver:
         return x
 
     def _cycle_for(self, size: float) -> Any:
-        if self._cycle is not None and 1.0 / _NEAR <= size / self._cycle[0] <= _NEAR:
-            return self._cycle[1]
+        for other, cycle in self._cycles:
+            if 1.0 / _NEAR <= size / other <= _NEAR:
+                return cycle
         try:
             pyamg = import_module("pyamg")
         except ImportError as error:
@@ -252,6 +254,6 @@ class ShiftedSolver:
         system.indices = system.indices.astype(np.int32)
         system.indptr = system.indptr.astype(np.int32)
         hierarchy = pyamg.ruge_stuben_solver(system, max_coarse=200)
-        cycle = hierarchy.aspreconditioner(cycle="V")
-        self._cycle = (size, cycle.matvec)
-        return cycle.matvec
+        cycle = hierarchy.aspreconditioner(cycle="V").matvec
+        self._cycles = [*self._cycles[1 - _CYCLES :], (size, cycle)]
+        return cycle

@@ -11,7 +11,7 @@ order                   2 in the cell widths, for smooth densities
 mass                    columns sum to ``-loss``: kept to rounding where nothing is lost
 equilibrium             exactly ``exp(-V/D)`` at the centres for constant scalar ``D``, no force
 positivity              rates are never negative, on every grid and for every drift
-memory                  five numbers per cell in the plane, seven in space
+memory                  20 numbers per cell in the plane, 26 in space
 ======================  ==================================================================
 
 ``tests/operators/test_tensor.py`` measures the table.  States are flat vectors in the order of
@@ -261,15 +261,16 @@ class TensorCells(Generator):
         Returns
         -------
         tuple of float [1]
-            For each lattice vector, the mean over the masses.
+            For each axis, the mean over the masses; the largest of the jumps along it.
         """
         share = np.abs(masses) / max(float(np.abs(masses).sum()), 1e-300)
-        found = []
+        found = np.zeros(len(self.shape))
         for bond in self.bonds:
             half = 0.5 * np.abs(bond.tilt).ravel()
             extra = half / np.tanh(np.where(half > 0.0, half, 1.0)) - 1.0
-            found.append(float(share @ np.where(half > 0.0, extra, 0.0)))
-        return tuple(found)
+            along = np.array(bond.offset) != 0
+            found[along] = np.maximum(found[along], share @ np.where(half > 0.0, extra, 0.0))
+        return tuple(found.tolist())
 
     def interpolate(self, density: FloatArray, x: Any) -> FloatArray:
         """Return densities between the centres, multilinear and never negative.

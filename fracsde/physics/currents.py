@@ -115,7 +115,7 @@ def stationary_current(
     if isinstance(generator, CellChain):
         if not generator.periodic:
             return 0.0
-        return float(np.mean(_faces(generator, masses[None])[0, 1:]))
+        return float(np.mean(_faces(parts(problem)[0], generator, masses[None])[0, 1:]))
     return tuple(J[0] for J in _tensor_faces(generator, masses[None]))
 
 
@@ -153,14 +153,14 @@ def probability_current(solution: Solution) -> Any:
     >>> bool(J[0].min() < -0.1), bool(np.abs(J[1]).max() < 1e-12)
     (True, True)
     """
-    parts(solution.problem)
+    base, _, _ = parts(solution.problem)
     generator = solution.generator
     if not hasattr(generator, "apply_to_masses"):
         msg = "`solution` must be on cells, its points are nodes; solve with space=FiniteVolume()"
         raise UnsupportedError(msg)
     masses = solution.density.reshape(len(solution.times), -1) * generator.widths
     if isinstance(generator, CellChain):
-        return _faces(generator, masses)
+        return _faces(base, generator, masses)
     return _tensor_faces(generator, masses)
 
 
@@ -176,17 +176,18 @@ def _settling(problem: Any, space: Space | None) -> Any:
     return discretised(base, space)
 
 
-def _faces(chain: CellChain, masses: FloatArray) -> FloatArray:
+def _faces(base: FokkerPlanck, chain: CellChain, masses: FloatArray) -> FloatArray:
     onward = masses * chain.right
     back = np.roll(masses * chain.left, -1, axis=-1)
     J = np.empty((len(masses), masses.shape[1] + 1))
     J[:, 1:] = onward - back
     J[:, 0] = J[:, -1]
     if not chain.periodic:
-        # Losses of the outermost cells are walls' or reaction's; only those of walls are a current.
-        walls = chain.loss[[0, -1]] - chain.loss[[1, -2]]
-        J[:, 0] = -masses[:, 0] * walls[0] if walls[0] > 0 else 0.0
-        J[:, -1] = masses[:, -1] * walls[1] if walls[1] > 0 else 0.0
+        # What the outermost cells lose to reaction is no current.
+        walls = chain.loss[[0, -1]] - base.reaction_at(chain.points[[0, -1]])
+        open_ends = [wall == "absorbing" for wall in base.walls[0]]
+        J[:, 0] = -masses[:, 0] * walls[0] if open_ends[0] else 0.0
+        J[:, -1] = masses[:, -1] * walls[1] if open_ends[1] else 0.0
     return J
 
 

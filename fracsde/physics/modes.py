@@ -261,17 +261,26 @@ def _with_current(generator: Any, count: int) -> tuple[Any, Any, Any]:
     else:
         shift = _SHIFT * float(-L.diagonal().min())
         values, right = sla.eigs(L, k=count, sigma=shift, which="LM", v0=_start(n))
-        others, left = sla.eigs(L.T.tocsc(), k=count, sigma=shift, which="LM", v0=_start(n))
-        order, same = (
-            np.lexsort((values.imag, -values.real)),
-            np.lexsort((others.imag, -others.real)),
-        )
-        values, right, left = values[order], right[:, order].T, left[:, same].T
+        others, left = sla.eigs(L.T.tocsc(), k=count + 1, sigma=shift, which="LM", v0=_start(n))
+        order = np.lexsort((values.imag, -values.real))
+        values, right, left = values[order], right[:, order].T, left.T
+        left = left[_partners(values, others)]
     left = la.solve(left @ right.T, left)
     rates = -values
     if np.abs(rates.imag).max() <= 1e-10 * np.abs(rates).max():
         return rates.real, right.real, left.real
     return rates, right, left
+
+
+def _partners(values: Any, others: Any) -> list[int]:
+    # For each eigenvalue the nearest of the transpose's that is left: one of a pair may be cut.
+    free = list(range(len(others)))
+    found = []
+    for value in values:
+        nearest = min(free, key=lambda k: abs(others[k] - value))
+        free.remove(nearest)
+        found.append(nearest)
+    return found
 
 
 def _start(n: int) -> FloatArray:

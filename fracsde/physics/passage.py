@@ -79,7 +79,7 @@ class PassageTimes:
         Parameters
         ----------
         x : array_like [x]
-            Starting points in the domain.
+            Starting points, in the box that holds the density.
         moment : int
             Which.
 
@@ -92,16 +92,21 @@ class PassageTimes:
         UnsupportedError
             In more than one dimension.
         OutOfRangeError
-            If a point lies outside the domain, or the moment was not asked for.
+            If a point lies outside the box, or the moment was not asked for.
         """
         moment = integer("moment", moment, low=1, high=len(self.moments))
         if self.problem.dimension > 1:
             msg = "`at` is for a line; read `points` and `moments`"
             raise UnsupportedError(msg)
         where = finite_array("x", x)
-        a, b = self.problem.domain
-        if np.any((where < a) | (where > b)):
-            msg = f"`x` must lie in the domain [{a:g}, {b:g}], got {where.flat[0]:g} among others"
+        a, b = self.problem.box
+        outside = np.maximum(a - where, where - b)
+        if np.any(outside > 0.0):
+            worst = where.flat[int(np.argmax(outside))]
+            msg = (
+                f"`x` must lie among the cells, in [{a:g}, {b:g}], got {worst:g}; a finite domain "
+                "may be as wide as you like"
+            )
             raise OutOfRangeError(msg)
         values, first = np.zeros(where.shape), 0
         for piece in self.pieces:
@@ -110,12 +115,9 @@ class PassageTimes:
             first += count
             low, high = piece.problem.box
             local = low + (where - low) % piece.turn if piece.turn else where
-            # Beyond the box of an unbounded domain times still grow; they are those of its end.
-            whole = piece.problem is self.problem or not len(self.pieces) > 1
-            local = np.clip(local, low, high) if whole and not piece.turn else local
             inside = (local >= low) & (local <= high)
-            nodes = piece.generator.points[piece.free]
-            known = piece_values
+            nodes, known = piece.generator.points, np.zeros(len(piece.free))
+            known[piece.free] = piece_values
             left, right = (wall == "absorbing" for wall in piece.problem.boundary)
             nodes = np.concatenate([[low] * left, nodes, [high] * right])
             known = np.concatenate([[0.0] * left, known, [0.0] * right])
@@ -168,7 +170,8 @@ def mean_first_passage_time(
     Raises
     ------
     UnsupportedError
-        On a fractional clock with ``alpha < 1``, where every mean is infinite.
+        On a fractional clock with ``alpha < 1``, where every mean is infinite; for a target out of
+        reach in double precision.
     InputError
         If there is nothing to reach.
 
@@ -242,8 +245,12 @@ def _row_solver(piece: Piece) -> Any:
     for i in range(n):
         lost[i] = loss[i] + (left[i] * lost[i - 1] / pivots[i - 1] if i else 0.0)
         pivots[i] = right[i] + lost[i]
-    if not pivots[-1] > 0.0:
-        return None
+        if not pivots[i] > 0.0:
+            msg = (
+                f"the target cannot be reached from x = {chain.points[i]:g}: the jump rate "
+                "underflows there; use more cells, or a lower barrier"
+            )
+            raise UnsupportedError(msg)
 
     def solve(rhs: FloatArray) -> FloatArray:
         g = rhs.tolist()

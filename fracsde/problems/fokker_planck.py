@@ -29,8 +29,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fracsde._check import finite_array, real, symmetric
-from fracsde.errors import IndefiniteError, InputError, OutOfRangeError, UnsupportedError
+from fracsde._check import real
+from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
+from fracsde.problems.coefficients import (
+    at_time,
+    constant_diffusion,
+    diffusion_fields,
+    require_line,
+    start_in,
+    zeros,
+)
 from fracsde.problems.confinement import confining_box
 from fracsde.problems.confinement_boxes import confining_boxes
 from fracsde.problems.densities import Gaussian, PointMass, cell_masses, tensor_masses
@@ -155,8 +163,8 @@ class FokkerPlanck:
         put(self, "domain", self.intervals[0] if line else self.intervals)
         put(self, "boundary", self.walls[0] if line else self.walls)
         if not callable(self.diffusion):
-            put(self, "diffusion", _constant_diffusion(self.diffusion, self.dimension))
-        put(self, "initial", _start(self.initial, self.dimension))
+            put(self, "diffusion", constant_diffusion(self.diffusion, self.dimension))
+        put(self, "initial", start_in(self.initial, self.dimension))
         if self.time_dependent and not np.all(np.isfinite(self.intervals)):
             msg = (
                 f"`domain` must be finite for time-dependent coefficients, got {self.domain}: a "
@@ -270,7 +278,7 @@ class FokkerPlanck:
         for name in ("force", "diffusion"):
             function = getattr(self, name)
             if callable(function):
-                put(frozen, name, _at_time(function, t))
+                put(frozen, name, at_time(function, t))
         put(frozen, "time_dependent", False)
         put(frozen, "time", t)
         return frozen
@@ -289,7 +297,7 @@ class FokkerPlanck:
         -------
         ndarray [x^2/t]
         """
-        return _zeros(x) if self.potential is None else sample("potential", self.potential, *x)
+        return zeros(x) if self.potential is None else sample("potential", self.potential, *x)
 
     def force_at(self, *x: FloatArray) -> Any:
         """Return ``F`` at points, zero where there is none.
@@ -307,10 +315,10 @@ class FokkerPlanck:
         self._refuse_moving("force")
         if self.dimension == 1:
             if self.force is None:
-                return _zeros(x)
+                return zeros(x)
             return sample("force", self.force, *x, when=self.time)
         if self.force is None:
-            return tuple(_zeros(x) for _ in x)
+            return tuple(zeros(x) for _ in x)
         return sample_fields("force", self.force, *x, when=self.time)
 
     def diffusion_at(self, *x: FloatArray) -> Any:
@@ -324,48 +332,10 @@ class FokkerPlanck:
         Returns
         -------
         ndarray [x^2/t], or a tuple of one per coordinate
-            Positive; an array on a line.
-
-        Raises
-        ------
-        OutOfRangeError
-            If it is not positive somewhere.
-        UnsupportedError
-            If it is a full matrix, which is ``tensor``.
+            Positive, else refused; an array on a line.
         """
         self._refuse_moving("diffusion")
-        if not callable(self.diffusion):
-            if np.ndim(self.diffusion) == 2:
-                msg = "`diffusion` is a full matrix, the same everywhere; read `tensor` instead"
-                raise UnsupportedError(msg)
-            entries = np.broadcast_to(self.diffusion, (self.dimension,))
-            fields = tuple(_zeros(x) + entry for entry in entries)
-            return fields[0] if self.dimension == 1 else fields
-        if self.dimension == 1:
-            values = sample("diffusion", self.diffusion, *x, when=self.time)
-            return self._positive("diffusion", values, x)
-        function, kinds = self.diffusion, []
-
-        def diagonal(*y: FloatArray) -> Any:
-            found = function(*y)
-            kinds.append(isinstance(found, (tuple, list)) or np.ndim(found) > np.ndim(y[0]))
-            return found if kinds[-1] else (found,) * len(y)
-
-        fields = sample_fields("diffusion", diagonal, *x, when=self.time)
-        if not kinds[-1]:
-            return (self._positive("diffusion", fields[0], x),) * self.dimension
-        return tuple(self._positive(f"diffusion[{k}]", f, x) for k, f in enumerate(fields))
-
-    def _positive(self, name: str, values: FloatArray, x: tuple[FloatArray, ...]) -> FloatArray:
-        if np.any(values <= 0):
-            k = int(np.argmin(values))
-            moment = "" if self.time is None else f" at t = {self.time:g}"
-            msg = (
-                f"`{name}`{moment} must be positive, got {values.flat[k]:g} at {place(k, *x)}; add "
-                "a floor"
-            )
-            raise OutOfRangeError(msg)
-        return values
+        return diffusion_fields(self.diffusion, x, when=self.time)
 
     def _refuse_moving(self, name: str) -> None:
         if self.time_dependent:
@@ -393,7 +363,7 @@ class FokkerPlanck:
         OutOfRangeError
             If it is negative somewhere.
         """
-        values = _zeros(x) if self.reaction is None else sample("reaction", self.reaction, *x)
+        values = zeros(x) if self.reaction is None else sample("reaction", self.reaction, *x)
         if np.any(values < 0):
             k = int(np.argmin(values))
             msg = (
@@ -418,84 +388,6 @@ class FokkerPlanck:
         ndarray [1/(x^d t)]
         """
         if self.source is None:
-            return _zeros(x)
+            return zeros(x)
         source = self.source
         return sample("source", lambda *y: source(t, *y), *x)
-
-
-def require_line(problem: FokkerPlanck, who: str) -> None:
-    """Refuse problems in the plane and in space, and coefficients that depend on time.
-
-    Parameters
-    ----------
-    problem : FokkerPlanck
-        The problem.
-    who : str
-        What serves the line alone, for the message.
-
-    Raises
-    ------
-    UnsupportedError
-        If the problem has more than one coordinate, or coefficients that depend on time.
-    """
-    if problem.time_dependent:
-        msg = f"{who} serves coefficients that do not depend on time; freeze it, frozen_at(t)"
-        raise UnsupportedError(msg)
-    if problem.dimension > 1:
-        msg = (
-            f"{who} serves one dimension, the problem has {problem.dimension}; use `solve` with "
-            "FiniteVolume(cells=...)"
-        )
-        raise UnsupportedError(msg)
-
-
-def _zeros(x: tuple[FloatArray, ...]) -> FloatArray:
-    return np.zeros(np.broadcast_shapes(*(np.shape(c) for c in x)))
-
-
-def _at_time(function: Callable[..., Any], t: float) -> Callable[..., Any]:
-    return lambda *x: function(t, *x)
-
-
-def _start(initial: Any, dimension: int) -> Any:
-    # Densities with as many coordinates as the domain.
-    if isinstance(initial, Gaussian):
-        factors = initial.factors(dimension)
-        if dimension == 1:
-            return factors[0]
-        return Gaussian(mean=[f.mean for f in factors], std=[f.std for f in factors])
-    if isinstance(initial, PointMass):
-        factors_ = initial.factors(dimension)
-        return factors_[0] if dimension == 1 else initial
-    return initial if callable(initial) else finite_array("initial", initial, ndim=dimension)
-
-
-def _constant_diffusion(given: Any, dimension: int) -> Any:
-    # A number, one per coordinate, or a positive definite matrix in the plane.
-    remedy = "diffusion spreads; without it the equation is another"
-    if dimension == 1 or np.ndim(given) == 0:
-        return real("diffusion", given, low=0.0, remedy=remedy)
-    array = finite_array("diffusion", given, ndim=(1, 2))
-    if array.ndim == 1:
-        entries = finite_array("diffusion", given, shape=(dimension,))
-        for axis, entry in enumerate(entries):
-            real(f"diffusion[{axis}]", float(entry), low=0.0, remedy=remedy)
-        return entries
-    matrix = symmetric("diffusion", given, size=dimension)
-    off = matrix - np.diag(np.diag(matrix))
-    if not np.any(off):
-        return _constant_diffusion(np.diag(matrix), dimension)
-    if dimension > 2:
-        msg = (
-            "`diffusion` is a full matrix in three dimensions; numbers, diagonals and, in the "
-            "plane, matrices are served: turn the coordinates to its eigenvectors"
-        )
-        raise UnsupportedError(msg)
-    lowest = float(np.linalg.eigvalsh(matrix)[0])
-    if not lowest > 0.0:
-        msg = (
-            f"`diffusion` must be positive definite, its lowest eigenvalue is {lowest:g}; add a "
-            "floor to the diagonal"
-        )
-        raise IndefiniteError(msg)
-    return matrix

@@ -144,7 +144,7 @@ def manufactured(
     names = _AXES[: len(box)]
     order, tau = (
         real("alpha", alpha, low=0.0, high=1.0, closed="high"),
-        real("timescale", timescale),
+        real("timescale", timescale, low=0.0),
     )
 
     def read(formula: Any) -> sp.Expr:

@@ -62,13 +62,13 @@ class Potential(Expression):
     --------
     >>> V = Potential("x**4/4 - a*x**2/2", variables=("x",), parameters={"a": 2})
     >>> V.force(np.array([1.0, 2.0]))
-    (array([ 1., -4.]),)
+    array([ 1., -4.])
     >>> V.gradient
     (x**3 - 2*x,)
     """
 
-    def force(self, *coordinates: ArrayLike) -> tuple[Any, ...]:
-        """Return minus the gradient at points.
+    def force(self, *coordinates: ArrayLike) -> Any:
+        """Return minus the gradient at points, as a problem takes its ``force``.
 
         Parameters
         ----------
@@ -77,10 +77,11 @@ class Potential(Expression):
 
         Returns
         -------
-        tuple of float64 or ndarray [x/t]
-            One per variable.
+        float64 or ndarray, or a tuple of one per variable [x/t]
+            An array on a line.
         """
-        return tuple(-slope for slope in self.gradient_at(*coordinates))
+        slopes = self.gradient_at(*coordinates)
+        return -slopes[0] if len(slopes) == 1 else tuple(-slope for slope in slopes)
 
 
 def quadratic(hessian: ArrayLike, *, minimum: ArrayLike = 0.0) -> Potential:

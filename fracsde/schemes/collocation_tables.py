@@ -158,7 +158,7 @@ def exponential_moments(nodes: FloatArray, decay: FloatArray) -> FloatArray:
     moments[slow] = (np.exp(-decay[slow, None] * points) * weights) @ values
     fast = decay[~slow]
     if len(fast):
-        points, weights = roots_laguerre(len(nodes))
+        points, weights = _laguerre(len(nodes))
         back = 1.0 - points / fast[:, None]
         values = lagrange(nodes, back.reshape(-1)).reshape(*back.shape, len(nodes))
         moments[~slow] = np.einsum("q,kqm->km", weights, values) / fast[:, None]
@@ -167,6 +167,12 @@ def exponential_moments(nodes: FloatArray, decay: FloatArray) -> FloatArray:
     gone = np.maximum(decay, 1e-300)
     constant = np.where(decay > 0.0, -np.expm1(-decay) / gone, 1.0)
     return np.asarray(moments * (constant / moments.sum(axis=1))[:, None])
+
+
+@lru_cache(maxsize=32)
+def _laguerre(count: int) -> tuple[FloatArray, FloatArray]:
+    points, weights = roots_laguerre(count)
+    return points, weights
 
 
 @lru_cache(maxsize=32)

@@ -76,13 +76,13 @@ class Exponentials(History):
     --------
     >>> from fracsde.schemes.l1 import L1
     >>> L1(history=Exponentials(rtol=1e-8)).history
-    Exponentials(rtol=1e-08, block=32)
+    Exponentials(rtol=1e-08, block=48)
     """
 
     citation: ClassVar[tuple[str, ...]] = ("Jiang2017",)
 
     rtol: float = 1e-10
-    block: int = 32
+    block: int = 48
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rtol", real("rtol", self.rtol, low=0.0, high=1.0))
@@ -163,10 +163,11 @@ class _ExponentialMemory(Memory):
             return np.empty(0), np.empty(0), np.zeros(len(starts) + 1, dtype=np.int64)
         ahead = self._ahead(starts, starts)
         nearest = np.minimum.accumulate(ahead[::-1])[::-1]
+        # Windows of whole decades: meshes of similar steps share one sum, which is built once.
+        last = float(self.times[-1])
+        first = last * 10.0 ** -np.ceil(np.log10(last / nearest[0]))
         try:
-            kernel = power_exponentials(
-                self.alpha, rtol=rtol, window=(nearest[0], float(self.times[-1]))
-            )
+            kernel = power_exponentials(self.alpha, rtol=rtol, window=(first, last))
         except OutOfRangeError as error:
             msg = f"`Exponentials` cannot replace the kernel on this mesh: {error}"
             raise OutOfRangeError(msg) from error
@@ -174,6 +175,8 @@ class _ExponentialMemory(Memory):
         terms = weights * np.exp(-nearest[:, None] * kernel.rates)
         beyond = np.cumsum(terms[:, ::-1], axis=1)[:, ::-1]
         alive = (beyond > _DEAD * rtol * terms.sum(axis=1, keepdims=True)).sum(axis=1)
+        if self.even:  # equal but for rounding
+            alive[:] = alive.max()
         return weights, kernel.rates, np.append(len(weights), alive)
 
     def _ahead(self, start: IntArray, step: IntArray) -> FloatArray:

@@ -87,7 +87,7 @@ class PiecewiseScheme(ConvolutionScheme):
         (n,) ndarray of float64 [t**-alpha]
             ``w[k]`` multiplies ``u[k + 1] - u[k]``.
         """
-        return np.asarray(self.rows(times, alpha=alpha, first=len(times) - 2)[0])
+        return np.asarray(self.block_rows(times, alpha=alpha, first=len(times) - 2)[0])
 
     def rows(self, times: FloatArray, *, alpha: float, first: int, skip: int = 0) -> FloatArray:
         """Return the weights of several steps, one row each.
@@ -131,7 +131,7 @@ class PiecewiseScheme(ConvolutionScheme):
     def block_rows(
         self, times: FloatArray, *, alpha: float, first: int, skip: int = 0
     ) -> FloatArray:
-        """Return the same as :meth:`rows`, compiled, for meshes of a few dozen nodes.
+        """Return the same as :meth:`rows`, compiled.
 
         Parameters
         ----------

@@ -2,7 +2,7 @@ r"""The Mittag-Leffler function for second parameters far from zero, on contours
 
 With :math:`N = |\beta - 1|` and :math:`s = N e^w` the factor :math:`e^s s^{1-\beta}` of the
 integrand becomes a bell of width :math:`1/\sqrt N`, so that the trapezoidal rule needs some forty
-nodes however large :math:`N` is.  For ``beta > 100`` the bell stands on the circle :math:`w = iy`,
+nodes however large :math:`N` is.  For ``beta > 20`` the bell stands on the circle :math:`w = iy`,
 
 .. math::
     \Gamma(\beta)\, E_{\alpha,\beta}(z) = \Bigl\langle \frac{1}{1 - z s^{-\alpha}} \Bigr\rangle_W
@@ -30,7 +30,7 @@ for a pole at ``p`` in the plane of ``y`` or ``v``, which is sharp beyond the st
 error is least.  Sums are formed as mantissas and powers of two, so that values underflow and
 overflow where they must, with the right sign.
 
-Not here: derivatives; ``-20 <= beta <= 100`` (:mod:`fracsde.special.mittag_leffler`).
+Not here: derivatives; ``-20 <= beta <= 20`` (:mod:`fracsde.special.mittag_leffler`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _NEAR = 1.0  # steps from the contour within which a pole should keep its distan
 _LARGEST = 200.0  # beta beyond which averages underflow
 _DIRECT, _STEPPED = 120.0, 1000.0  # arguments of gamma functions; beyond the latter all overflow
 _LN2_H, _LN2_L = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # 33 bits, and the rest
-_ALL = 1e5  # powers of two beyond which numbers are nought or infinite
+_COUNTED, _ALL = 5e5, 1e307  # logarithms to which digits count, and largest ones
 _NEAR_NOUGHT, _TERMS = 3.0, 32  # size of s up to which the power series serves, and its length
 _CUT = np.pi * (1.0 + 1e-15)
 _CHUNK = 2048  # points at once
@@ -80,7 +80,7 @@ class _Pole(NamedTuple):
 
 
 def far_beta(z: Complex, alpha: float, beta: float) -> Complex:
-    r"""Evaluate :math:`E_{\alpha,\beta}(z)` where ``beta > 60`` or ``beta < -10``.
+    r"""Evaluate :math:`E_{\alpha,\beta}(z)` where ``beta >= 20`` or ``beta <= -20``.
 
     Parameters
     ----------
@@ -176,11 +176,7 @@ def _poles(z: Complex, alpha: float, beta: float, widest: float) -> list[_Pole]:
         place, size, direction = np.empty_like(z), np.empty(len(z)), np.empty_like(z)
         find_residues(z, j, alpha, beta, place, size, direction)
         direction[np.isnan(direction)] = 1.0  # a phase of more digits than a float has room for
-        size = np.clip(size, -_ALL, _ALL)
-        power = np.round(size / _LN2_H)
-        mantissa = direction * np.exp((size - power * _LN2_H) - power * _LN2_L)
-        mantissa[size <= -_ALL] = 0.0
-        found.append(_Pole(place, _Scaled(mantissa, power), counts))
+        found.append(_Pole(place, _scaled(size, direction), counts))
     return found
 
 
@@ -260,6 +256,13 @@ def _sum(terms: list[tuple[_Scaled, NDArray[Any]]]) -> _Scaled:
     return _Scaled(total, top)
 
 
+def _scaled(size: Any, direction: Any) -> _Scaled:
+    # Numbers exp(size) times directions; of giants and dwarfs only the power counts.
+    power = np.round(np.clip(size, -_ALL, _ALL) / _LN2_H)
+    rest = np.where(np.abs(size) < _COUNTED, (size - power * _LN2_H) - power * _LN2_L, 0.0)
+    return _Scaled(direction * np.exp(rest), power)
+
+
 def _rounded(number: _Scaled) -> Complex:
     power = np.clip(number.power, -5000.0, 5000.0).astype(np.int32)
     mantissa = np.asarray(number.mantissa, np.complex128)
@@ -271,9 +274,7 @@ def _rounded(number: _Scaled) -> Complex:
 def _gamma(x: float) -> _Scaled:
     # The gamma function of a positive number, beyond 170 too.
     if x > _STEPPED:
-        size = min(float(gammaln(x)), _ALL)
-        power = np.round(size / _LN2_H)
-        return _Scaled(np.exp((size - power * _LN2_H) - power * _LN2_L), power)
+        return _scaled(gammaln(x), 1.0)
     steps = max(0, int(np.ceil(x - _DIRECT)))
     mantissa, power = np.frexp(gamma(x - steps))
     for k in range(steps, 0, -1):

@@ -11,7 +11,7 @@ all :math:`b_k` lie close to one where ``alpha`` is small, so they are needed to
 than a float has.  Both come from exponentials and logarithms of pairs ``h + l``, good to 1e-31.
 
 Not here: what is done with poles (:mod:`fracsde.special._ml_residues`) and nodes
-(:mod:`fracsde.special._ml_sums`).  All compiled functions that call each other live in one file, so
+(:mod:`fracsde.special._ml_sums`).  Compiled functions that call each other live in one file, so
 that a cached kernel is never stale.
 """
 
@@ -21,8 +21,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from fracsde.special._double_double import (
     EXPONENTIALS,
@@ -31,6 +30,7 @@ from fracsde.special._double_double import (
     TURN_STEP,
     TURNS,
 )
+from fracsde.special._intrinsics import fma
 
 __all__ = ["COLUMNS", "fill_nodes", "find_poles", "find_residues"]
 
@@ -41,16 +41,6 @@ _PER_LOG2_STEP, _PER_TURN_STEP = 1.0 / LOG2_STEP[0], 1.0 / TURN_STEP[0]
 _LOG2_H, _LOG2_L = LOG2_STEP
 _TURN_H, _TURN_L = TURN_STEP
 _PI_H, _PI_L = 256.0 * TURN_STEP[0], 256.0 * TURN_STEP[1]
-
-
-def _generate_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fma(*args)
-
-    return types.float64(types.float64, types.float64, types.float64), generate
-
-
-_fma: Any = intrinsic(_generate_fma)
 _compiled = njit(cache=True, error_model="numpy", nogil=True)
 
 
@@ -84,14 +74,14 @@ def _add(ah: Any, al: Any, bh: Any, bl: Any) -> Any:
 @_compiled
 def _mul(ah: Any, al: Any, bh: Any, bl: Any) -> Any:
     p = ah * bh
-    return _quick(p, _fma(ah, bh, -p) + (ah * bl + al * bh))
+    return _quick(p, fma(ah, bh, -p) + (ah * bl + al * bh))
 
 
 @_compiled
 def _div(ah: Any, al: Any, b: Any) -> Any:
     # Divide a pair by a float.
     q = ah / b
-    return _quick(q, (_fma(-q, b, ah) + al) / b)
+    return _quick(q, (fma(-q, b, ah) + al) / b)
 
 
 @_compiled
@@ -100,7 +90,7 @@ def _exp(xh: Any, xl: Any, full: Any) -> Any:
     # to 1e-20 with the terms from r**2 on in floats.
     k = np.rint(xh * _PER_LOG2_STEP)
     p = k * _LOG2_H
-    rh, rl = _two_sum(xh - p, xl - (_fma(k, _LOG2_H, -p) + k * _LOG2_L))
+    rh, rl = _two_sum(xh - p, xl - (fma(k, _LOG2_H, -p) + k * _LOG2_L))
     f = INVERSE_FACTORIALS
     th, tl = f[6, 0] + rh * (f[7, 0] + rh * (f[8, 0] + rh * f[9, 0])), 0.0
     if full:
@@ -124,7 +114,7 @@ def _cos_sin(xh: Any, xl: Any, full: Any) -> Any:
     # Cosine and sine of a pair with |x| < 100, to an absolute 1e-31, or to 1e-20.
     k = np.rint(xh * _PER_TURN_STEP)
     p = k * _TURN_H
-    rh, rl = _two_sum(xh - p, xl - (_fma(k, _TURN_H, -p) + k * _TURN_L))
+    rh, rl = _two_sum(xh - p, xl - (fma(k, _TURN_H, -p) + k * _TURN_L))
     j = int(k) & 511
     Ch, Cl, Sh, Sl = TURNS[j, 0], TURNS[j, 1], TURNS[j, 2], TURNS[j, 3]
     f = INVERSE_FACTORIALS
@@ -210,7 +200,7 @@ def fill_nodes(alpha, beta, contour, shift, first, out):  # type: ignore[no-unty
     for i in range(out.shape[1]):
         k = first + i + shift
         uh = k * h
-        ul = _fma(k, h, -uh)
+        ul = fma(k, h, -uh)
         ph, pl = _exp(uh, ul, True)
         nh, nl = _exp(-uh, -ul, True)
         coshh, coshl = _add(ph, pl, nh, nl)
@@ -260,7 +250,7 @@ def _root(x, y, log_z, j, alpha, full):  # type: ignore[no-untyped-def]  # compi
         bh, bl = _two_sum(x, y)
         ah, al = _mul(ah, al, bh, bl)
         bh = 2.0 * x * y
-        return ah, al, bh, _fma(2.0 * x, y, -bh), lh, ll, th, tl
+        return ah, al, bh, fma(2.0 * x, y, -bh), lh, ll, th, tl
     mh, ml = _exp(min(max(lh, -300.0), 300.0), ll, full)
     ch, cl, sh, sl = _cos_sin(th, tl, full)
     ah, al = _mul(mh, ml, ch, cl)
@@ -381,35 +371,30 @@ def find_poles(z, small, large, halved, order, threshold, plan, counts, held):  
 
 @_compiled
 def find_residues(z, sheet, alpha, beta, places, sizes, directions):  # type: ignore[no-untyped-def]  # compiled
-    """Find the residues ``s**(1 - beta) * exp(s) / alpha`` on one sheet, wherever their poles lie.
+    """Find residues ``s**(1 - beta) * exp(s) / alpha`` on one sheet, wherever their poles lie.
 
     Parameters
     ----------
     z : (n,) complex128
         Points, finite and not zero.
     sheet : int
-        Number ``j`` of the pole ``s = z**(1 / alpha) * exp(2 pi i j / alpha)``.
+        The ``j`` of ``s = z**(1 / alpha) * exp(2 pi i j / alpha)``.
     alpha, beta : float
         Parameters, ``beta`` not 1.
-    places : (n,) complex128
-        Overwritten: ``log(s / abs(beta - 1))``.
-    sizes : (n,) float64
-        Overwritten: the logarithm of the residue's size, without the factor ``1 / alpha``.
-    directions : (n,) complex128
-        Overwritten: the rest of the residue.
+    places, sizes, directions : (n,) complex128, (n,) float64 and (n,) complex128
+        Overwritten: ``log(s / abs(beta - 1))``, the logarithm of the residue's size without the
+        factor ``1 / alpha``, and the rest of the residue.
     """
     e, el = _two_sum(1.0, -beta)
-    scale = abs(e)
-    oh, ol, _, _ = _log(scale, 0.0, math.log(scale), 0.0, True)
+    oh, ol, _, _ = _log(abs(e), 0.0, math.log(abs(e)), 0.0, True)
     ol += el / e
     for i in range(len(z)):
         x, y = z[i].real, z[i].imag
         log_z = _log(x, y, math.log(math.hypot(x, y)), math.atan2(y, x), True)
         srh, srl, sih, sil, lh, ll, th, tl = _root(x, y, log_z, sheet, alpha, True)
-        places[i] = complex((lh - oh) + (ll - ol), th + tl)
         ah, al = _mul(lh, ll, e, el)
         ah, al = _add(srh, srl, ah, al)
         bh, bl = _mul(th, tl, e, el)
         bh, bl = _add(sih, sil, bh, bl)
-        sizes[i] = ah
+        places[i], sizes[i] = complex((lh - oh) + (ll - ol), th + tl), ah
         directions[i] = _direction(bh, bl) * ((1.0 + (al if abs(ah) <= 1e4 else 0.0)) / alpha)

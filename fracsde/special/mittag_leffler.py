@@ -11,16 +11,18 @@ Three roads share the plane by the size of ``z``: power series, integral on one 
 asymptotic series.  The hyperbola does not move with ``z``, so its nodes are tabulated once per
 ``(alpha, beta)`` and a point costs additions and divisions.  What the trapezoidal rule gets wrong
 when a pole :math:`s_*^\alpha = z` stands near the hyperbola, or right of it, is known in closed
-form and added (:mod:`fracsde.special._ml_residues`), so there are no sectors and no seams.
+form and added (:mod:`fracsde.special._ml_residues`, for most complex points in blocks by
+:mod:`fracsde.special._ml_plane`), so there are no sectors and no seams.  Where ``abs(beta)`` is
+above 20 the contour follows ``beta`` (:mod:`fracsde.special._ml_far_beta`).
 
 Errors against high precision, over points near every switch; ``tests/special`` measures them:
 
 ==============================================  ================================================
 what                                            error
 ==============================================  ================================================
-values, ``alpha <= 8``, ``-1 <= beta <= 100``   1e-13 of ``1 + abs(E)``, most below 1e-14
+values, ``alpha <= 8``, ``-1 <= beta <= 20``    1e-13 of ``1 + abs(E)``, most below 1e-14
 values, ``-20 <= beta < -1``                    1e-13 of ``gamma(1 - beta) + abs(E)``
-values, ``beta > 100`` and ``beta < -20``       1e-13 of ``E``, but near its zeros and where it is
+values, ``beta > 20`` and ``beta < -20``        1e-13 of ``E``, but near its zeros and where it is
                                                 below the smallest normal float
 real ``z < 0``, ``alpha <= 2``, not at zeros    1e-13 of ``E`` for ``0 <= beta <= 3``, however
                                                 close ``alpha`` is to 1; 3e-13 where ``beta`` and
@@ -30,8 +32,9 @@ derivatives in ``z`` of order 1 to 3            1e-13 of one plus the derivative
 derivative in ``alpha``                         1e-13 of one plus the derivative
 ==============================================  ================================================
 
-Beyond about ``abs(z)**(1 / alpha) = 1e16`` the phase of an oscillating value is not determined by
-a pair of floats; at orders 1 and 1/2 it is exact.  Values that overflow are infinite.
+Beyond about ``abs(z)**(1 / alpha) = 1e16``, or ``abs(beta) = 1e15``, the phase of an oscillating
+value is not determined by a pair of floats; at orders 1 and 1/2 it is exact.  Values that overflow
+are infinite.
 
 Not here: matrices (:mod:`fracsde.special.matrix`), and the three-parameter function.
 
@@ -42,6 +45,7 @@ poles do to the trapezoidal rule, [GorenfloEtAl2020]_ for the function.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from math import lgamma
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +71,8 @@ __all__ = ["mittag_leffler", "mittag_leffler_alpha_derivative", "relaxation_alph
 
 _ALPHA_LOW = 1e-12  # below it z**(1/alpha) is a step at |z| = 1
 _ALPHA_HIGH, _DERIVATIVE_HIGH = 8.0, 8
-_BETA_LOW, _BETA_HIGH = -20.0, 100.0  # beyond, contours depend on beta
+_BETA_LOW, _BETA_HIGH = -20.0, 100.0  # of derivatives
+_NEAR_LOW, _NEAR_HIGH = -20.0, 20.0  # of values on the common contour; beyond it depends on beta
 _LARGEST = float(np.finfo(np.float64).max)
 _CHUNK = 4096  # points handed to a thread at once
 _UNDERFLOW, _NEGLIGIBLE = -745.0, -42.0  # logarithms of residues that do not count
@@ -265,7 +270,7 @@ def _broadcast(z: Any, alpha: Any, beta: Any, order: int) -> Any:
 def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDArray[Any]:
     # Evaluate at contiguous points for one pair of parameters.
     is_real = flat.dtype.kind == "f"
-    if not _BETA_LOW <= beta <= _BETA_HIGH:
+    if order == 0 and not _NEAR_LOW <= beta <= _NEAR_HIGH:
         return _evaluate_far(flat, alpha, beta)
     power = 1.0 - beta
     if is_real and alpha == 1.0 and order >= 0 and (power == 0.0 or (order == 0 and _whole(power))):
@@ -278,7 +283,8 @@ def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDAr
     else:
         points, switch_on, add_sums = flat, switch_on_complex, add_sums_complex
         points = points.astype(np.complex128, copy=False)
-        mode, threshold, halved = (order, entries), _NEGLIGIBLE, False
+        mode, halved = (order, entries), False
+        threshold = _NEGLIGIBLE - lgamma(max(beta, 1.0))  # values are of the size of 1 / gamma
     values = np.empty_like(points)
     plan = (alpha, beta, *map(float, entries.contour))
     sizes = entries.small, entries.large

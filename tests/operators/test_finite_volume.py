@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fracsde.errors import GridError, InputError, NotFiniteError, OutOfRangeError, UnsupportedError
+from fracsde.errors import (
+    GridError,
+    InputError,
+    NotFiniteError,
+    OutOfRangeError,
+    ShapeError,
+    UnsupportedError,
+)
 from fracsde.grids import SpaceGrid
 from fracsde.operators.finite_volume import FiniteVolume, bernoulli
 from fracsde.problems.fokker_planck import FokkerPlanck

@@ -257,9 +257,12 @@ def residual_of_a_wave(n, boundary, diffusion):
         def d(f, axis):
             e = np.array([fine, 0.0]) if axis == 0 else np.array([0.0, fine])
             return lambda a, b: (
-                8 * (f(a + e[0], b + e[1]) - f(a - e[0], b - e[1]))
-                - (f(a + 2 * e[0], b + 2 * e[1]) - f(a - 2 * e[0], b - 2 * e[1]))
-            ) / (12 * fine)
+                (
+                    8 * (f(a + e[0], b + e[1]) - f(a - e[0], b - e[1]))
+                    - (f(a + 2 * e[0], b + 2 * e[1]) - f(a - 2 * e[0], b - 2 * e[1]))
+                )
+                / (12 * fine)
+            )
 
         total = 0.0
         for axis in range(2):
@@ -281,6 +284,22 @@ def test_order_two_up_to_mixed_walls(boundary):
         lambda n: residual_of_a_wave(n, boundary, (1.0, 0.6)), (12, 16, 24, 32, 48), 2.0
     )
     assert table.agrees(), str(table)
+
+
+@pytest.mark.parametrize(("wall", "expected"), [("reflecting", 1.0), ("absorbing", 2.0)])
+def test_order_of_a_full_matrix_oblique_to_its_walls(wall, expected):
+    """One at reflecting walls that the density touches, two at absorbing ones."""
+    problem = wavy(wall, potential=None, force=None, diffusion=[[1.0, 0.6], [0.6, 0.8]])
+    coarse, inner = None, []
+    for n in (9, 27, 81, 243):  # cells cut in three keep their centres
+        grid = FiniteVolume(cells=n).discretise(problem)
+        x, y = grid.points.T
+        u = grid.solve_shifted(1.0, 1 + x + np.cos(2 * x + y)).reshape(n, n)
+        if coarse is not None:
+            part = slice(n // 9, 2 * n // 9)
+            inner.append(np.abs(u[1::3, 1::3] - coarse)[part, part].max())
+        coarse = u
+    assert abs(np.log(inner[-2] / inner[-1]) / np.log(3) - expected) < 0.15, inner
 
 
 # --- kept -------------------------------------------------------------------------------------
@@ -340,9 +359,10 @@ def test_routes_agree_direct_and_multigrid_and_dense(shift, changes):
         found = solver.solve(shift, rhs)
         assert np.iscomplexobj(found) == np.iscomplexobj(shift)
         assert np.abs(found - dense).max() < 1e-10 * np.abs(dense).max()
-    assert np.abs(
-        grid.solve_shifted(shift, rhs / grid.widths) * grid.widths - dense
-    ).max() < 1e-10 * np.abs(dense).max()
+    assert (
+        np.abs(grid.solve_shifted(shift, rhs / grid.widths) * grid.widths - dense).max()
+        < 1e-10 * np.abs(dense).max()
+    )
 
 
 def test_routes_agree_lines_and_direct_in_three_dimensions():
@@ -379,6 +399,28 @@ def test_factors_are_kept_for_the_shifts_of_one_solver():
         solver.solve(shift, rhs)
     assert solver.stats["factorisations"] == 2
     assert solver.stats["solves"] == 4
+
+
+def test_exact_smearing_is_the_artificial_diffusion_of_the_fluxes():
+    """With a constant tilt jumps both ways spread by more than they should, by just this much."""
+    for diffusion in (0.5, [[0.5, 0.2], [0.2, 0.4]]):
+        problem = wavy(
+            "periodic",
+            potential=None,
+            force=lambda x, y: (6.0 + 0 * x * y, 0 * x * y),
+            diffusion=diffusion,
+        )
+        grid = FiniteVolume(cells=(16, 12)).discretise(problem)
+        smearing = grid.smearing(np.ones(192))
+        spread = np.zeros(2)
+        for bond in grid.bonds:
+            true = bond.onward[3, 3] / (bond.tilt[3, 3] / np.expm1(bond.tilt[3, 3])
+                                        if bond.tilt[3, 3] else 1.0)  # fmt: skip
+            extra = 0.5 * (bond.onward + bond.back)[3, 3] / true - 1.0
+            for axis, step in enumerate(bond.offset):
+                spread[axis] = max(spread[axis], extra * (step != 0))
+        assert np.allclose(smearing, spread, rtol=1e-12, atol=1e-14)
+        assert smearing[0] > 0.04
 
 
 # --- between the cells ------------------------------------------------------------------------

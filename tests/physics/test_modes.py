@@ -133,7 +133,10 @@ def test_exact_tiny_rates_reject_eigenvalues_of_the_symmetrised_matrix():
 def kramers_defect(strength):
     """Return (1 - rate / Eyring-Kramers) for barriers of given height over D = 1."""
     problem = FokkerPlanck(
-        potential=double_well(barrier=strength), diffusion=1.0, domain=LINE, initial=Gaussian()
+        potential=double_well(barrier=strength),
+        diffusion=1.0,
+        domain=(-2.2, 2.2),
+        initial=np.ones_like,
     )
     rate = eigenmodes(problem, 2, space=FiniteVolume(cells=4096)).rates[1]
     eyring = 2 * np.sqrt(8 * strength * 4 * strength) / (2 * np.pi) * np.exp(-strength)
@@ -142,7 +145,7 @@ def kramers_defect(strength):
 
 def test_order_of_the_correction_to_eyring_and_kramers():
     """Laplace's method: 1 - 3 D / (8 b) + O(D^2)."""
-    table = observed_order(kramers_defect, (8, 16, 32, 64, 128), 1.0)
+    table = observed_order(kramers_defect, (4, 8, 16, 32, 64), 1.0)
     assert table.agrees(), table
     assert kramers_defect(64) * 64 == pytest.approx(0.375, abs=0.01)
 
@@ -150,7 +153,7 @@ def test_order_of_the_correction_to_eyring_and_kramers():
 @pytest.mark.twin
 def test_correction_rejects_a_prefactor_that_is_wrong_by_one_per_cent():
     assert not observed_order(
-        lambda b: abs(1 - 1.01 * (1 - kramers_defect(b))), (8, 16, 32, 64, 128), 1.0
+        lambda b: abs(1 - 1.01 * (1 - kramers_defect(b))), (4, 8, 16, 32, 64), 1.0
     ).agrees()
 
 

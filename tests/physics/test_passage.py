@@ -176,16 +176,12 @@ def test_exact_killing_is_a_passage():
 
 
 def test_exact_passage_round_a_ring():
-    """Drift v and a point target: the mean from a distance y ahead of it."""
+    """Drift v and a point target: an interval that is left at either end."""
     v, turn = 1.3, 2.0
     circle = free("periodic", force=lambda x: v + 0 * x)
     found = mean_first_passage_time(circle, (0.5, 0.5), space=FiniteVolume(cells=400))
     x = np.array([0.7, 1.0, 1.9, 0.1])
-    y = (0.5 - x) % turn  # to go with the drift
-    exact = y / v - turn / v * np.expm1(-v * (turn - y) / D * -1) / np.expm1(v * turn / D)
-    exact = (y - turn * (1 - np.exp(-v * y / D)) / (1 - np.exp(-v * turn / D))) / v
-    # From distance y the walls are ahead at y and behind at turn - y.
-    z = turn - y
+    z = (x - 0.5) % turn  # back to the target, against the drift
     exact = (turn * -np.expm1(-v * z / D) / -np.expm1(-v * turn / D) - z) / v
     assert np.abs(found.at(x) - exact).max() < 1e-4
     assert found.average() == pytest.approx(float(found.at(0.7)), abs=0.02)
@@ -220,6 +216,22 @@ def test_exact_average_of_a_point_and_of_a_density():
     assert 0.0 < beside.average() < spread.average()
 
 
+def test_exact_zero_inside_a_target_given_by_a_function():
+    found = mean_first_passage_time(
+        free("reflecting"), lambda x: np.abs(x - 1) < 0.2, space=FiniteVolume(cells=100)
+    )
+    assert np.all(found.at([0.9, 1.0, 1.1]) == 0.0)
+    # The nearest cells of the target are at 0.81 and 1.19.
+    assert found.at(0.4) == pytest.approx((0.81**2 - 0.4**2) / (2 * D), rel=1e-3)
+    assert found.at(1.6) == pytest.approx(float(found.at(0.4)), rel=1e-9)
+
+
+def test_refuses_barriers_beyond_double_precision():
+    wall = free("reflecting", potential=lambda x: 3000.0 * (x > 0.5))
+    with pytest.raises(UnsupportedError, match="underflows there"):
+        mean_first_passage_time(wall, (1.5, 1.5))
+
+
 def test_refuses_what_never_ends_and_says_what_to_do():
     clock = FractionalFokkerPlanck(base=free(), alpha=0.8)
     with pytest.raises(UnsupportedError, match=r"infinite .*survival_tail"):
@@ -244,10 +256,10 @@ def test_refuses_what_never_ends_and_says_what_to_do():
         mean_first_passage_time(free(), 0.5)
     with pytest.raises(InputError, match="smaller cells"):
         mean_first_passage_time(free(), lambda x: x > 7)
+    own = FiniteVolume(grid=SpaceGrid.uniform((0.0, 2.0), 10))
     with pytest.raises(UnsupportedError, match="grid of its own"):
-        own = FiniteVolume(grid=SpaceGrid.uniform((0.0, 2.0), 10))
         mean_first_passage_time(free(), (1.0, 1.1), space=own)
     with pytest.raises(OutOfRangeError, match="two moments"):
         _ = mean_first_passage_time(free()).std
-    with pytest.raises(OutOfRangeError, match="domain"):
+    with pytest.raises(OutOfRangeError, match="among the cells"):
         mean_first_passage_time(free()).at(3.0)

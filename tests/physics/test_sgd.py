@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracsde.errors import InputError
@@ -100,7 +100,7 @@ def test_exact_mean_relaxes_like_mittag_leffler(alpha):
     found = solve(made, t, space=FiniteVolume(cells=800)).mean()
     assert np.abs(found - 1.5 * mittag_leffler(-(t**alpha), alpha)).max() < 1e-4
     digest = {0.5: [0.6414, 0.3485, 0.1848], 0.8: [0.5804, 0.1317, 0.0336]}[alpha]
-    assert np.abs(found - digest).max() < 0.011
+    assert np.abs(found - digest).max() < 2e-4
 
 
 def test_limit_of_late_times_does_not_depend_on_the_order():
@@ -117,6 +117,7 @@ def test_limit_of_late_times_does_not_depend_on_the_order():
     assert gaps[2] == pytest.approx(0.10, abs=0.01)
 
 
+@settings(derandomize=True, deadline=None, database=None)
 @given(
     xi=st.floats(0.05, 20.0),
     coefficient=st.floats(0.1, 10.0),

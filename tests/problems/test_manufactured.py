@@ -210,6 +210,26 @@ def test_limit_of_order_one_is_the_ordinary_equation():
     assert np.abs(found.density[-1] - made.exact(1.0, found.points[0])).max() < 1e-4
 
 
+def test_order_in_space_in_the_plane():
+    made = manufactured(
+        [(0, "1"), (1, "cos(pi*x)*cos(pi*y)/2")],
+        alpha=0.5,
+        domain=((0.0, 1.0), (0.0, 1.0)),
+        diffusion="1/2 + x*(1 - x)*y",
+        force=("sin(pi*x)", "y*(1 - y)"),
+        reaction="x + y",
+    )
+
+    def error(cells):
+        grid = TimeGrid.uniform(1.0, 2)
+        found = solve(made.problem, grid, scheme=L1(), space=FiniteVolume(cells=cells))
+        x, y = np.meshgrid(*found.points, indexing="ij", sparse=True)
+        return float(np.abs(found.density[-1] - made.exact(1.0, x, y)).max())
+
+    table = observed_order(error, (6, 12, 24, 48, 96), 2.0)
+    assert table.agrees(), table
+
+
 def test_exact_in_the_plane():
     """The source is right in two dimensions: apply the operator by hand."""
     made = manufactured(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fracsde.errors import ShapeError, UnsupportedError
+from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
 from fracsde.problems.potentials import (
     Potential,
@@ -115,6 +116,26 @@ def test_potentials_go_into_problems_unchanged():
     again = FokkerPlanck(potential=pickle.loads(pickle.dumps(V)), **given)
     assert input_hash(a) == input_hash(again)
     assert input_hash(a) != input_hash(FokkerPlanck(potential=double_well(barrier=1.1), **given))
+
+
+def test_routes_agree_of_a_potential_and_its_force():
+    """Given as a force the same drift is integrated by Simpson's rule."""
+    V = double_well(barrier=1.0)
+    given = {"diffusion": 0.5, "domain": (-2.0, 2.0), "initial": Gaussian(mean=-1.0, std=0.2)}
+    x = np.linspace(-1.9, 1.9, 40)
+    a, b = FokkerPlanck(potential=V, **given), FokkerPlanck(force=V.force, **given)
+    left = FiniteVolume(cells=400).discretise(a).stationary()
+    right = FiniteVolume(cells=400).discretise(b).stationary()
+    assert np.abs(left - right).max() < 1e-9
+    assert np.array_equal(b.force_at(x), -V.gradient_at(x)[0])
+    hat = ring()
+    plane = FokkerPlanck(
+        force=hat.force,
+        diffusion=1.0,
+        domain=((-2.0, 2.0), (-2.0, 2.0)),
+        initial=Gaussian(mean=(1.0, 0.0), std=0.3),
+    )
+    assert len(plane.force_at(x[:, None], x)) == 2
 
 
 def test_refuses_dimensions_that_do_not_fit():

@@ -92,9 +92,7 @@ def test_routes_agree_polynomials_and_lines_to_the_tolerance(alpha, rtol):
     base = apart()
     grid = FiniteVolume(cells=(40, 36)).discretise(base)
     masses = grid.project(base.initial)
-    road = ChebyshevPropagation(
-        cells=grid, alpha=alpha, timescale=1.0, rtol=rtol, backend="numba"
-    )
+    road = ChebyshevPropagation(cells=grid, alpha=alpha, timescale=1.0, rtol=rtol, backend="numba")
     found = road.run(masses, TIMES)
     exact = [grid.lines.function(lambda r, t=t: mittag_leffler(-(t**alpha) * r, alpha), masses)
              for t in TIMES]  # fmt: skip

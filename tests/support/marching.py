@@ -70,6 +70,9 @@ class LateGL(GrunwaldLetnikov):
 class HeavyNewestL12(L12):
     """Newest weight one per cent too large."""
 
+    def block_rows(self, times, *, alpha, first, skip=0):
+        return self.rows(times, alpha=alpha, first=first, skip=skip)
+
     def rows(self, times, *, alpha, first, skip=0):
         return _heavy(super().rows(times, alpha=alpha, first=first, skip=skip))
 
@@ -79,6 +82,9 @@ class HeavyNewestL12(L12):
 
 class HeavyNewestL2Sigma(L2Sigma):
     """Newest weight one per cent too large."""
+
+    def block_rows(self, times, *, alpha, first, skip=0):
+        return self.rows(times, alpha=alpha, first=first, skip=skip)
 
     def rows(self, times, *, alpha, first, skip=0):
         return _heavy(super().rows(times, alpha=alpha, first=first, skip=skip))
@@ -100,6 +106,9 @@ class EndOfStepL2Sigma(L2Sigma):
 
     def point(self, alpha):
         return 1.0
+
+    def block_rows(self, times, *, alpha, first, skip=0):
+        return self.rows(times, alpha=alpha, first=first, skip=skip)
 
     def rows(self, times, *, alpha, first, skip=0):
         return L2Sigma().rows(times, alpha=alpha, first=first, skip=skip)
