@@ -138,6 +138,12 @@ def test_system_has_the_exact_jacobian(tmp_path):
         ('unknowns = ["u", "v"]', 'unknowns = ["t", "v"]', "time"),
         ("initial = [1.2, 2.8]", "initial = [1.2]", "one `initial` value per unknown"),
         ('unknowns = ["u", "v"]', 'unknowns = ["u", ["v"]]', "names"),
+        (
+            'unknowns = ["u", "v"]\nrhs = [',
+            'unknowns = ["u", "v", "a1", "a2", "a3", "a4", "a5", "a6"]\n'
+            'rhs = ["u", "u", "u", "u", "u", "u", ',
+            "one to 7 names, got 8.*FractionalODE",
+        ),
         ("mu * u - u", "mu * w - u", "w"),
         ('"Adaptive"', '"Propagator"', "has no 'Propagator'"),
         ("[method]", "[start]", "has no key 'start'"),

@@ -136,7 +136,7 @@ class _DirectMemory(Memory):
         )
 
     def derivative(self) -> FloatArray:
-        return self._summed(self._weights()[-1:])[0]
+        return np.asarray(self._summed(self._weights()[-1:])[0])
 
     def _summed(self, weights: FloatArray) -> FloatArray:
         # Of increments, few of which are in memory at a time.
