@@ -28,11 +28,15 @@ __all__ = [
     "finite_array",
     "integer",
     "matrix",
+    "node_count",
     "positive_semidefinite",
     "real",
     "symmetric",
     "vector",
 ]
+
+# Steps of a mesh, or cells of an axis: their places alone take eight gigabytes.
+_MOST_NODES = 10**9
 
 # Relative size below which an asymmetry or a negative eigenvalue is taken for rounding: a
 # matrix assembled from float32 data is symmetric to 1e-7 at best, and is meant to be usable.
@@ -107,7 +111,10 @@ def finite_array(
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python prints
+        return "a number of too many digits"
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
@@ -262,12 +269,12 @@ def real(
         If it lies outside the interval.
     """
     if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
-        msg = _join(f"`{name}` must be a real number, got {value!r}", remedy)
+        msg = _join(f"`{name}` must be a real number, got {_shown(value)}", remedy)
         raise InputError(msg)
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        msg = _join(f"`{name}` must be a real number, got {value!r}", remedy)
+        msg = _join(f"`{name}` must be a real number, got {_shown(value)}", remedy)
         raise InputError(msg) from error
     if not np.isfinite(number):
         msg = _join(f"`{name}` must be finite, got {number}", remedy)
@@ -297,12 +304,31 @@ def integer(name: str, value: Any, *, low: int, high: int | None = None, remedy:
         If it lies outside the interval.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        msg = _join(f"`{name}` must be a whole number, got {value!r}", remedy)
+        msg = _join(f"`{name}` must be a whole number, got {_shown(value)}", remedy)
         raise InputError(msg)
     number = int(value)
     if number < low or (high is not None and number > high):
         wanted = f"at least {low}" if high is None else f"between {low} and {high}"
-        msg = _join(f"`{name}` must be {wanted}, got {number}", remedy)
+        msg = _join(f"`{name}` must be {wanted}, got {_shown(number)}", remedy)
+        raise OutOfRangeError(msg)
+    return number
+
+
+def node_count(name: str, value: Any, *, low: int) -> int:
+    """Return ``value`` as a number of steps or cells.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    OutOfRangeError
+        If it is below ``low``, or more than memory holds.
+    """
+    number = integer(name, value, low=low)
+    if number > _MOST_NODES:
+        msg = f"`{name}` must be at most {_MOST_NODES}, got {_shown(number)}; memory holds no more"
         raise OutOfRangeError(msg)
     return number
 

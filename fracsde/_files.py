@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fracsde.errors import FileWriteError
 
-__all__ = ["refuse_place", "replace_file", "sibling", "write_new"]
+__all__ = ["place_of", "refuse_place", "replace_file", "sibling", "write_new"]
 
 
 def sibling(target: Path, kind: str) -> Path:
@@ -20,6 +20,25 @@ def sibling(target: Path, kind: str) -> Path:
     Path
     """
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{kind}")
+
+
+def place_of(path: str | os.PathLike[str]) -> Path:
+    """Return where a file is, links followed.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileWriteError
+        If the name cannot be one of a file.
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # loops, homes of nobody, zero bytes
+        msg = f"cannot write {os.fspath(path)!r}: {error}; choose another place"
+        raise FileWriteError(msg) from error
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -54,11 +73,12 @@ def refuse_place(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     FileWriteError
-        If the folder does not exist or refuses new files, or the place is a folder.
+        If the folder does not exist or refuses new files, or the place is a folder or a device.
     """
-    target = Path(path).expanduser().resolve()
-    if target.is_dir():
-        msg = f"cannot write {os.fspath(path)!r}: it is a folder; name a file"
+    target = place_of(path)
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "no ordinary file"
+        msg = f"cannot write {os.fspath(path)!r}: it is {kind}; name a file"
         raise FileWriteError(msg)
     trial = sibling(target, "try")
     try:
@@ -87,7 +107,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     FileWriteError
         If the system refuses; the old file is intact.
     """
-    target = Path(path).expanduser().resolve()
+    target = place_of(path)
     fresh = sibling(target, "new")
     try:
         try:

@@ -37,9 +37,8 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import fracsde
+from fracsde._check import finite_array
 from fracsde._problem_values import (
     SCHEMES,
     SPACES,
@@ -47,6 +46,7 @@ from fracsde._problem_values import (
     read_named,
     read_table,
     read_times,
+    refuse_large_numbers,
     refuse_unknown,
     tuples,
 )
@@ -79,6 +79,7 @@ _PROBLEM = (
     "time_dependent",
 )
 _LARGEST_FILE = 1_000_000  # bytes
+_MOST_AXES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,19 +120,7 @@ def read_job(path: Path) -> Job:
         If the file cannot be read, is not TOML, or asks for something that does not exist; the
         message names the table and the key.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        msg = f"`{path}` cannot be read: {error.strerror}; pass a TOML file"
-        raise InputError(msg) from error
-    if len(raw) > _LARGEST_FILE:
-        msg = f"`{path}` has {len(raw)} bytes, a problem has at most {_LARGEST_FILE}"
-        raise InputError(msg)
-    try:
-        content = tomllib.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"`{path}` is not TOML: {error}"
-        raise InputError(msg) from error
+    content = _content(path)
     kind = "system" if "system" in content else "problem"
     refuse_unknown("the file", content, _TABLES[kind])
     for table in ("system", "times") if kind == "system" else ("problem", "start", "times"):
@@ -154,6 +143,28 @@ def read_job(path: Path) -> Job:
     )
 
 
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        msg = f"`{path}` cannot be read: {error.strerror}; pass a TOML file"
+        raise InputError(msg) from error
+    if len(raw) > _LARGEST_FILE:
+        msg = f"`{path}` is longer than {_LARGEST_FILE} bytes, no problem is; pass a TOML file"
+        raise InputError(msg)
+    try:
+        content = tomllib.loads(raw.decode("utf-8-sig"))
+        refuse_large_numbers(content)
+    except RecursionError as error:
+        msg = f"`{path}` is nested too deeply; a problem has tables in tables in tables at most"
+        raise InputError(msg) from error
+    except ValueError as error:  # also of undecodable bytes, and of integers with many digits
+        msg = f"`{path}` is not TOML: {error}"
+        raise InputError(msg) from error
+    return content
+
+
 # --- the problem ------------------------------------------------------------------------------
 
 
@@ -166,6 +177,9 @@ def _base(content: Mapping[str, Any]) -> FokkerPlanck:
             raise InputError(msg)
     axes = _axes(given["domain"])
     variables = given.get("variables", ["x", "y", "z"][:axes])
+    if axes > _MOST_AXES:
+        msg = f"[problem] `domain` has {axes} axes; up to {_MOST_AXES} are served"
+        raise InputError(msg)
     if not isinstance(variables, list) or len(variables) != axes:
         msg = f"[problem] `variables` must name {axes} axes, got {variables!r}"
         raise InputError(msg)
@@ -220,7 +234,8 @@ def _diffusion(value: Any, axes: int, moving: bool, function: Any) -> Any:
     if isinstance(value, numbers) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, list) and not any(isinstance(each, str) for each in value):
-        return np.array(value, dtype=np.float64)
+        remedy = "numbers or expressions, one per axis, or in the plane a matrix of numbers"
+        return finite_array("[problem] diffusion", value, ndim=(1, 2), remedy=remedy)
     if isinstance(value, list):
         return _fields("diffusion", value, axes, moving, function)
     return function("diffusion", value, timed=moving)

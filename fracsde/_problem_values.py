@@ -6,14 +6,14 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import fracsde
+from fracsde._check import finite_array
 from fracsde.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from fracsde._typing import FloatArray
     from fracsde.grids import TimeGrid
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "read_named",
     "read_table",
     "read_times",
+    "refuse_large_numbers",
     "refuse_unknown",
     "tuples",
 ]
@@ -69,6 +70,32 @@ def read_table(name: str, value: Any) -> Mapping[str, Any]:
     return value
 
 
+def refuse_large_numbers(value: Any, place: str = "") -> None:
+    """Refuse integers that TOML does not have, those beyond 64 bits.
+
+    Parameters
+    ----------
+    value : object
+        What a file holds.
+    place : str
+        Its key.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
+    if isinstance(value, dict):
+        for key, each in value.items():
+            refuse_large_numbers(each, key)
+    elif isinstance(value, list):
+        for each in value:
+            refuse_large_numbers(each, place)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        msg = f"`{place}` holds a whole number beyond 64 bits; write 1e30, with an exponent"
+        raise InputError(msg)
+
+
 def refuse_unknown(where: str, given: Iterable[str], allowed: Iterable[str]) -> None:
     """Refuse keys that mean nothing, and guess what was meant.
 
@@ -103,7 +130,7 @@ def tuples(value: Any) -> Any:
     return tuple(tuples(each) for each in value) if isinstance(value, list) else value
 
 
-def read_times(table: Mapping[str, Any]) -> TimeGrid | np.ndarray:
+def read_times(table: Mapping[str, Any]) -> TimeGrid | FloatArray:
     """Return the wanted times, or a mesh.
 
     Parameters
@@ -127,7 +154,7 @@ def read_times(table: Mapping[str, Any]) -> TimeGrid | np.ndarray:
         raise InputError(msg)
     kind, value = next(iter(table.items()))
     if kind == "at":
-        return np.asarray(value)
+        return finite_array("[times] at", value, ndim=(0, 1), remedy="write at = [0.1, 1.0]")
     given = read_table(f"times.{kind}", value)
     refuse_unknown(f"[times] {kind}", given, _MESHES[kind])
     missing = [key for key in _MESHES[kind] if key not in given]

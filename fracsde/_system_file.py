@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_system"]
 
+_MOST_UNKNOWNS = 7  # expressions have eight variables at most, and one is the time
 _KEYS = ("unknowns", "rhs", "parameters", "initial", "alpha")
 
 
@@ -59,6 +60,16 @@ def read_system(value: Any) -> FractionalODE:
     names, texts = table["unknowns"], table["rhs"]
     if not isinstance(names, list) or not isinstance(texts, list) or len(names) != len(texts):
         msg = f"[system] needs one `rhs` per unknown, got {names!r} and {texts!r}"
+        raise InputError(msg)
+    if not 1 <= len(names) <= _MOST_UNKNOWNS:
+        msg = (
+            f"[system] `unknowns` must be one to {_MOST_UNKNOWNS} names, got {len(names)}; write "
+            "larger systems in Python, with FractionalODE"
+        )
+        raise InputError(msg)
+    initial = table["initial"]
+    if (len(initial) if isinstance(initial, list) else 1) != len(names):
+        msg = f"[system] needs one `initial` value per unknown, {names!r}, got {initial!r}"
         raise InputError(msg)
     if "t" in names:
         msg = "[system] `unknowns` must not hold 't', which is the time; rename it"

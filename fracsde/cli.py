@@ -1,6 +1,6 @@
 """The ``fracsde`` command.
 
-Exit codes: 0 finished, 2 bad input or a missing extra, 130 interrupted.
+Exit codes: 0 finished, 2 bad input, a missing extra or too little memory, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -102,4 +102,9 @@ def _run(interrupts: Interrupts) -> None:
     except FracsdeError as error:
         interrupts.check()
         sys.stderr.write(f"fracsde: {error}\n")
+        raise SystemExit(2) from None
+    except MemoryError as error:
+        interrupts.check()
+        reason = f" ({error})" if str(error) else ""
+        sys.stderr.write(f"fracsde: not enough memory{reason}; use fewer cells or fewer steps\n")
         raise SystemExit(2) from None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._check import finite_array, integer, real
+from fracsde._check import finite_array, node_count, real
 from fracsde.errors import GridError, InputError, ShapeError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class TimeGrid:
         -------
         TimeGrid
         """
-        T, n = real("T", T, low=0.0), integer("n", n, low=1)
+        T, n = real("T", T, low=0.0), node_count("n", n, low=1)
         return cls(times=T * (np.arange(n + 1) / n), kind="uniform")
 
     @classmethod
@@ -110,7 +110,7 @@ class TimeGrid:
         GridError
             If the first step underflows: fewer steps or a smaller grading are needed.
         """
-        T, n = real("T", T, low=0.0), integer("n", n, low=1)
+        T, n = real("T", T, low=0.0), node_count("n", n, low=1)
         r = real("r", r, low=1.0, high=np.inf, closed="low", remedy="1 gives equal steps")
         times = T * (np.arange(n + 1) / n) ** r
         if times[1] < np.finfo(np.float64).tiny:
@@ -137,7 +137,7 @@ class TimeGrid:
         -------
         TimeGrid
         """
-        T, n = real("T", T, low=0.0), integer("n", n, low=2)
+        T, n = real("T", T, low=0.0), node_count("n", n, low=2)
         t0 = real("t0", t0, low=0.0, high=T, remedy="the first node lies before the final time")
         nodes = t0 * (T / t0) ** (np.arange(n) / (n - 1))
         nodes[-1] = T
@@ -262,7 +262,7 @@ class SpaceGrid:
             raise ShapeError(msg)
         edges = []
         for (a, b), count in zip(ends, counts, strict=True):
-            n = integer("cells", count, low=3)
+            n = node_count("cells", count, low=3)
             if not a < b:
                 msg = f"`domain` must be an interval (a, b) with a < b, got ({a:g}, {b:g})"
                 raise GridError(msg)

@@ -1,6 +1,7 @@
 """Checkpoints: interrupted marches go on to the last digit, and files are whole or refused."""
 
 import errno
+import io
 import os
 from dataclasses import replace
 
@@ -178,7 +179,9 @@ def test_refuses_a_damaged_file_and_leaves_it(tmp_path):
     interrupted(scheme, grid, path)
     whole = path.read_bytes()
     middle = len(whole) // 2
-    damaged = [b"", b"not an archive", whole[:middle]]
+    alone = io.BytesIO()
+    np.save(alone, np.zeros(3))
+    damaged = [b"", b"not an archive", whole[:middle], alone.getvalue()]
     flipped = bytearray(whole)
     flipped[middle] ^= 0xFF
     for content in (*damaged, bytes(flipped)):
@@ -222,6 +225,32 @@ def test_refuses_a_folder_without_permission(tmp_path, monkeypatch):
             checkpoint=tmp_path / "march.npz",
         )
     assert source.calls == 0
+
+
+@pytest.mark.parametrize(("scheme", "grid"), [MARCHES[0], MARCHES[3]])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("start", np.inf),
+        ("start", np.nan),
+        ("start", -16.0),
+        ("start", 17.0),
+        ("start", 1e9),
+        ("states_kept", np.zeros(18)),
+        ("states_kept", np.zeros((201, 18), dtype=np.complex128)),
+        ("state", np.zeros(1)),
+    ],
+)
+def test_refuses_arrays_of_no_march(tmp_path, scheme, grid, name, value):
+    path = tmp_path / "march.npz"
+    interrupted(scheme, grid, path)
+    with np.load(path) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    if name == "state" and "states" in arrays:
+        name, value = "states", value[:, None]
+    np.savez(path, **(arrays | {name: np.asarray(value)}))
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(scheme, grid, path)
 
 
 @pytest.mark.parametrize("where", ["savez", "fsync", "replace"])

@@ -128,6 +128,20 @@ def test_error_without_an_interrupt_is_not_hidden(monkeypatch) -> None:
         main()
 
 
+def test_too_little_memory_is_said_without_a_traceback(monkeypatch, capsys) -> None:
+    from fracsde import _commands
+
+    def work(obj: Interrupts) -> None:
+        msg = "Unable to allocate 7.11 PiB"
+        raise MemoryError(msg)
+
+    monkeypatch.setattr(_commands, "app", work)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "not enough memory (Unable to allocate 7.11 PiB); use fewer" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals differ")
 def test_interrupt_ends_without_a_traceback_and_without_a_report(tmp_path: Path) -> None:

@@ -136,7 +136,14 @@ def test_system_has_the_exact_jacobian(tmp_path):
     [
         ('unknowns = ["u", "v"]', 'unknowns = ["u"]', "one `rhs` per unknown"),
         ('unknowns = ["u", "v"]', 'unknowns = ["t", "v"]', "time"),
-        ("initial = [1.2, 2.8]", "initial = [1.2]", "alpha|shape|component"),
+        ("initial = [1.2, 2.8]", "initial = [1.2]", "one `initial` value per unknown"),
+        ('unknowns = ["u", "v"]', 'unknowns = ["u", ["v"]]', "names"),
+        (
+            'unknowns = ["u", "v"]\nrhs = [',
+            'unknowns = ["u", "v", "a1", "a2", "a3", "a4", "a5", "a6"]\n'
+            'rhs = ["u", "u", "u", "u", "u", "u", ',
+            "one to 7 names, got 8.*FractionalODE",
+        ),
         ("mu * u - u", "mu * w - u", "w"),
         ('"Adaptive"', '"Propagator"', "has no 'Propagator'"),
         ("[method]", "[start]", "has no key 'start'"),
@@ -170,6 +177,19 @@ def test_refuses_what_a_system_cannot_mean(tmp_path, old, new, hint):
         ("(x**2 - 1)**2 / a", "x.__class__", "expression"),
         ("[-inf, inf]", "7", "domain"),
         ("[problem]", "[problem", "not TOML"),
+        ("at = [0.1, 1.0, 10.0, 100.0]", "at = [[0.1, 1.0], [2.0]]", "real numbers"),
+        ("at = [0.1, 1.0, 10.0, 100.0]", "at = [1979-05-27]", "real numbers"),
+        ("at = [0.1, 1.0, 10.0, 100.0]", f"uniform = {{ end = 1, steps = {10**18} }}", "at most"),
+        ("cells = 512", f"cells = {10**18}", "at most"),
+        ("alpha = 0.6", "alpha = 0x" + "f" * 5000, "64 bits"),
+        ("alpha = 0.6", "alpha = " + "9" * 5000, "not TOML"),
+        ("alpha = 0.6", "alpha = " + "[" * 9000 + "]" * 9000, "nested"),
+        ("diffusion = 0.1", "diffusion = [[1.0], [1.0, 2.0]]", "diffusion.*matrix of numbers"),
+        ("diffusion = 0.1", 'diffusion = [["x", 1], [1, "x"]]', "diffusion.*matrix of numbers"),
+        ("diffusion = 0.1", "diffusion = [{}]", "diffusion.*matrix of numbers"),
+        ("diffusion = 0.1", 'diffusion = 1\nvariables = [["x"]]', "names"),
+        ("{ a = 4.0 }", "{ a = 4.0, lambda = 1.0 }", "word of Python"),
+        ("[-inf, inf]", "[[0, 1], [0, 1], [0, 1], [0, 1]]", "up to 3"),
     ],
 )
 def test_refuses_what_the_file_cannot_mean(tmp_path, old, new, hint):
@@ -180,6 +200,16 @@ def test_refuses_what_the_file_cannot_mean(tmp_path, old, new, hint):
 
 def _arguments(job):
     return job.problem, job.times
+
+
+def test_reads_a_file_with_a_byte_order_mark(tmp_path):
+    assert job_of("\ufeff" + EXAMPLE, tmp_path).times.tolist() == [0.1, 1.0, 10.0, 100.0]
+
+
+def test_does_not_read_a_file_without_end(tmp_path):
+    (tmp_path / "long.toml").write_bytes(b"#" * 1_000_001)
+    with pytest.raises(InputError, match="longer than"):
+        read_job(tmp_path / "long.toml")
 
 
 def test_refuses_a_missing_and_a_foreign_file(tmp_path):

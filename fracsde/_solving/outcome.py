@@ -17,11 +17,13 @@ from fracsde.errors import InputError, UnsupportedError
 from fracsde.grids import TimeGrid
 from fracsde.operators.tensor import TensorCells
 from fracsde.problems.fractional import WRONG_FORM
+from fracsde.schemes.all_at_once import AllAtOnce
 from fracsde.schemes.base import ConvolutionScheme
 from fracsde.schemes.collocation import HpCollocation
 from fracsde.schemes.driven import LeMcLeanMustapha
 from fracsde.schemes.l1 import L1
 from fracsde.schemes.marching import marched
+from fracsde.schemes.memory import is_uniform
 from fracsde.schemes.propagator import Propagator
 from fracsde.status import Status
 
@@ -330,7 +332,7 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
         )
         return Status.INACCURATE, detail
     if not outcome.residual <= _RESIDUAL:
-        return Status.INACCURATE, f"The residual is {outcome.residual:.1e}; use fewer cells."
+        return Status.INACCURATE, f"The residual is {outcome.residual:.1e}; {_mended(outcome)}"
     smeared = outcome.stats.get("smearing", (0.0,))
     if max(smeared) > _SMEARED:
         axis = int(np.argmax(smeared))
@@ -343,3 +345,17 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
         )
         return Status.INACCURATE, detail
     return Status.SUCCESS, ""
+
+
+def _mended(outcome: Outcome) -> str:
+    # What to do about a residual.
+    scheme = outcome.scheme
+    if isinstance(scheme, ConvolutionScheme) and isinstance(scheme.history, AllAtOnce):
+        return (
+            "AllAtOnce() leaves errors relative to the largest state of all, and the last one has "
+            "decayed towards them; use BlockFFT() or Direct()."
+        )
+    mixed = isinstance(scheme, ConvolutionScheme) and not scheme.positive
+    if mixed and not is_uniform(outcome.mesh):
+        return "use steps that grow more slowly, or L1(), which is stable on every mesh."
+    return "use fewer cells."

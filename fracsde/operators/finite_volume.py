@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fracsde._check import integer
+from fracsde._check import node_count
 from fracsde.errors import GridError, InputError, NotFiniteError, ShapeError, UnsupportedError
 from fracsde.grids import SpaceGrid
 from fracsde.operators.bernoulli import bernoulli
@@ -92,9 +92,9 @@ class FiniteVolume:
     def __post_init__(self) -> None:
         cells: Any = self.cells
         if isinstance(cells, (tuple, list)) and len(cells):
-            checked: Any = tuple(integer(f"cells[{k}]", n, low=3) for k, n in enumerate(cells))
+            checked: Any = tuple(node_count(f"cells[{k}]", n, low=3) for k, n in enumerate(cells))
         else:
-            checked = integer("cells", cells, low=3)
+            checked = node_count("cells", cells, low=3)
         object.__setattr__(self, "cells", checked)
         grid: Any = self.grid
         if grid is not None and not isinstance(grid, SpaceGrid):

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
-from fracsde._check import integer
+from fracsde._check import node_count
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.problems.fokker_planck import require_line
 
@@ -73,7 +73,7 @@ class Richardson:
     cells: int = 171
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cells", integer("cells", self.cells, low=_FEWEST))
+        object.__setattr__(self, "cells", node_count("cells", self.cells, low=_FEWEST))
 
     def pair(self) -> tuple[FiniteVolume, FiniteVolume]:
         """Return the coarse and the fine grid.

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fracsde._check import finite_array, integer
+from fracsde._check import finite_array, node_count
 from fracsde.errors import GridError
 from fracsde.operators.basis import tails
 from fracsde.operators.landscape import DEEPEST, Landscape
@@ -82,7 +82,7 @@ class Sinc:
     box: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "points", integer("points", self.points, low=8))
+        object.__setattr__(self, "points", node_count("points", self.points, low=8))
         if self.box is not None:
             ends = finite_array("box", self.box, shape=(2,))
             if not ends[0] < ends[1]:

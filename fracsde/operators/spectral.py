@@ -43,6 +43,7 @@ from fracsde._check import finite_array, real
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.operators.base import Generator
 from fracsde.operators.landscape import initial_density
+from fracsde.problems.densities import Gaussian
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -242,7 +243,8 @@ class SpectralGenerator(Generator):
         InputError
             If it is not the initial density of the problem that was discretised.
         """
-        if initial is not self.landscape.problem.initial:
+        own = self.landscape.problem.initial
+        if initial is not own and not (isinstance(own, Gaussian) and initial == own):
             msg = (
                 "`initial` must be that of the problem: the interval was chosen for it; "
                 "discretise dataclasses.replace(problem, initial=...)"

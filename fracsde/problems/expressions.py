@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -233,10 +234,11 @@ def _rebuilt(cls: type[Expression], tree: sp.Expr, variables: tuple[str, ...]) -
 
 def _variables(given: Any) -> tuple[str, ...]:
     names: list[Any] = [given] if isinstance(given, str) else list(given)
-    if not 1 <= len(names) <= 8 or len(set(names)) != len(names):
+    checked = tuple(_name("variables", name) for name in names)
+    if not 1 <= len(checked) <= 8 or len(set(checked)) != len(checked):
         msg = f"`variables` must be one to eight different names, got {given!r}"
         raise InputError(msg)
-    return tuple(_name("variables", name) for name in names)
+    return checked
 
 
 def _parameters(given: Any, variables: tuple[str, ...]) -> dict[str, sp.Expr]:
@@ -257,6 +259,9 @@ def _parameters(given: Any, variables: tuple[str, ...]) -> dict[str, sp.Expr]:
 
 
 def _name(argument: str, name: Any) -> str:
+    if isinstance(name, str) and iskeyword(name):
+        msg = f"`{argument}` must not hold {name!r}, a word of Python's own; write {name}_"
+        raise InputError(msg)
     if not isinstance(name, str) or not name.isidentifier() or len(name) > 60:
         msg = f"`{argument}` must be names such as x or D0, got {name!r}"
         raise InputError(msg)

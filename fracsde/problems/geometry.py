@@ -54,7 +54,7 @@ def intervals(domain: Any) -> tuple[Interval, ...]:
     """
     try:
         ends = np.array(domain, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         ends = np.array([])
     if ends.shape == (2,):
         ends = ends[None]

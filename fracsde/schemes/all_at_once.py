@@ -56,7 +56,7 @@ from fracsde.backends.shifted_each_numba import solve_each
 from fracsde.errors import GridError, InputError, UnsupportedError
 from fracsde.operators.chain import CellChain
 from fracsde.schemes.history import History
-from fracsde.schemes.memory import is_uniform
+from fracsde.schemes.memory import is_uniform, unequal_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,10 +129,9 @@ class AllAtOnce(History):
             If steps differ by more than rounding.
         """
         if not is_uniform(times):
-            steps = np.diff(times)
             msg = (
-                f"`history` AllAtOnce() needs equal steps, got steps from {steps.min():.3g} to "
-                f"{steps.max():.3g}; use TimeGrid.uniform, or Direct() or Exponentials() with "
+                f"`history` AllAtOnce() needs equal steps, got {unequal_steps(times)}; "
+                "use TimeGrid.uniform, or Direct() or Exponentials() with "
                 f"{type(scheme).__name__}() where it takes any mesh"
             )
             raise GridError(msg)

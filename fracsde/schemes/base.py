@@ -26,7 +26,7 @@ import numpy as np
 
 from fracsde.errors import GridError
 from fracsde.schemes.history import Direct, History
-from fracsde.schemes.memory import is_uniform
+from fracsde.schemes.memory import is_uniform, unequal_steps
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -47,7 +47,8 @@ class ConvolutionScheme(ABC):
 
     citation: ClassVar[tuple[str, ...]] = ()
     positive: ClassVar[bool] = True
-    """Whether densities stay positive on every mesh that the scheme accepts."""
+    """Whether densities stay positive on every mesh that the scheme accepts, with the whole history
+    as it stands; a history that has an error may leave negative parts as small as that."""
     equal_steps_because: ClassVar[str] = ""
     """Why the scheme needs equal steps; empty if it takes any mesh."""
 
@@ -159,11 +160,9 @@ class ConvolutionScheme(ABC):
             If the history cannot serve the scheme.
         """
         if self.equal_steps_because and not is_uniform(grid.times):
-            steps = grid.steps
             msg = (
                 f"{type(self).__name__} needs equal steps, because {self.equal_steps_because}; got "
-                f"steps from {steps.min():.3g} to {steps.max():.3g}; use TimeGrid.uniform, or L1, "
-                "which takes any mesh"
+                f"{unequal_steps(grid.times)}; use TimeGrid.uniform, or L1, which takes any mesh"
             )
             raise GridError(msg)
         self.history.check(self, grid.times)

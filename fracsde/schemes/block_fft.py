@@ -31,7 +31,7 @@ from scipy.fft import irfft, rfft
 from fracsde._check import integer
 from fracsde.errors import GridError
 from fracsde.schemes.history import History
-from fracsde.schemes.memory import Memory, is_uniform
+from fracsde.schemes.memory import Memory, is_uniform, unequal_steps
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -83,10 +83,9 @@ class BlockFFT(History):
             If steps differ by more than rounding.
         """
         if not is_uniform(times):
-            steps = np.diff(times)
             msg = (
-                "`BlockFFT` needs equal steps, because its sums are convolutions; got steps from "
-                f"{steps.min():.3g} to {steps.max():.3g}; use TimeGrid.uniform, or "
+                "`BlockFFT` needs equal steps, because its sums are convolutions; got "
+                f"{unequal_steps(times)}; use TimeGrid.uniform, or "
                 f"{type(scheme).__name__}(history=Exponentials()) or Direct()"
             )
             raise GridError(msg)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,16 @@ __all__ = ["Checkpoint", "marks_of"]
 
 _FORMAT = "fracsde-checkpoint/1"
 _CLOSE = 1e-9  # relative difference of what operators and sources return
+# What NumPy, zipfile and zlib raise for files that are damaged, or of something else.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _MARK = "of_"  # before the names of what the march was of
 _WORDS = {
     "format": "the version of the format",
@@ -93,9 +104,16 @@ class Checkpoint:
         interval = real("checkpoint_interval", interval, low=0.0, closed="low")
         try:
             target = Path(path).expanduser().resolve()
-        except TypeError as error:
+            device = target.exists() and not (target.is_file() or target.is_dir())
+        except (TypeError, ValueError) as error:
             msg = f"`checkpoint` must be a path, got {path!r}"
             raise InputError(msg) from error
+        except (OSError, RuntimeError) as error:  # loops of links, homes of nobody, long names
+            msg = f"`checkpoint` cannot be written to {path}: {error}; choose another place"
+            raise CheckpointError(msg) from error
+        if device:
+            msg = f"`checkpoint` must be a file, {target} is no ordinary one; name another"
+            raise CheckpointError(msg)
         if target.is_dir():
             msg = f"`checkpoint` must be a file, {target} is a folder; name a file in it"
             raise CheckpointError(msg)
@@ -148,10 +166,12 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            with self.path.open("rb") as file:
+                archive = np.load(file, allow_pickle=False)
+                names = getattr(archive, "files", ())  # an array alone has none
+                arrays = {name: archive[name] for name in names}
             saved = {name: arrays.pop(_MARK + name) for name in _WORDS}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             msg = (
                 f"`checkpoint` cannot be read: {self.path} is damaged or no checkpoint ({error}); "
                 "delete it to start again, or choose another name"

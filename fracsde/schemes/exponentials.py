@@ -21,6 +21,7 @@ block itself is summed exactly as the scheme says.
 The shares are integrals of the interpolant, so schemes that have one are served
 (:mod:`fracsde.schemes.piecewise`): their derivative then errs by at most ``rtol`` times
 :math:`\int |U'|\, x^{-\alpha} / \Gamma(1-\alpha)`, and states by about ``rtol`` of the largest.
+Densities of positive schemes may have negative parts of that size.
 :math:`\delta` is the length of the first step *after a whole block*, which makes few exponentials
 serve very steep meshes.  Exponentials that have died out at all steps to come are dropped.
 

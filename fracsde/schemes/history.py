@@ -32,13 +32,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._check import integer
-from fracsde.schemes.memory import Block, Memory, coefficients_of
+from fracsde.schemes.memory import Block, Memory, coefficients_of, refill
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.schemes.base import ConvolutionScheme
 
 __all__ = ["Direct", "History", "Memory", "weight_rows"]
+
+_ROWS = 128  # increments that are made at a time
 
 
 class History(ABC):
@@ -116,8 +118,7 @@ class _DirectMemory(Memory):
     def lead(self, factor: float = 1.0) -> FloatArray | None:
         if self.start == 0:
             return None
-        increments = np.diff(self.states[: self.start + 1], axis=0)
-        return np.asarray(factor * self._weights()[:, : self.start] @ increments)
+        return self._summed(factor * self._weights()[:, : self.start])
 
     def block(self, scale: float) -> Block:
         coefficients, shifts = coefficients_of(
@@ -135,7 +136,15 @@ class _DirectMemory(Memory):
         )
 
     def derivative(self) -> FloatArray:
-        return np.asarray(self._weights()[-1] @ np.diff(self.states[: self.stop + 1], axis=0))
+        return np.asarray(self._summed(self._weights()[-1:])[0])
+
+    def _summed(self, weights: FloatArray) -> FloatArray:
+        # Of increments, few of which are in memory at a time.
+        total = np.zeros((len(weights), self.states.shape[1]))
+        for first in range(0, weights.shape[1], _ROWS):
+            part = weights[:, first : first + _ROWS]
+            total += part @ np.diff(self.states[first : first + part.shape[1] + 1], axis=0)
+        return total
 
     def take(self) -> None:
         self._rows = None
@@ -154,9 +163,9 @@ class _DirectMemory(Memory):
         return {"states": self.states[: self.start + 1]}
 
     def restore(self, arrays: dict[str, FloatArray]) -> None:
-        self.start, self._known, self._open = int(arrays["start"]), 0, None
+        self._reopen(arrays)
         self._rows = None
-        self.states[: self.start + 1] = arrays["states"]
+        refill(self.states[: self.start + 1], arrays["states"])
         self.window = self.states[self.start : self.start + self.size + 1]
 
 

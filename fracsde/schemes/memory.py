@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.schemes.base import ConvolutionScheme
 
-__all__ = ["Block", "Memory", "coefficients_of", "is_uniform"]
+__all__ = ["Block", "Memory", "coefficients_of", "is_uniform", "refill", "unequal_steps"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -253,11 +253,42 @@ class Memory(ABC):
         ----------
         arrays : dict of str to ndarray
             What :meth:`snapshot` returned.
+
+        Raises
+        ------
+        ValueError
+            If an array is of another march.
         """
-        self.start, self._known, self._open = int(arrays["start"]), 0, None
-        self.window[0] = arrays["state"]
+        self._reopen(arrays)
+        refill(self.window[0], arrays["state"])
         for name, array in self._kept().items():
-            array[...] = arrays[name]
+            refill(array, arrays[name])
+
+    def _reopen(self, arrays: dict[str, FloatArray]) -> None:
+        start = float(arrays["start"])
+        if not (0 <= start <= self.steps and (start % self.size == 0 or start == self.steps)):
+            msg = f"no block begins at {start:g}"
+            raise ValueError(msg)
+        self.start, self._known, self._open = int(start), 0, None
+
+
+def refill(array: FloatArray, saved: FloatArray) -> None:
+    """Fill an array with a saved one, which must be of its shape and kind.
+
+    Parameters
+    ----------
+    array, saved : ndarray
+        The first is written to.
+
+    Raises
+    ------
+    ValueError
+        If the other is not.
+    """
+    if saved.shape != array.shape or saved.dtype != array.dtype:
+        msg = f"shape {saved.shape} of {saved.dtype} where {array.shape} belongs"
+        raise ValueError(msg)
+    array[...] = saved
 
 
 def coefficients_of(
@@ -303,6 +334,33 @@ def coefficients_of(
         return coefficients, rows[newest] / point
     # The sums of what was stored, not the newest weights: mass is kept to rounding.
     return coefficients, coefficients.sum(axis=1)
+
+
+def unequal_steps(times: FloatArray) -> str:
+    """Say how far steps are from being equal.
+
+    Parameters
+    ----------
+    times : (N + 1,) float64 [t]
+        The mesh.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> unequal_steps(np.array([0.0, 1.0, 3.0]))
+    'steps from 1 to 2'
+    >>> unequal_steps(np.array([0.0, 1.0, 2.0 + 1e-9]))
+    'steps near 1 that differ by 1.0e-09 of it, which is more than rounding'
+    """
+    steps = np.diff(times)
+    low, high = float(steps.min()), float(steps.max())
+    if f"{low:.3g}" != f"{high:.3g}":
+        return f"steps from {low:.3g} to {high:.3g}"
+    apart = f"{high / low - 1.0:.1e}"
+    return f"steps near {low:.3g} that differ by {apart} of it, which is more than rounding"
 
 
 def is_uniform(times: FloatArray) -> bool:

@@ -215,6 +215,20 @@ def test_keeps_the_start_unless_the_march_is_unstable(bdf, stable):
     assert (found.residual < 1e-8) == stable
 
 
+def test_a_density_that_has_decayed_is_sent_to_another_history():
+    leaky = fs.FokkerPlanck(
+        force=lambda x: 0 * x,
+        diffusion=1.0,
+        domain=(0.0, 1.0),
+        boundary="absorbing",
+        initial=fs.Gaussian(mean=0.5, std=0.2),
+    )
+    grid, space = fs.TimeGrid.uniform(4.0, 64), fs.FiniteVolume(cells=16)
+    with pytest.raises(fs.errors.ComputationError, match="use BlockFFT"):
+        fs.solve(leaky, grid, scheme=fs.L1(history=AllAtOnce()), space=space)
+    assert fs.solve(leaky, grid, scheme=fs.L1(history=fs.BlockFFT()), space=space).status.ok
+
+
 def test_routes_agree_through_solve():
     problem = fs.FractionalFokkerPlanck(base=OU, alpha=0.6, timescale=2.0)
     grid = fs.TimeGrid.uniform(3.0, 400)

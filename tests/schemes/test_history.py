@@ -217,6 +217,22 @@ def test_keeps_positivity_and_mass_with_exponentials():
     assert np.abs(found.sum(axis=1) - 1).max() < 1e-13
 
 
+def test_negative_parts_with_exponentials_are_below_the_tolerance():
+    """A pulse at the end of a block, gone at once: the next weights see it past the sum's error."""
+    times, rtol = TimeGrid.uniform(1.0, 96).times, 0.1
+    found = march(
+        Decay(1e7),
+        L1(history=Exponentials(rtol=rtol)),
+        times,
+        initial=np.zeros(1),
+        alpha=0.1,
+        scale=1.0,
+        source=lambda t: np.array([1e9 if abs(t - times[32]) < 1e-9 else 0.0]),
+        engine=marching_numba,
+    )
+    assert -rtol * found.max() < found.min() < 0.0
+
+
 # --- refusals ---------------------------------------------------------------------------------
 
 

@@ -5,14 +5,20 @@ from math import gamma
 import numpy as np
 import pytest
 
+from fracsde.errors import ComputationError
 from fracsde.grids import TimeGrid
+from fracsde.operators.finite_volume import FiniteVolume
+from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
+from fracsde.problems.fractional import FractionalFokkerPlanck
 from fracsde.schemes.l1 import L1
 from fracsde.schemes.l12 import L12
+from fracsde.solve import solve
 from fracsde.special import mittag_leffler
 from tests.support.marching import HeavyNewestL12, StraightL12, relax
 from tests.support.orders import observed_order
 from tests.support.weights import worst_weight_error
 
+STEEP = TimeGrid.graded(1.0, 60, 20.0)
 SIZES = (32, 64, 128, 256, 512)
 STEPS = 10_000
 PICKED = np.unique(np.concatenate([np.arange(1, 30), np.arange(30, STEPS, 997)]))
@@ -180,3 +186,18 @@ def test_limit_order_one_is_bdf2(grading):
     assert np.abs(u - bdf2(t, 3.0)).max() < 1e-14
     near = relax(L12(), 40, alpha=1 - 1e-8, rate=3.0, grading=grading)[1]
     assert np.abs(near - bdf2(t, 3.0)).max() < 1e-6
+
+
+def test_mesh_that_grows_too_fast_is_told_to_grow_more_slowly():
+    """On it BDF2 and its fractional relatives amplify rounding; mass shows it."""
+    base = FokkerPlanck(
+        potential=lambda x: x**2 / 2,
+        diffusion=1.0,
+        domain=(-4.0, 4.0),
+        initial=Gaussian(mean=0.5, std=0.3),
+    )
+    problem = FractionalFokkerPlanck(base=base, alpha=0.999)
+    space = FiniteVolume(cells=24)
+    with pytest.raises(ComputationError, match="grow more slowly, or L1"):
+        solve(problem, STEEP, scheme=L12(), space=space)
+    assert solve(problem, STEEP, scheme=L1(), space=space).status.ok

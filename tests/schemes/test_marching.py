@@ -1,5 +1,6 @@
 """The loop: points inside the step, corrections of the start, wanted nodes, residuals."""
 
+import tracemalloc
 from dataclasses import dataclass
 from math import gamma
 from typing import ClassVar
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 
 from fracsde.backends import marching_numba
+from fracsde.errors import GridError
 from fracsde.grids import TimeGrid
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
 from fracsde.schemes.base import ConvolutionScheme
 from fracsde.schemes.block_fft import BlockFFT
+from fracsde.schemes.convolution_quadrature import ConvolutionQuadrature
 from fracsde.schemes.exponentials import Exponentials
 from fracsde.schemes.grunwald_letnikov import GrunwaldLetnikov
 from fracsde.schemes.history import Direct
@@ -148,6 +151,45 @@ def test_residual_rejects_a_solve_with_a_wrong_shift(scheme, grid):
         engine=None,
     )
     assert not found.residual < 1e-13
+
+
+@pytest.mark.parametrize("scheme", [L1(), L12(), L2Sigma(), GrunwaldLetnikov()])
+def test_residual_of_a_density_at_rest_is_rounding(scheme):
+    # Memory and drift have both died out: what is left is the rounding of the drift alone.
+    grid = TimeGrid.uniform(1e12, 40)
+    found = go(scheme, grid, source=None, alpha=0.999)
+    assert np.abs(found.states.sum(axis=1) - 1.0).max() < 1e-13
+    if scheme.positive:  # the others ring
+        assert np.allclose(found.states[-1], CHAIN.stationary() * CHAIN.widths, rtol=1e-9)
+    assert found.residual < 1e-13
+
+
+@pytest.mark.twin
+def test_residual_sees_mass_that_rounding_has_taken():
+    # The start correction holds a drift whose rounding is large against the shift.
+    found = go(ConvolutionQuadrature(bdf=2), TimeGrid.uniform(1e12, 1), source=None, alpha=1.0)
+    assert abs(found.states[-1].sum() - 1.0) > 1e-8
+    assert not found.residual < 1e-8
+
+
+def test_nearly_equal_steps_are_told_apart_from_equal_ones():
+    almost = TimeGrid.from_times(np.cumsum(np.full(10_000, 1e-4)))
+    with pytest.raises(GridError, match=r"steps near 0\.0001 that differ by .*TimeGrid\.uniform"):
+        GrunwaldLetnikov().check(almost)
+
+
+def test_direct_history_takes_no_more_than_it_says():
+    times = TimeGrid.uniform(1.0, 1000).times
+    memory = Direct().begin(L1(), times, np.zeros(300), alpha=0.6)
+    memory.states[:] = np.sin(np.arange(1001.0))[:, None]
+    memory.start = 992
+    exact = np.diff(memory.states, axis=0).T @ L1().weights(times, alpha=0.6)
+    tracemalloc.start()
+    found = memory.derivative()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.allclose(found, exact, rtol=1e-12)
+    assert peak < 0.5 * memory.nbytes
 
 
 def test_source_is_asked_where_the_equation_holds():
