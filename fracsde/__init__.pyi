@@ -52,6 +52,7 @@ from fracsde.problems.potentials import mueller_brown as mueller_brown
 from fracsde.problems.potentials import quadratic as quadratic
 from fracsde.problems.potentials import quartic as quartic
 from fracsde.problems.potentials import ring as ring
+from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerPlanck
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
 from fracsde.problems.structured import DiagonalOU as DiagonalOU
 from fracsde.problems.structured import LowRankOU as LowRankOU
@@ -76,6 +77,7 @@ from fracsde.schemes.paths import EulerMaruyama as EulerMaruyama
 from fracsde.schemes.paths import ExactOU as ExactOU
 from fracsde.schemes.propagator import Propagator as Propagator
 from fracsde.schemes.subordinated import Subordinated as Subordinated
+from fracsde.separable_solution import SeparableSolution as SeparableSolution
 from fracsde.simulate import simulate as simulate
 from fracsde.solution import Solution as Solution
 from fracsde.solve import solve as solve

@@ -37,12 +37,14 @@ from fracsde.ode_solution import FractionalODESolution, solve_system
 from fracsde.problems.fokker_planck import FokkerPlanck
 from fracsde.problems.fractional import FractionalFokkerPlanck
 from fracsde.problems.fractional_ode import FractionalODE
+from fracsde.problems.separable import SeparableFokkerPlanck
 from fracsde.provenance import provenance
 from fracsde.schemes.checkpoint import Checkpoint
+from fracsde.separable_solution import SeparableSolution, solve_separable
 from fracsde.solution import Solution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
     from fracsde._typing import ArrayLike, FloatArray
@@ -70,6 +72,20 @@ def solve(
 
 @overload
 def solve(
+    problem: SeparableFokkerPlanck,
+    times: TimeGrid | ArrayLike,
+    *,
+    scheme: Propagator | None = ...,
+    space: Space | Sequence[Space] | None = ...,
+    backend: str = ...,
+    save_at: ArrayLike | None = ...,
+    progress: bool = ...,
+    throw: bool = ...,
+) -> SeparableSolution: ...
+
+
+@overload
+def solve(
     problem: FokkerPlanck | FractionalFokkerPlanck,
     times: TimeGrid | ArrayLike,
     *,
@@ -85,7 +101,7 @@ def solve(
 
 
 def solve(
-    problem: FokkerPlanck | FractionalFokkerPlanck | FractionalODE,
+    problem: FokkerPlanck | FractionalFokkerPlanck | SeparableFokkerPlanck | FractionalODE,
     times: TimeGrid | ArrayLike,
     *,
     scheme: ConvolutionScheme
@@ -94,19 +110,19 @@ def solve(
     | LeMcLeanMustapha
     | Adaptive
     | None = None,
-    space: Space | str | None = None,
+    space: Space | Sequence[Space] | str | None = None,
     backend: str = "auto",
     save_at: ArrayLike | None = None,
     progress: bool = False,
     checkpoint: str | PathLike[str] | None = None,
     checkpoint_interval: float = 60.0,
     throw: bool = True,
-) -> Solution | FractionalODESolution:
+) -> Solution | SeparableSolution | FractionalODESolution:
     r"""Solve a problem.
 
     Parameters
     ----------
-    problem : FokkerPlanck, FractionalFokkerPlanck or FractionalODE
+    problem : FokkerPlanck, FractionalFokkerPlanck, SeparableFokkerPlanck or FractionalODE
         The problem.
     times : TimeGrid or (t,) array_like [t]
         A grid is the mesh of a marching scheme, and all its nodes are returned.  An array holds
@@ -124,7 +140,8 @@ def solve(
         Anything with ``discretise(problem)``.  Default ``FiniteVolume(cells=512)``, with 128 cells
         per axis in the plane and 48 in space, or one cell per value of an initial array.
         ``"auto"``, on a line, looks for the coarsest space whose error, too, keeps the tolerance
-        of the propagator (1e-8 where none is named); then ``error_estimate`` holds both.
+        of the propagator (1e-8 where none is named); then ``error_estimate`` holds both.  Of a
+        SeparableFokkerPlanck the cells of all coordinates, or a sequence with those of each.
     backend : {"auto", "numba", "numpy"}
         Engine of the solves.  Dense operators are propagated by LAPACK whatever is asked.
     save_at : (s,) array_like [t], optional
@@ -144,7 +161,7 @@ def solve(
     Returns
     -------
     Solution
-        Of a FractionalODE a FractionalODESolution.
+        Of a SeparableFokkerPlanck a SeparableSolution, of a FractionalODE a FractionalODESolution.
 
     Raises
     ------
@@ -184,6 +201,20 @@ def solve(
         grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
         wanted, bar = _wanted(grid, times, save_at), partial(_bar, shown=progress)
         return solve_system(problem, grid, wanted, scheme=scheme, bar=bar, throw=throw)
+    if isinstance(problem, SeparableFokkerPlanck):
+        if checkpoint is not None:
+            msg = "`checkpoint` saves marches, which a SeparableFokkerPlanck has not; leave it out"
+            raise UnsupportedError(msg)
+        grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
+        return solve_separable(
+            problem,
+            _wanted(grid, times, save_at),
+            scheme=scheme,
+            space=space,
+            engine=require(backend)[0],
+            bar=partial(_bar, shown=progress),
+            throw=throw,
+        )
     base, alpha, timescale, driven = _parts(problem)
     engine = require(backend)[0]
     points = checked_space(space, base)
@@ -233,8 +264,9 @@ def _parts(problem: Any) -> tuple[FokkerPlanck, float, float, bool]:
     if isinstance(problem, FokkerPlanck):
         return problem, 1.0, 1.0, False
     msg = (
-        "`problem` must be a FokkerPlanck, a FractionalFokkerPlanck or a FractionalODE, got "
-        f"{type(problem).__name__}; stationary laws of processes are in stationary_covariance"
+        "`problem` must be a FokkerPlanck, a FractionalFokkerPlanck, a SeparableFokkerPlanck or a "
+        f"FractionalODE, got {type(problem).__name__}; stationary laws of processes are in "
+        "stationary_covariance"
     )
     raise InputError(msg)
 
