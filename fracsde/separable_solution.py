@@ -28,10 +28,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import finite_array, integer
-from fracsde._solving.separable import separable_outcome
-from fracsde.errors import ComputationError, InputError, OutOfRangeError, ShapeError
+from fracsde.errors import InputError, OutOfRangeError, ShapeError
 from fracsde.operators.interpolation import between_cells
-from fracsde.provenance import provenance
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from fracsde.schemes.propagator import Propagator
     from fracsde.status import Status
 
-__all__ = ["SeparableSolution", "solve_separable"]
+__all__ = ["SeparableSolution"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,8 +86,8 @@ class SeparableSolution:
     >>> problem = fs.SeparableFokkerPlanck(factors=(well,) * 10, alpha=0.6)
     >>> solution = fs.solve(problem, [1.0], space=fs.FiniteVolume(cells=64))
     >>> solution.covariance()[0, :2, :2].round(3)
-    array([[0.808, 0.064],
-           [0.064, 0.808]])
+    array([[0.886, 0.065],
+           [0.065, 0.886]])
     """
 
     problem: SeparableFokkerPlanck
@@ -355,61 +353,3 @@ class SeparableSolution:
             distance = c - (shapes @ (h * c))[..., None]
             columns.append((shares * ((shapes * distance**2) @ h)).sum(axis=1))
         return np.stack(columns, axis=1)
-
-
-def solve_separable(
-    problem: SeparableFokkerPlanck,
-    wanted: FloatArray,
-    *,
-    scheme: Any,
-    space: Any,
-    engine: str,
-    bar: Any,
-    throw: bool,
-) -> SeparableSolution:
-    """Solve for independent coordinates on one clock; what :func:`fracsde.solve` calls.
-
-    Parameters
-    ----------
-    problem : SeparableFokkerPlanck
-        The problem.
-    wanted : (t,) float64 [t]
-        When densities are wanted.
-    scheme : Propagator or None
-        How.
-    space : FiniteVolume, a sequence of them, or None
-        Cells of all coordinates, or of each.
-    engine : str
-        Engine of the solves.
-    bar : callable
-        From a number of steps to a context that gives the function to call after each.
-    throw : bool
-        Raise if the computation fails.
-
-    Returns
-    -------
-    SeparableSolution
-
-    Raises
-    ------
-    ComputationError
-        If ``throw`` and the result is not finite or not accurate.
-    """
-    found = separable_outcome(problem, wanted, scheme=scheme, space=space, engine=engine, bar=bar)
-    if throw and not found.status.ok:
-        raise ComputationError(found.status, found.detail)
-    mixture = found.mixture
-    return SeparableSolution(
-        problem=problem,
-        scheme=found.scheme,
-        spaces=found.spaces,
-        times=wanted,
-        weights=mixture.weights,
-        components=mixture.densities,
-        points=tuple(chain.points for chain in found.chains),
-        widths=tuple(chain.widths for chain in found.chains),
-        status=found.status,
-        stats=mixture.stats | {"certified": mixture.certified, "measured": mixture.measured},
-        provenance=provenance(problem, found.scheme, found.spaces, wanted, backend=engine),
-        error_estimate=mixture.error,
-    )

@@ -23,6 +23,7 @@ import numpy as np
 
 from fracsde._check import finite_array
 from fracsde._solving.outcome import Request, judge, nearest
+from fracsde._solving.separable import separable_outcome
 from fracsde._solving.spaces import checked_space, chosen, solve_in
 from fracsde.backends.registry import require
 from fracsde.errors import (
@@ -40,13 +41,14 @@ from fracsde.problems.fractional_ode import FractionalODE
 from fracsde.problems.separable import SeparableFokkerPlanck
 from fracsde.provenance import provenance
 from fracsde.schemes.checkpoint import Checkpoint
-from fracsde.separable_solution import SeparableSolution, solve_separable
+from fracsde.separable_solution import SeparableSolution
 from fracsde.solution import Solution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
+    from fracsde._solving.separable import SeparableOutcome
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.operators.base import Space
     from fracsde.schemes.adaptive import Adaptive
@@ -206,15 +208,17 @@ def solve(
             msg = "`checkpoint` saves marches, which a SeparableFokkerPlanck has not; leave it out"
             raise UnsupportedError(msg)
         grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
-        return solve_separable(
+        found = separable_outcome(
             problem,
             _wanted(grid, times, save_at),
             scheme=scheme,
             space=space,
             engine=require(backend)[0],
-            bar=partial(_bar, shown=progress),
-            throw=throw,
+            bar=partial(_bar, shown=progress, word="coordinates"),
         )
+        if throw and not found.status.ok:
+            raise ComputationError(found.status, found.detail)
+        return _separable(problem, found)
     base, alpha, timescale, driven = _parts(problem)
     engine = require(backend)[0]
     points = checked_space(space, base)
@@ -258,6 +262,26 @@ def solve(
     )
 
 
+def _separable(problem: SeparableFokkerPlanck, found: SeparableOutcome) -> SeparableSolution:
+    mixture = found.mixture
+    return SeparableSolution(
+        problem=problem,
+        scheme=found.scheme,
+        spaces=found.spaces,
+        times=found.times,
+        weights=mixture.weights,
+        components=mixture.densities,
+        points=tuple(chain.points for chain in found.chains),
+        widths=tuple(chain.widths for chain in found.chains),
+        status=found.status,
+        stats=mixture.stats | {"certified": mixture.certified, "measured": mixture.measured},
+        provenance=provenance(
+            problem, found.scheme, found.spaces, found.times, backend=found.engine
+        ),
+        error_estimate=mixture.error,
+    )
+
+
 def _parts(problem: Any) -> tuple[FokkerPlanck, float, float, bool]:
     if isinstance(problem, FractionalFokkerPlanck):
         return problem.base, problem.alpha, problem.timescale, problem.driven
@@ -295,7 +319,9 @@ def _wanted(grid: TimeGrid, times: Any, save_at: Any) -> FloatArray:
 
 
 @contextmanager
-def _bar(steps: int, *, shown: bool) -> Iterator[Callable[[int], None] | None]:
+def _bar(
+    steps: int, *, shown: bool, word: str = "marching"
+) -> Iterator[Callable[[int], None] | None]:
     if not shown:
         yield None
         return
@@ -305,5 +331,5 @@ def _bar(steps: int, *, shown: bool) -> Iterator[Callable[[int], None] | None]:
         msg = '`progress` needs rich, which is not installed; pip install "fracsde[cli]"'
         raise BackendUnavailable(msg) from error
     with Progress() as bar:
-        task = bar.add_task("marching", total=steps)
+        task = bar.add_task(word, total=steps)
         yield lambda done: bar.update(task, completed=done)

@@ -37,8 +37,12 @@ class SeparableOutcome:
 
     Parameters
     ----------
+    times : (t,) float64 [t]
+        When densities were wanted.
     scheme : Propagator
         What was asked for, or the default.
+    engine : str
+        Which engine ran.
     spaces : tuple
         Of each coordinate.
     chains : tuple of CellChain
@@ -51,7 +55,9 @@ class SeparableOutcome:
         A sentence, empty for a success.
     """
 
+    times: FloatArray
     scheme: Propagator
+    engine: str
     spaces: tuple[Any, ...]
     chains: tuple[CellChain, ...]
     mixture: ProductMixture
@@ -123,7 +129,9 @@ def separable_outcome(
         )
     status, detail = _judged(mixture, _TRUSTED if scheme is None else scheme.rtol)
     return SeparableOutcome(
+        times=wanted,
         scheme=Propagator() if scheme is None else scheme,
+        engine=engine,
         spaces=spaces,
         chains=chains,
         mixture=mixture,
