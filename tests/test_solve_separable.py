@@ -63,7 +63,7 @@ CASES = {
 }
 
 
-def both_roads(name, timescale=1.0, scheme=None):
+def both_roads(name, timescale=1.0, **options):
     first, second, both = CASES[name]
     problem = separable_problem(well(**first), well(0.5, -0.7, **second), timescale=timescale)
     plane = {
@@ -76,7 +76,7 @@ def both_roads(name, timescale=1.0, scheme=None):
         base=FokkerPlanck(**(plane | both)), alpha=ALPHA, timescale=timescale
     )
     return (
-        solve(problem, TIMES, space=CELLS, scheme=scheme),
+        solve(problem, TIMES, space=CELLS, **options),
         solve(tensor, TIMES, space=CELLS),
     )
 
@@ -136,8 +136,8 @@ def test_a_wrong_clock_is_rejected_by_the_tensor_grid_and_by_the_estimate(what, 
     monkeypatch.setattr(separable, "clock_sum", damaged)
     with pytest.raises(ComputationError, match="estimated error"):
         both_roads("kept")
-    monkeypatch.setattr("fracsde._solving.separable._TRUSTED", 1.0)
-    mixture, tensor = both_roads("kept")
+    mixture, tensor = both_roads("kept", throw=False)
+    assert mixture.status is Status.INACCURATE
     assert mixture.error_estimate > 1e-7
     assert apart(mixture.pair_marginal(0, 1), tensor.density) > 1e-7
 
@@ -291,10 +291,10 @@ def test_a_thousand_dimensions_hold_no_more_than_their_lines():
     assert mixture.density_at(*np.zeros(1000))[0] == np.exp(logs[0])
 
 
-def test_a_thousand_leaking_coordinates_share_what_is_left():
-    # Masses of components below 1e-400: only their logarithms are numbers.
+def test_two_thousand_leaking_coordinates_share_what_is_left():
+    # Masses of components below 1e-430: only their logarithms are numbers.
     factor = well(mean=1.5, boundary="absorbing", domain=(-2.0, 2.0))
-    mixture = solve(separable_problem(*[factor] * 1000), [0.1], space=FiniteVolume(cells=24))
+    mixture = solve(separable_problem(*[factor] * 2000), [0.1], space=FiniteVolume(cells=20))
     assert mixture.log_masses.min() < -1000.0
     assert abs(mixture.shares().sum() - 1.0) < 1e-14
     assert np.all(np.isfinite(mixture.covariance()))
@@ -359,13 +359,8 @@ def test_refuses_what_does_not_fit(asked, error, match):
 
 
 def test_a_tolerance_beyond_rounding_is_not_kept_in_silence():
-    problem = separable_problem(well())
     with pytest.raises(OutOfRangeError, match=r"half of the tolerance.*1e-16"):
-        separable.clock_sum(ALPHA, 1e-16, 10.0)
-    asked = {"space": CELLS, "scheme": Propagator(rtol=1e-14)}
-    with pytest.raises(ComputationError, match=r"1\.0e-14 was asked for"):
-        solve(problem, TIMES[:1], **asked)
-    assert solve(problem, TIMES[:1], **asked, throw=False).status is Status.INACCURATE
+        separable.clock_sum(0.9, 1e-16, 10.0)
 
 
 def test_refuses_more_than_memory_holds(monkeypatch):

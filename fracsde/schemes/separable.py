@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
     from fracsde._typing import FloatArray
     from fracsde.operators.chain import CellChain
+    from fracsde.schemes.propagator import PreparedPropagator
+    from fracsde.schemes.runs import Propagated
     from fracsde.special.exponentials import ExponentialSum
 
 __all__ = ["ProductMixture", "clock_sum", "largest_rate", "product_mixture"]
@@ -94,7 +96,7 @@ class ProductMixture:
     @property
     def error(self) -> float:
         """The larger of both errors."""
-        return max(self.certified, self.measured)
+        return float(np.maximum(self.certified, self.measured))  # what is not a number is kept
 
 
 def largest_rate(chain: CellChain) -> float:
@@ -218,17 +220,17 @@ def product_mixture(
     measured, solves = 0.0, 0
     for done, (key, i) in enumerate(sorted(distinct.items(), key=lambda item: item[1])):
         ordinary = inner.prepare(chains[i], alpha=1.0, backend=backend)
-        found[key], errors, count = _components(ordinary, starts[i], moments)
-        solves += count
-        alone = np.einsum("k,tkn->tn", clocks.weights, found[key])
-        error = errors @ clocks.weights
+        found[key], run = _components(ordinary, starts[i], moments)
+        relative = run.relative
+        solves += run.stats["solves"]
         if alpha < 1.0:
             direct = inner.prepare(chains[i], alpha=alpha, timescale=timescale, backend=backend)
             other = direct.run(starts[i], times)
+            alone = np.einsum("k,tkn->tn", clocks.weights, found[key])
             error = np.abs(alone - other.density).max(axis=1) + other.errors
+            relative = error / np.maximum(alone.max(axis=1), _TINY)
             solves += other.stats["solves"]
-        largest_density = np.maximum(alone.max(axis=1), _TINY)
-        measured = max(measured, float((error / largest_density).max()))
+        measured = float(np.maximum(measured, relative.max()))
         if watch is not None:
             watch(done + 1)
     return ProductMixture(
@@ -247,13 +249,12 @@ def product_mixture(
 
 
 def _components(
-    ordinary: Any, masses: FloatArray, moments: FloatArray
-) -> tuple[FloatArray, FloatArray, int]:
-    # Densities (t, k, n) at moments (t, k) of ordinary time, their errors (t, k), and solves.
-    sorted_moments, place = np.unique(moments, return_inverse=True)
-    run = ordinary.run(masses, sorted_moments)
+    ordinary: PreparedPropagator, masses: FloatArray, moments: FloatArray
+) -> tuple[FloatArray, Propagated]:
+    # Densities (t, k, n) at moments (t, k) of ordinary time, and the run that made them.
+    distinct, place = np.unique(moments, return_inverse=True)
+    run = ordinary.run(masses, distinct)
     density = np.maximum(run.density, 0.0, out=run.density)
     if ordinary.generator.conserves_mass:
         density *= (masses.sum() / (density @ ordinary.widths))[:, None]
-    place = place.reshape(moments.shape)
-    return density[place], run.errors[place], int(run.stats["solves"])
+    return density[place.reshape(moments.shape)], run
