@@ -300,6 +300,15 @@ def test_two_thousand_leaking_coordinates_share_what_is_left():
     assert np.all(np.isfinite(mixture.covariance()))
 
 
+def test_what_has_decayed_costs_no_steps():
+    # At late clock values e**-600 is left: digits of that would take a million systems.
+    reacting = well(reaction=lambda x: 50.0 + 0 * x)
+    mixture = solve(separable_problem(reacting, well()), TIMES, space=CELLS)
+    assert mixture.stats["solves"] < 20_000
+    line = solve(FractionalFokkerPlanck(base=reacting, alpha=ALPHA), TIMES, space=CELLS)
+    assert np.abs(mixture.mass() / (1.0 + line.mass_defect()) - 1.0).max() < 1e-9
+
+
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_engine_spaces_and_nodes_are_as_asked(backend):
     factors = well(), well(0.5, -0.7)

@@ -43,12 +43,13 @@ Reference: [BraessHackbusch2005]_ for best sums of exponentials.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
 from fracsde.schemes.propagator import Propagator
+from fracsde.schemes.runs import Propagated, Run
 from fracsde.special.exponentials import relaxation_exponentials
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.operators.chain import CellChain
     from fracsde.schemes.propagator import PreparedPropagator
-    from fracsde.schemes.runs import Propagated
+    from fracsde.schemes.rational_propagation import ChainPropagation
     from fracsde.special.exponentials import ExponentialSum
 
 __all__ = ["ProductMixture", "clock_sum", "largest_rate", "product_mixture"]
@@ -66,6 +67,7 @@ _MOST_BYTES = 2**32  # of component densities
 _LADDER = (5e-13, 5e-12, 5e-11, 5e-10)  # of the sum, where no tolerance is named
 _END = 16.0  # intervals of sums end at its powers
 _LOWEST = 1e-14  # tolerance of a Propagator
+_CONTOURS = (0, 1)  # levels of forms that serve summands
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -220,7 +222,7 @@ def product_mixture(
     measured, solves = 0.0, 0
     for done, (key, i) in enumerate(sorted(distinct.items(), key=lambda item: item[1])):
         ordinary = inner.prepare(chains[i], alpha=1.0, backend=backend)
-        found[key], run = _components(ordinary, starts[i], moments)
+        found[key], run = _components(ordinary, starts[i], moments, alone=alpha == 1.0)
         relative = run.relative
         solves += run.stats["solves"]
         if alpha < 1.0:
@@ -249,12 +251,28 @@ def product_mixture(
 
 
 def _components(
-    ordinary: PreparedPropagator, masses: FloatArray, moments: FloatArray
+    ordinary: PreparedPropagator, masses: FloatArray, moments: FloatArray, *, alone: bool
 ) -> tuple[FloatArray, Propagated]:
     # Densities (t, k, n) at moments (t, k) of ordinary time, and the run that made them.
     distinct, place = np.unique(moments, return_inverse=True)
-    run = ordinary.run(masses, distinct)
+    keeps = ordinary.generator.conserves_mass
+    run = (
+        ordinary.run(masses, distinct) if keeps or alone else _summands(ordinary, masses, distinct)
+    )
     density = np.maximum(run.density, 0.0, out=run.density)
-    if ordinary.generator.conserves_mass:
+    if keeps:
         density *= (masses.sum() / (density @ ordinary.widths))[:, None]
     return density[place.reshape(moments.shape)], run
+
+
+def _summands(ordinary: PreparedPropagator, masses: FloatArray, times: FloatArray) -> Propagated:
+    # Where mass is lost densities decay below all others of the sum.  Their own digits, for which
+    # the propagator would take short steps by the million, do not matter.
+    run = Run(cast("ChainPropagation", ordinary.road), masses, times)
+    run.by_windows()
+    for level in _CONTOURS:
+        run.by_form(level, run.left(level))
+    run.density[~np.isfinite(run.errors)] = np.nan  # never served
+    return Propagated(
+        density=run.density, errors=run.errors, relative=run.relative(), stats=run.stats
+    )
