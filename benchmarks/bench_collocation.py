@@ -74,7 +74,8 @@ def main() -> None:
         print(
             f"HpCollocation degree {degree:2d} rtol {rtol:.0e}  error {error(run.density):.1e}  "
             f"estimated {run.relative.max():.1e}  intervals {run.stats['intervals']:3d}  "
-            f"shifts {1e3 * min(shifts.cpu):7.1f} ms  driven, blocks {1e3 * min(blocks.cpu):7.1f} ms"
+            f"shifts {1e3 * min(shifts.cpu):7.1f} ms  "
+            f"driven, blocks {1e3 * min(blocks.cpu):7.1f} ms"
         )
     for steps in (100, 1000, 10_000, 100_000):
         mesh = TimeGrid.graded(LAST, steps, 2.0 / ALPHA).times

@@ -3,7 +3,7 @@
 A march that keeps its past as K exponentials per cell must read, scale and write K numbers per cell
 and step, if it goes step by step.  The bound is a compiled loop that does only that, on the same
 array.  Predicted: within 1.5 times the bound on equal steps, because the memory is read and written
-once per block of 32 steps and the solves, four parts of the chain abreast, take less than a
+once per block of 48 steps and the solves, four parts of the chain abreast, take less than a
 microsecond; on graded meshes a factorisation per step and the weights of each block come on top.
 
 Two more tables: where the histories overtake each other, and error against time for every scheme

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from fracsde._check import real
 from fracsde._ode.meeting import meet
@@ -77,6 +78,14 @@ class FractionalODESolution:
         See :meth:`residual`.
     pieces : Pieces or None
         The intervals of an adaptive solution.
+
+    Examples
+    --------
+    >>> from fracsde import FractionalODE, solve
+    >>> solution = solve(FractionalODE(rhs=lambda t, y: -y, initial=1.0, alpha=0.5), [1.0, 4.0])
+    >>> from scipy.special import erfcx
+    >>> bool(abs(solution.at(2.25)[0] - erfcx(1.5)) < 1e-6), solution.values.shape
+    (True, (2, 1))
     """
 
     problem: FractionalODE
@@ -262,7 +271,7 @@ def _adaptive(
         status=status,
         detail=detail,
         stats=found.stats,
-        provenance=provenance(problem, scheme, wanted),
+        provenance=provenance(problem, _entries(problem.linear), scheme, wanted),
         errors=errors,
         discrete_residual=found.pieces.residual(),
         pieces=found.pieces,
@@ -283,11 +292,16 @@ def _marched(
         status=found.status,
         detail=found.trouble,
         stats=found.stats,
-        provenance=provenance(problem, scheme, grid.times, wanted),
+        provenance=provenance(problem, _entries(problem.linear), scheme, grid.times, wanted),
         errors=None,
         discrete_residual=found.residual,
         pieces=None,
     )
+
+
+def _entries(linear: Any) -> tuple[FloatArray, ...]:
+    # What the printed form of a sparse matrix does not tell.
+    return (linear.data, linear.indices, linear.indptr) if issparse(linear) else ()
 
 
 def _optional(module: str, install: str) -> Any:

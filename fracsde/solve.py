@@ -200,6 +200,11 @@ def solve(
         if checkpoint is not None:
             msg = "`checkpoint` saves marches of densities; leave it out for a FractionalODE"
             raise UnsupportedError(msg)
+        if backend != "auto":
+            msg = (
+                f"`backend` must be 'auto' for a FractionalODE, got {backend!r}; it has one engine"
+            )
+            raise InputError(msg)
         grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
         wanted, bar = _wanted(grid, times, save_at), partial(_bar, shown=progress)
         return solve_system(problem, grid, wanted, scheme=scheme, bar=bar, throw=throw)

@@ -59,9 +59,7 @@ def ad_hoc_mean(times: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
 
 def _integrals(times: np.ndarray, alpha: float, integrand) -> np.ndarray:
     def at(t: float) -> float:
-        whole = quad(
-            lambda u: integrand(t, u ** (1 / alpha)), 0, t**alpha, limit=800, epsabs=1e-11
-        )
+        whole = quad(lambda u: integrand(t, u ** (1 / alpha)), 0, t**alpha, limit=800, epsabs=1e-11)
         return FORCE * whole[0] / gamma(1 + alpha)
 
     return np.array([at(float(t)) for t in times])
@@ -72,15 +70,17 @@ def solution(times: np.ndarray, cells: int = 256) -> fs.Solution:
     return fs.solve(problem(), times, space=fs.FiniteVolume(cells=cells))
 
 
-def walked_mean(
-    times: np.ndarray, rng: np.random.Generator, walkers: int = WALKERS
-) -> np.ndarray:
+def walked_mean(times: np.ndarray, rng: np.random.Generator, walkers: int = WALKERS) -> np.ndarray:
     """Simulate the walk itself: wait, then jump with the force of that moment.
 
     Waiting times exceed ``t`` with the probability of a Mittag-Leffler function,
     ``E(-(t / c)**alpha)`` with ``c = CLOCK``; jumps of ``a = sqrt(2 D c**alpha)`` go up with
-    probability ``1/2 + F(t) a / (4 D)``.  For small ``c`` this is the driven equation, and its mean is
-    that for every ``c``.
+    probability ``1/2 + F(t) a / (4 D)``.  For small ``c`` this is the driven equation, and its
+    mean is that for every ``c``.
+
+    Returns
+    -------
+    (t,) ndarray of float64
     """
     step = np.sqrt(2.0 * DIFFUSION * CLOCK**ALPHA)
     clock, gained = np.zeros(walkers), np.zeros(len(times) + 1)

@@ -20,18 +20,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde import (
-    FiniteVolume,
-    FokkerPlanck,
-    FractionalFokkerPlanck,
-    PointMass,
-    double_well,
+from fracsde import FiniteVolume, FokkerPlanck, FractionalFokkerPlanck, PointMass, solve
+from fracsde.physics import (
     eigenmodes,
     mean_first_passage_time,
-    solve,
     survival_probability,
     survival_tail,
 )
+from fracsde.potentials import double_well
 
 if TYPE_CHECKING:
     from pathlib import Path

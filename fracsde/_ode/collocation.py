@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator
 
 from fracsde._ode.memory import Left, Past
 from fracsde._ode.newton import newton
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.problems.fractional_ode import FractionalODE
 
-__all__ = ["Collocated", "Wish", "collocate"]
+__all__ = ["Collocated", "Wish", "collocate", "worst"]
 
 _SAFETY, _LEAST, _MOST = 0.9, 0.2, 6.0  # of the next length
 _NEWTON = 0.02  # share of the tolerance that Newton's method may leave
@@ -116,9 +117,7 @@ class _Run:
         self.t, self.y = 0.0, np.array(problem.initial)
         self.slope = problem.value(0.0, self.y)
         self.jacobian = problem.jacobian_at(0.0, self.y)
-        self.exact = problem.rhs is None and hasattr(self.jacobian, "toarray") | isinstance(
-            self.jacobian, np.ndarray
-        )
+        self.exact = problem.rhs is None and not isinstance(problem.linear, LinearOperator)
         self.signs = np.where(np.arange(len(self.y)) % 2 == 0, 1.0, -1.0)
         self.stats = dict.fromkeys(("intervals", "rejected", "iterations", "evaluations"), 0)
 

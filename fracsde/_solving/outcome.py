@@ -266,7 +266,7 @@ def _propagated(
         return None
     _refuse_checkpoint(scheme, request)
     if why:
-        msg = f"`Propagator` cannot serve this problem, because {why}; march with L1 instead"
+        msg = f"`Propagator` cannot serve this problem, because {why}; use HpCollocation() or L1()"
         raise UnsupportedError(msg)
     ready = scheme.prepare(
         generator, alpha=request.alpha, timescale=request.timescale, backend=request.engine
@@ -413,7 +413,7 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
         detail = (
             f"The estimated error is {outcome.relative:.1e} of the largest density, "
             f"{outcome.allowed:.1e} was asked for, and this is the best that was reached; ask for "
-            f"less with {name}(rtol=...), or march with L1()."
+            f"less with {name}(rtol=...), or name another scheme."
         )
         return Status.INACCURATE, detail
     if not outcome.residual <= _RESIDUAL:

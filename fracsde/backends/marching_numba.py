@@ -239,7 +239,7 @@ def _block(states, sources, start, first, coefficients, shifts, right, left, los
             added = row
         elif b % 4 == 0:
             if first == 0:
-                states[row:] = sources[b:]
+                states[row : start + 1 + len(shifts)] = sources[b:]
             added = first
         _add_rows(masses, states, coefficients[b], added, row)
         if shifts[b] != factorised:

@@ -137,11 +137,6 @@ class Rule:
         legendre = np.polynomial.legendre.legvander(2.0 * self.nodes - 1.0, m)[:, orders].T
         return np.asarray((2 * np.array(orders) + 1)[:, None] * self.A[-1] * legendre)
 
-    @cached_property
-    def with_start(self) -> FloatArray:
-        """The nodes and the start of the interval."""
-        return np.append(0.0, self.nodes)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Interval:
@@ -190,7 +185,7 @@ class Interval:
         x, h, alpha = (times - self.start) / self.length, self.length, self.rule.alpha
         nodes = self.rule.nodes
         if self.start > 0.0:
-            table = lagrange(self.rule.with_start, x)
+            table = lagrange(np.append(0.0, nodes), x)
             return np.asarray(table @ np.vstack([self.before, self.masses]))
         order = 1.0 if self.driven else alpha
         found = h**order * (fractional_integrals(nodes, x, alpha=order) @ self.smooth)
@@ -384,7 +379,7 @@ def collocated(
             found[here] = interval.at(wanted[here])
         before, residual = interval.masses[-1], max(residual, interval.residual)
         if memory is None and b < steps.last:
-            near = steps.shortest * float(rule.nodes[0])
+            near = 0.5 * steps.shortest * float(rule.nodes[0])
             kernel = power_rule(1.0 - equation.alpha, rtol=kernel_rtol, first=near, last=steps.last)
             memory = Memory(kernel, equation.alpha, len(before))
         if memory is not None:

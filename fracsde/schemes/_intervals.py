@@ -124,15 +124,22 @@ class ChosenSteps:
         wanted: FloatArray,
         tolerance: float,
         widths: FloatArray,
+        keep_first: bool = False,
     ) -> None:
-        self.last, self.shortest = float(wanted[-1]), 0.5 * (ratio - 1.0) * first
+        self.last, self._keep_first = float(wanted[-1]), keep_first
         self._first, self._ratio, self._early = first, ratio, float(wanted[wanted > 0.0][0])
         self._tolerance, self._widths = tolerance, widths
         self._unresolved = 0
         self._length: float | None = None  # of the next interval, where that of the ratio fails
 
+    @property
+    def shortest(self) -> float:
+        """Length below which no interval after the first is proposed [t]."""
+        least = 0.5 * (self._ratio - 1.0) * self._first
+        return min(least, self.last - self._first) if self._first < self.last else least
+
     def end(self, start: float) -> float:
-        """Return the end of the next interval, equal to the last one where little is left."""
+        """Return the end of the next interval; what is left for two is halved."""
         if start == 0.0:
             return min(self._first, self.last)
         longest = (self._ratio - 1.0) * start
@@ -140,26 +147,25 @@ class ChosenSteps:
         if length == longest:
             self._length = None
         count = np.ceil((self.last - start) / length * (1.0 - 1e-9))
-        if self._length is None and count > 1.0:
-            return start + length
-        if count <= 2.0:
-            length = (self.last - start) / max(count, 1.0)
-        return self.last if count <= 1.0 else start + length
+        if count <= 1.0:
+            return self.last
+        return start + (0.5 * (self.last - start) if count == 2.0 else length)
 
     def accept(self, interval: Interval) -> bool:
         """Judge an interval, and remember what it says about the next."""
         doubt = interval.doubt(self._widths)
+        if not np.isfinite(doubt):
+            return True  # and let the result say so
         if interval.start == 0.0:
             alpha = interval.rule.alpha
             if not interval.driven:  # the error decays until the first wanted time
                 doubt *= min(interval.length / self._early, 1.0) ** (1.0 - alpha)
-            if doubt <= self._tolerance or self._first < _BRIEFEST * self.last:
+            brief = self._first < _BRIEFEST * self.last
+            if doubt <= self._tolerance or brief or self._keep_first:
                 return True
             power = 2.0 * alpha if alpha < 1.0 else float(interval.rule.degree)
             shorter = (0.5 * self._tolerance / doubt) ** (1.0 / power)
-            shorter = min(max(shorter, _BRIEFEST), 0.5)
-            self._first *= shorter
-            self.shortest *= shorter
+            self._first = min(self._first, self.last) * min(max(shorter, _BRIEFEST), 0.5)
             return False
         factor = 0.9 * (self._tolerance / max(doubt, 1e-300)) ** (1.0 / interval.rule.degree)
         floor = max(self.shortest, _FINEST * interval.start)

@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fracsde._check import integer, real
+from fracsde._check import finite_array, integer, real
 from fracsde.backends import collocation_numba, collocation_reference
 from fracsde.errors import GridError, InputError
 from fracsde.grids import TimeGrid
@@ -198,7 +198,7 @@ class HpCollocation:
         """
         alpha = real("alpha", alpha, low=0.0, high=1.0, closed="high")
         timescale = real("timescale", timescale, low=0.0)
-        wanted = np.asarray(times, dtype=np.float64).reshape(-1)
+        wanted = finite_array("times", times, ndim=(0, 1)).reshape(-1)
         if len(wanted) == 0 or wanted[0] < 0.0 or np.any(np.diff(wanted) <= 0):
             msg = f"`times` must increase from 0 or later, got {wanted}; sort them"
             raise GridError(msg)
@@ -212,7 +212,7 @@ class HpCollocation:
         equation = Equation(
             generator_at=generator_at,
             source_at=source_at,
-            initial=np.asarray(masses, dtype=np.float64),
+            initial=finite_array("masses", masses, shape=(len(widths),)),
             widths=widths,
             alpha=alpha,
             timescale=timescale,
@@ -257,7 +257,7 @@ class HpCollocation:
             errors = np.abs(density - low.masses / equation.widths).max(axis=1)
             largest = np.abs(density).max(axis=1)
             with np.errstate(divide="ignore", invalid="ignore"):
-                relative = np.where(errors > 0.0, errors / largest, 0.0)
+                relative = np.where(errors == 0.0, 0.0, errors / largest)
             stats = {
                 "intervals": len(low.ends) - 1,
                 "rejected": low.tries - len(low.ends) + 1,
@@ -275,7 +275,7 @@ class HpCollocation:
             gained = best is None or found.relative.max() < 0.5 * best.relative.max()
             if best is None or found.relative.max() < best.relative.max():
                 best = found
-            fixed = self.intervals is not None or (self.ratio and self.first)
+            fixed = self.intervals is not None or None not in (self.ratio, self.first)
             if best.relative.max() <= self.rtol or not gained or fixed:
                 break
             tolerance *= _TIGHTER
@@ -304,6 +304,7 @@ class HpCollocation:
                 wanted=wanted,
                 tolerance=_LENIENT * tolerance if self.ratio is None else np.inf,
                 widths=equation.widths,
+                keep_first=self.first is not None,
             )
         kernel = max(0.1 * tolerance, 1e-13)
         rule = Rule(degree=self.degree, alpha=equation.alpha)

@@ -16,8 +16,8 @@ With :math:`y = I^\alpha p` the equation is :math:`p' = \tau^{1-\alpha} L(t)\, y
     y_n = \sum_{k \le n} \omega_{nk}\, p_k, \quad
     \omega_{nk} = \frac{(t_n - t_{k-1})^\alpha - (t_n - t_k)^\alpha}{\Gamma(1 + \alpha)} ,
 
-the step of [LeMcLeanMustapha2016]_ (there with finite elements in space, and with the order
-:math:`\alpha` proved for uniform steps and rougher data).
+the step of [LeMcLeanMustapha2016]_, where the order :math:`\alpha` is proved for uniform steps and
+:math:`1/2 < \alpha < 1`.
 
 =============  ===================================================================================
 order          :math:`\min(2 r \alpha, 1)` for the largest nodal error on

@@ -75,13 +75,13 @@ class Exponentials(History):
     --------
     >>> from fracsde.schemes.l1 import L1
     >>> L1(history=Exponentials(rtol=1e-8)).history
-    Exponentials(rtol=1e-08, block=32)
+    Exponentials(rtol=1e-08, block=48)
     """
 
     citation: ClassVar[tuple[str, ...]] = ("Jiang2017",)
 
     rtol: float = 1e-10
-    block: int = 32
+    block: int = 48
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rtol", real("rtol", self.rtol, low=0.0, high=1.0))
@@ -174,6 +174,8 @@ class _ExponentialMemory(Memory):
         terms = weights * np.exp(-nearest[:, None] * kernel.rates)
         beyond = np.cumsum(terms[:, ::-1], axis=1)[:, ::-1]
         alive = (beyond > _DEAD * rtol * terms.sum(axis=1, keepdims=True)).sum(axis=1)
+        if self.even:  # equal but for rounding
+            alive[:] = alive.max()
         return weights, kernel.rates, np.append(len(weights), alive)
 
     def _ahead(self, start: IntArray, step: IntArray) -> FloatArray:

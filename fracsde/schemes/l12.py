@@ -84,4 +84,6 @@ class L12(PiecewiseScheme):
         -------
         float
         """
+        if alpha == 1.0:  # such data are smooth
+            return 2.0
         return min(grading if final else grading * alpha, 3.0 - alpha)

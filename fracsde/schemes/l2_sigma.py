@@ -100,4 +100,6 @@ class L2Sigma(PiecewiseScheme):
         -------
         float
         """
+        if alpha == 1.0:  # such data are smooth
+            return 2.0
         return min(grading if final else grading * alpha, 2.0)

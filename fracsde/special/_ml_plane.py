@@ -7,11 +7,12 @@ r"""Residues of the Mittag-Leffler function over the complex plane, in blocks of
 
 The same numbers as :mod:`fracsde.special._ml_residues` with ``c = 1/2``, because
 :math:`\arcsin(s/\mu - 1) = 2v - \pi/2`; what differs is the cost.  Two complex logarithms and three
-complex exponentials are all that a pole needs, and both are written as loops without branches or
+complex exponentials are what a pole needs, and both are written as loops without branches or
 calls, which compile to vector instructions: a table brings the argument within 0.01 of its
 nearest entry, and a short polynomial does the rest.  The table's entries are pairs of floats and
 what is added to them is small, so results have an error of some 1e-18 of their size: a pole
 ``abs(s) = 300`` is good to an absolute 1e-15, as its exponential demands.
+A step of Newton's method makes :math:`v` as good, because :math:`Q` sees it divided by ``h``.
 
 Points in the lower half plane are mirrored.  What this file does not do it marks as ``ASIDE``, for
 :mod:`fracsde.special._ml_residues`: larger poles, numbers that are not finite, and the one point in
@@ -36,7 +37,7 @@ __all__ = ["ASIDE", "reach", "switch_on_plane"]
 ASIDE = -4  # road of points that are left to others
 _SERIES, _TAIL = -3, -2  # as in `_ml_residues`, whose compiled functions are not called here
 _BLOCK = 128  # points at once: all scratch stays in the first cache
-_SCRATCH = 25  # arrays of it
+_SCRATCH = 27  # arrays of it
 _LEAST = 1e-200  # square of a size: what is smaller is left to others
 _LONGEST = 300.0  # size of a pole
 _FINE = 1000.0  # the same over alpha, by which errors of the logarithm grow
@@ -177,6 +178,37 @@ def _directions(n, x, y, X, Y):  # type: ignore[no-untyped-def]  # compiled
         X[i], Y[i] = abs(cr - ti), abs(ci + tr)
 
 
+@_compiled
+def _refine(n, x, xl, y, yl, X, Y, ll, tl):  # type: ignore[no-untyped-def]  # compiled
+    # One step of Newton's method for E = X + iY with E**2 + E**-2 = 2 - 4 t, t in pairs, added to
+    # the low part of log E: a place on the contour is divided by the step h, and so is its error.
+    for i in range(n):
+        p, q = X[i] * X[i], -Y[i] * Y[i]
+        fr, e = _two_sum(p, q)
+        frl = e + fma(X[i], X[i], -p) + fma(-Y[i], Y[i], -q)
+        fi = 2.0 * X[i] * Y[i]
+        fil = fma(2.0 * X[i], Y[i], -fi)
+        # The inverse G of F = E**2, corrected by G (1 - F G).
+        d = 1.0 / (fr * fr + fi * fi)
+        gr, gi = fr * d, -fi * d
+        p, q = fr * gr, fi * gi
+        s, e = _two_sum(1.0, -p)
+        ar = (s + q) + (e - fma(fr, gr, -p) + fma(fi, gi, -q) - (frl * gr - fil * gi))
+        p, q = fr * gi, fi * gr
+        ai = -(p + q) - (fma(fr, gi, -p) + fma(fi, gr, -q) + (frl * gi + fil * gr))
+        s, e = _two_sum(fr, gr)
+        t, r = _two_sum(4.0 * x[i], -2.0)
+        s, t = _two_sum(s, t)
+        re = s + (t + e + r + (frl + (gr * ar - gi * ai) + 4.0 * xl[i]))
+        s, e = _two_sum(fi, gi)
+        s, t = _two_sum(s, 4.0 * y[i])
+        im = s + (t + e + (fil + (gr * ai + gi * ar) + 4.0 * yl[i]))
+        dr, di = 2.0 * (fr - gr), 2.0 * (fi - gi)
+        m = 1.0 / (dr * dr + di * di + 1e-30)
+        ll[i] -= (re * dr + im * di) * m
+        tl[i] -= (im * dr - re * di) * m
+
+
 def reach(alpha: float, small: float, large: float) -> tuple[float, float, float, float]:
     """Return what :func:`switch_on_plane` needs to know about the size of ``z``.
 
@@ -265,9 +297,11 @@ def _places(n, plan, level, lh, ll, th, tl, factor, near):  # type: ignore[no-un
     skip = (max(beta - 1.0, 0.0) * h / _TWO_PI) ** 2
     for i in range(n):
         inside = level[i] == 0.0
-        right = 2.0 * th[i] + (phi - 0.5 * math.pi)
+        right = (2.0 * th[i] - 128.0 * _TURN_H) + phi + (2.0 * tl[i] - 128.0 * _TURN_L)
         up = -2.0 * lh[i] / h
-        close = abs(right) < 0.125 * h and abs(up - np.rint(up)) > 0.375
+        low = -(fma(up, h, 2.0 * lh[i]) + 2.0 * ll[i]) / h
+        up = (up - np.rint(up)) + low
+        close = abs(right) < 0.125 * h and abs(up) > 0.375
         near[i] = 1.0 if close and inside else 0.0
         dead = th[i] * th[i] + lh[i] * lh[i] < skip and inside
         factor[i] = 0.0 if dead else 1.0 / alpha
@@ -298,7 +332,9 @@ def switch_on_plane(z, out, road, edges, plan):  # type: ignore[no-untyped-def] 
     rh, rl, ih, il = scratch[4], scratch[5], scratch[6], scratch[7]
     x, y, sheet, level = scratch[8], scratch[9], scratch[10], scratch[11]
     gr, gi, factor, near = scratch[12], scratch[13], scratch[14], scratch[15]
-    work = scratch[16:]
+    xl, yl, work = scratch[16], scratch[17], scratch[18:]
+    high = 0.5 / mu
+    low = fma(-2.0 * high, mu, 1.0) * high
     for start in range(0, len(z), _BLOCK):
         stop = min(start + _BLOCK, len(z))
         n = _collect(z, start, stop, out, road, edges, alpha, where, x, y, sheet, level)
@@ -307,12 +343,15 @@ def switch_on_plane(z, out, road, edges, plan):  # type: ignore[no-untyped-def] 
         _logarithms(n, x, y, lh, ll, th, tl, whole, work)
         _divide(n, alpha, sheet, lh, ll, th, tl)
         _exponentials(n, lh, ll, th, tl, rh, rl, ih, il, whole, work)
-        for i in range(n):
-            x[i], y[i] = rh[i] * (0.5 / mu), ih[i] * (0.5 / mu)
+        for i in range(n):  # t = s / 2 mu
+            x[i], y[i] = rh[i] * high, ih[i] * high
+            xl[i] = fma(rh[i], high, -x[i]) + (rh[i] * low + rl[i] * high)
+            yl[i] = fma(ih[i], high, -y[i]) + (ih[i] * low + il[i] * high)
         _exponents(n, 1.0 - beta, rh, rl, ih, il, lh, ll, th, tl)
         _exponentials(n, lh, ll, th, tl, gr, rl, gi, il, whole, work)
         _directions(n, x, y, rh, ih)
         _logarithms(n, rh, ih, lh, ll, th, tl, whole, work)
+        _refine(n, x, xl, y, yl, rh, ih, ll, tl)
         _places(n, plan, level, lh, ll, th, tl, factor, near)
         _exponentials(n, lh, ll, th, tl, rh, rl, ih, il, whole, work)
         for i in range(n):

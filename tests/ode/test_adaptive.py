@@ -200,6 +200,8 @@ def test_refuses_other_schemes_spaces_and_times():
     problem = problems.relaxation(0.5).problem
     with pytest.raises(InputError, match="Adaptive"):
         solve(problem, [1.0], scheme="L1")
+    with pytest.raises(InputError, match="backend"):
+        solve(problem, [1.0], backend="numpy")
     with pytest.raises(InputError, match="space"):
         solve(problem, [1.0], space="auto")
     with pytest.raises(OutOfRangeError, match="must lie in"):

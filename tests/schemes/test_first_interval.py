@@ -53,7 +53,8 @@ def test_exact_moments_against_high_precision(decay, start):
 
         exact = from_monomials(nodes, mpmath.matrix([[monomial(k) for k in range(8)]]))[0]
     size = max(decay, 1.0)
-    assert np.abs(moments - exact).max() * size < 1e-13
+    # Relative to the integral of the power, 1 / start, SciPy's weights of 48 points err by 1e-13.
+    assert np.abs(moments - exact).max() * size < 3e-13 / start
     assert np.abs(one_sign(moments) - exact).max() * size > 1e-2  # twin
 
 

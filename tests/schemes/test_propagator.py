@@ -584,7 +584,7 @@ def test_refuses_tolerances_that_mean_nothing(rtol):
 
 def test_refuses_sources_and_operators_without_a_form():
     fed = ornstein_uhlenbeck(source=lambda t, x: 0 * x)
-    with pytest.raises(UnsupportedError, match=r"it has a source; march with L1"):
+    with pytest.raises(UnsupportedError, match=r"it has a source; use HpCollocation"):
         solve(fed, [1.0], scheme=Propagator())
     with pytest.raises(UnsupportedError, match=r"neither cells nor a symmetric form"):
         Propagator().prepare(Decay(1.0), alpha=0.5)

@@ -123,6 +123,24 @@ def test_exact_where_a_pole_is_as_large_as_blocks_take(alpha):
     assert errors.max() < TOLERANCE
 
 
+def worst_over_the_plane(alpha, seed, order=None):
+    rng = np.random.default_rng(seed)
+    s = rng.uniform(0.01, 40, size=150) * np.exp(1j * rng.uniform(-np.pi, np.pi, size=150))
+    z = np.abs(s) ** alpha * np.exp(1j * np.angle(s))
+    return scaled_errors(mittag_leffler(z, order or alpha), references(z, alpha)).max()
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.9, 1.5])
+def test_exact_to_a_few_roundings_over_the_plane(alpha, seed):
+    # Without the step of Newton's method for a pole's place on the contour it is 2e-14.
+    assert worst_over_the_plane(alpha, seed) < 4e-15
+
+
+@pytest.mark.twin
+def test_exact_to_a_few_roundings_rejects_an_order_off_by_a_hundred(seed):
+    assert not worst_over_the_plane(0.9, seed, order=0.9 * (1 + 1e-14)) < 4e-15
+
+
 # Logarithms and exponentials of pairs.
 
 
