@@ -24,6 +24,7 @@ _HOME = {
     "Gaussian": "problems.fokker_planck",
     "PointMass": "problems.fokker_planck",
     "FractionalFokkerPlanck": "problems.fractional",
+    "SeparableFokkerPlanck": "problems.separable",
     "FractionalODE": "problems.fractional_ode",
     "Expression": "problems.expressions",
     "Potential": "problems.potentials",
@@ -79,6 +80,7 @@ _HOME = {
     # what the verbs return
     "StationaryCovariance": "stationary",
     "Solution": "solution",
+    "SeparableSolution": "separable_solution",
     "FractionalODESolution": "ode_solution",
     "Manufactured": "problems.manufactured",
     "Report": "compare",

@@ -28,6 +28,13 @@ from fracsde.problems.manufactured import manufactured as manufactured
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursion
 from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.potentials import Potential as Potential
+from fracsde.problems.potentials import degenerate as degenerate
+from fracsde.problems.potentials import double_well as double_well
+from fracsde.problems.potentials import mueller_brown as mueller_brown
+from fracsde.problems.potentials import quadratic as quadratic
+from fracsde.problems.potentials import quartic as quartic
+from fracsde.problems.potentials import ring as ring
+from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerPlanck
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
 from fracsde.problems.structured import DiagonalOU as DiagonalOU
 from fracsde.problems.structured import LowRankOU as LowRankOU
@@ -52,6 +59,7 @@ from fracsde.schemes.paths import EulerMaruyama as EulerMaruyama
 from fracsde.schemes.paths import ExactOU as ExactOU
 from fracsde.schemes.propagator import Propagator as Propagator
 from fracsde.schemes.subordinated import Subordinated as Subordinated
+from fracsde.separable_solution import SeparableSolution as SeparableSolution
 from fracsde.simulate import simulate as simulate
 from fracsde.solution import Solution as Solution
 from fracsde.solve import solve as solve

@@ -24,6 +24,7 @@ import numpy as np
 from fracsde._check import finite_array
 from fracsde._solving.nouns import Request
 from fracsde._solving.outcome import judge, nearest
+from fracsde._solving.separable import separable_outcome
 from fracsde._solving.spaces import checked_space, chosen, solve_in
 from fracsde.backends.registry import require
 from fracsde.errors import (
@@ -38,14 +39,17 @@ from fracsde.ode_solution import FractionalODESolution, solve_system
 from fracsde.problems.fokker_planck import FokkerPlanck
 from fracsde.problems.fractional import FractionalFokkerPlanck
 from fracsde.problems.fractional_ode import FractionalODE
+from fracsde.problems.separable import SeparableFokkerPlanck
 from fracsde.provenance import provenance
 from fracsde.schemes.checkpoint import Checkpoint
+from fracsde.separable_solution import SeparableSolution
 from fracsde.solution import Solution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
+    from fracsde._solving.separable import SeparableOutcome
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.operators.base import Space
     from fracsde.schemes.adaptive import Adaptive
@@ -71,6 +75,20 @@ def solve(
 
 @overload
 def solve(
+    problem: SeparableFokkerPlanck,
+    times: TimeGrid | ArrayLike,
+    *,
+    scheme: Propagator | None = ...,
+    space: Space | Sequence[Space] | None = ...,
+    backend: str = ...,
+    save_at: ArrayLike | None = ...,
+    progress: bool = ...,
+    throw: bool = ...,
+) -> SeparableSolution: ...
+
+
+@overload
+def solve(
     problem: FokkerPlanck | FractionalFokkerPlanck,
     times: TimeGrid | ArrayLike,
     *,
@@ -86,7 +104,7 @@ def solve(
 
 
 def solve(
-    problem: FokkerPlanck | FractionalFokkerPlanck | FractionalODE,
+    problem: FokkerPlanck | FractionalFokkerPlanck | SeparableFokkerPlanck | FractionalODE,
     times: TimeGrid | ArrayLike,
     *,
     scheme: ConvolutionScheme
@@ -95,19 +113,19 @@ def solve(
     | LeMcLeanMustapha
     | Adaptive
     | None = None,
-    space: Space | str | None = None,
+    space: Space | Sequence[Space] | str | None = None,
     backend: str = "auto",
     save_at: ArrayLike | None = None,
     progress: bool = False,
     checkpoint: str | PathLike[str] | None = None,
     checkpoint_interval: float = 60.0,
     throw: bool = True,
-) -> Solution | FractionalODESolution:
+) -> Solution | SeparableSolution | FractionalODESolution:
     r"""Solve a problem.
 
     Parameters
     ----------
-    problem : FokkerPlanck, FractionalFokkerPlanck or FractionalODE
+    problem : FokkerPlanck, FractionalFokkerPlanck, SeparableFokkerPlanck or FractionalODE
         The problem.
     times : TimeGrid or (t,) array_like [t]
         A grid is the mesh of a marching scheme, and all its nodes are returned.  An array holds
@@ -125,7 +143,8 @@ def solve(
         Anything with ``discretise(problem)``.  Default ``FiniteVolume(cells=512)``, with 128 cells
         per axis in the plane and 48 in space, or one cell per value of an initial array.
         ``"auto"``, on a line, looks for the coarsest space whose error, too, keeps the tolerance
-        of the propagator (1e-8 where none is named); then ``error_estimate`` holds both.
+        of the propagator (1e-8 where none is named); then ``error_estimate`` holds both.  Of a
+        SeparableFokkerPlanck the cells of all coordinates, or a sequence with those of each.
     backend : {"auto", "numba", "numpy"}
         Engine of the solves.  Dense operators are propagated by LAPACK whatever is asked.
     save_at : (s,) array_like [t], optional
@@ -145,7 +164,7 @@ def solve(
     Returns
     -------
     Solution
-        Of a FractionalODE a FractionalODESolution.
+        Of a SeparableFokkerPlanck a SeparableSolution, of a FractionalODE a FractionalODESolution.
 
     Raises
     ------
@@ -190,6 +209,22 @@ def solve(
         grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
         wanted, bar = _wanted(grid, times, save_at), partial(_bar, shown=progress)
         return solve_system(problem, grid, wanted, scheme=scheme, bar=bar, throw=throw)
+    if isinstance(problem, SeparableFokkerPlanck):
+        if checkpoint is not None:
+            msg = "`checkpoint` saves marches, which a SeparableFokkerPlanck has not; leave it out"
+            raise UnsupportedError(msg)
+        grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
+        found = separable_outcome(
+            problem,
+            _wanted(grid, times, save_at),
+            scheme=scheme,
+            space=space,
+            engine=require(backend)[0],
+            bar=partial(_bar, shown=progress, word="coordinates"),
+        )
+        if throw and not found.status.ok:
+            raise ComputationError(found.status, found.detail)
+        return _separable(problem, found)
     base, alpha, timescale, driven = _parts(problem)
     engine = require(backend)[0]
     points = checked_space(space, base)
@@ -233,14 +268,35 @@ def solve(
     )
 
 
+def _separable(problem: SeparableFokkerPlanck, found: SeparableOutcome) -> SeparableSolution:
+    mixture = found.mixture
+    return SeparableSolution(
+        problem=problem,
+        scheme=found.scheme,
+        spaces=found.spaces,
+        times=found.times,
+        weights=mixture.weights,
+        components=mixture.densities,
+        points=tuple(chain.points for chain in found.chains),
+        widths=tuple(chain.widths for chain in found.chains),
+        status=found.status,
+        stats=mixture.stats | {"certified": mixture.certified, "measured": mixture.measured},
+        provenance=provenance(
+            problem, found.scheme, found.spaces, found.times, backend=found.engine
+        ),
+        error_estimate=mixture.error,
+    )
+
+
 def _parts(problem: Any) -> tuple[FokkerPlanck, float, float, bool]:
     if isinstance(problem, FractionalFokkerPlanck):
         return problem.base, problem.alpha, problem.timescale, problem.driven
     if isinstance(problem, FokkerPlanck):
         return problem, 1.0, 1.0, False
     msg = (
-        "`problem` must be a FokkerPlanck, a FractionalFokkerPlanck or a FractionalODE, got "
-        f"{type(problem).__name__}; stationary laws of processes are in stationary_covariance"
+        "`problem` must be a FokkerPlanck, a FractionalFokkerPlanck, a SeparableFokkerPlanck or a "
+        f"FractionalODE, got {type(problem).__name__}; stationary laws of processes are in "
+        "stationary_covariance"
     )
     raise InputError(msg)
 
@@ -269,7 +325,9 @@ def _wanted(grid: TimeGrid, times: Any, save_at: Any) -> FloatArray:
 
 
 @contextmanager
-def _bar(steps: int, *, shown: bool) -> Iterator[Callable[[int], None] | None]:
+def _bar(
+    steps: int, *, shown: bool, word: str = "marching"
+) -> Iterator[Callable[[int], None] | None]:
     if not shown:
         yield None
         return
@@ -279,5 +337,5 @@ def _bar(steps: int, *, shown: bool) -> Iterator[Callable[[int], None] | None]:
         msg = '`progress` needs rich, which is not installed; pip install "fracsde[cli]"'
         raise BackendUnavailable(msg) from error
     with Progress() as bar:
-        task = bar.add_task("marching", total=steps)
+        task = bar.add_task(word, total=steps)
         yield lambda done: bar.update(task, completed=done)
