@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from fracsde.schemes.collocation import HpCollocation
     from fracsde.schemes.driven import LeMcLeanMustapha
     from fracsde.schemes.propagator import Propagator
+    from fracsde.status import Status
 
 __all__ = ["solve"]
 
@@ -194,41 +195,24 @@ def solve(
     >>> bool(np.abs(solution.mean() - expected).max() < 1e-3)
     True
     """
+    grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
+    wanted, bar = _wanted(grid, times, save_at), partial(_bar, shown=progress)
     if isinstance(problem, FractionalODE):
-        if space is not None:
-            msg = "`space` is for densities; the components of a FractionalODE are its space"
-            raise InputError(msg)
-        if checkpoint is not None:
-            msg = "`checkpoint` saves marches of densities; leave it out for a FractionalODE"
-            raise UnsupportedError(msg)
-        if backend != "auto":
-            msg = (
-                f"`backend` must be 'auto' for a FractionalODE, got {backend!r}; it has one engine"
-            )
-            raise InputError(msg)
-        grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
-        wanted, bar = _wanted(grid, times, save_at), partial(_bar, shown=progress)
+        _refuse_for_systems(space=space, checkpoint=checkpoint, backend=backend)
         return solve_system(problem, grid, wanted, scheme=scheme, bar=bar, throw=throw)
+    engine = require(backend)[0]
     if isinstance(problem, SeparableFokkerPlanck):
         if checkpoint is not None:
             msg = "`checkpoint` saves marches, which a SeparableFokkerPlanck has not; leave it out"
             raise UnsupportedError(msg)
-        grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
+        bar = partial(bar, word="coordinates")
         found = separable_outcome(
-            problem,
-            _wanted(grid, times, save_at),
-            scheme=scheme,
-            space=space,
-            engine=require(backend)[0],
-            bar=partial(_bar, shown=progress, word="coordinates"),
+            problem, wanted, scheme=scheme, space=space, engine=engine, bar=bar
         )
-        if throw and not found.status.ok:
-            raise ComputationError(found.status, found.detail)
+        _raise_failure(found.status, found.detail, throw=throw)
         return _separable(problem, found)
     base, alpha, timescale, driven = _parts(problem)
-    engine = require(backend)[0]
     points = checked_space(space, base)
-    grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
     request = Request(
         base=base,
         alpha=alpha,
@@ -236,36 +220,52 @@ def solve(
         driven=driven,
         grid=grid,
         mesh_given=isinstance(times, TimeGrid),
-        wanted=_wanted(grid, times, save_at),
+        wanted=wanted,
         scheme=scheme,
         engine=engine,
         checkpoint=None if checkpoint is None else Checkpoint.at(checkpoint, checkpoint_interval),
-        bar=partial(_bar, shown=progress),
+        bar=bar,
     )
     if isinstance(points, str):
         points, generator, outcome = chosen(request)
     else:
         generator, outcome = solve_in(points, request)
     status, detail = judge(outcome)
-    if throw and not status.ok:
-        raise ComputationError(status, detail)
+    _raise_failure(status, detail, throw=throw)
     return Solution(
         problem=problem,
         scheme=outcome.scheme,
         space=points,
-        times=request.wanted,
+        times=wanted,
         density=outcome.density.reshape(-1, *generator.shape),
         points=generator.axes,
         widths=generator.widths.reshape(generator.shape),
         status=status,
         stats={"cells": len(generator.widths)} | outcome.stats,
         provenance=provenance(
-            problem, outcome.scheme, points, outcome.mesh, request.wanted, backend=outcome.engine
+            problem, outcome.scheme, points, outcome.mesh, wanted, backend=outcome.engine
         ),
         error_estimate=outcome.error,
         discrete_residual=outcome.residual,
         generator=generator,
     )
+
+
+def _raise_failure(status: Status, detail: str, *, throw: bool) -> None:
+    if throw and not status.ok:
+        raise ComputationError(status, detail)
+
+
+def _refuse_for_systems(*, space: Any, checkpoint: Any, backend: Any) -> None:
+    if space is not None:
+        msg = "`space` is for densities; the components of a FractionalODE are its space"
+        raise InputError(msg)
+    if checkpoint is not None:
+        msg = "`checkpoint` saves marches of densities; leave it out for a FractionalODE"
+        raise UnsupportedError(msg)
+    if backend != "auto":
+        msg = f"`backend` must be 'auto' for a FractionalODE, got {backend!r}; it has one engine"
+        raise InputError(msg)
 
 
 def _separable(problem: SeparableFokkerPlanck, found: SeparableOutcome) -> SeparableSolution:
