@@ -28,12 +28,6 @@ from fracsde.problems.manufactured import manufactured as manufactured
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursion
 from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.potentials import Potential as Potential
-from fracsde.problems.potentials import degenerate as degenerate
-from fracsde.problems.potentials import double_well as double_well
-from fracsde.problems.potentials import mueller_brown as mueller_brown
-from fracsde.problems.potentials import quadratic as quadratic
-from fracsde.problems.potentials import quartic as quartic
-from fracsde.problems.potentials import ring as ring
 from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerPlanck
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
 from fracsde.problems.structured import DiagonalOU as DiagonalOU
