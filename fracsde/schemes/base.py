@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fracsde.errors import GridError
+from fracsde.errors import GridError, InputError
 from fracsde.schemes.history import Direct, History
 from fracsde.schemes.memory import is_uniform, unequal_steps
 
@@ -154,11 +154,20 @@ class ConvolutionScheme(ABC):
 
         Raises
         ------
+        InputError
+            If the history is none.
         GridError
             If the scheme or its history needs equal steps and these differ by more than rounding.
         UnsupportedError
             If the history cannot serve the scheme.
         """
+        history: object = self.history
+        if not isinstance(history, History):
+            msg = (
+                "`history` must be Direct(), BlockFFT(), Exponentials() or AllAtOnce(), got "
+                f"{history!r}; histories are values, not names"
+            )
+            raise InputError(msg)
         if self.equal_steps_because and not is_uniform(grid.times):
             msg = (
                 f"{type(self).__name__} needs equal steps, because {self.equal_steps_because}; got "

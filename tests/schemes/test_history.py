@@ -236,6 +236,12 @@ def test_negative_parts_with_exponentials_are_below_the_tolerance():
 # --- refusals ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("history", ["Direct", None, Direct])
+def test_refuses_what_is_no_history(history):
+    with pytest.raises(InputError, match=r"`history` must be Direct\(\).*values, not names"):
+        L1(history=history).check(UNIFORM)
+
+
 def test_refuses_what_a_history_cannot_serve_with_the_reason():
     with pytest.raises(UnsupportedError, match=r"integrates no interpolant; use BlockFFT"):
         GrunwaldLetnikov(history=Exponentials()).check(UNIFORM)
