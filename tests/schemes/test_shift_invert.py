@@ -11,6 +11,7 @@ from fracsde.schemes.shift_invert_propagation import Basis, ShiftInvertPropagati
 from fracsde.schemes.tensor_propagation import TensorPropagation, TensorSystems
 from fracsde.special import mittag_leffler, mittag_leffler_matrix
 
+MIXED = (("absorbing", "reflecting"), ("reflecting", "reflecting"))
 TIMES = np.array([0.0, 0.01, 0.3, 3.0, 100.0])
 
 
