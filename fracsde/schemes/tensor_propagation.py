@@ -262,7 +262,7 @@ class TensorPropagation:
         factor, power = _FACTORS[d]
         each = n * (factor * n**power + _SOLVES) + _WINDOW
         others = len(self.shift_invert.windows(times)) * each + len(times) * _SMALL
-        return n * terms * (_TERM + _TIME * len(times)) > _FASTER * others
+        return bool(n * terms * (_TERM + _TIME * len(times)) > _FASTER * others)
 
     def _by_modes(self, masses: FloatArray, times: FloatArray) -> Propagated:
         lines = self.cells.lines
