@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
     from fracsde.operators.tensor import TensorCells
 
-__all__ = ["ChebyshevPropagation", "relaxation_coefficients"]
+__all__ = ["ChebyshevPropagation", "likely_terms", "relaxation_coefficients"]
 
 _ENGINES = {"numba": chebyshev_numba, "numpy": chebyshev_reference}
 _EPS = float(np.finfo(np.float64).eps)
@@ -62,6 +62,24 @@ _ROUNDING, _UNSEEN = 10.0, 1.2
 _MOST = 32_768  # terms: beyond, shifted systems are cheaper
 _BLOCK = 2**19  # numbers in a block of polynomials: it stays in the cache
 _GONE = 1e-290
+
+
+def likely_terms(x: float, alpha: float) -> float:
+    """Return about how many terms take the sum down to rounding.
+
+    Parameters
+    ----------
+    x : float [1]
+        Largest decay, ``theta R``; not negative.
+    alpha : float [1]
+        Order.
+
+    Returns
+    -------
+    float
+    """
+    digits = -float(np.log(_EPS))
+    return float(digits ** (1.0 - 0.5 * alpha) * np.sqrt(x) + digits)
 
 
 def relaxation_coefficients(x: float, alpha: float, *, most: int = _MOST) -> FloatArray | None:
@@ -89,8 +107,7 @@ def relaxation_coefficients(x: float, alpha: float, *, most: int = _MOST) -> Flo
     >>> bool(np.abs(sums - np.exp(-2.0 * (1.0 - s))).max() < 1e-15)
     True
     """
-    digits = -np.log(_EPS)
-    likely = digits ** (1.0 - 0.5 * alpha) * np.sqrt(x) + digits
+    likely = likely_terms(x, alpha)
     if likely > 1.5 * most:
         return None
     count = int(2 ** np.ceil(np.log2(1.3 * likely + 16.0)))

@@ -15,7 +15,7 @@ cells, many times               windows of times: 20 to 30 solves and one matrix
 cells whose start is far out    narrow contours; at ``alpha = 1`` short steps
 ring with a current             contours that leave room for its sector, else as the line above
 symmetric, dense                eigenvectors (:mod:`fracsde.schemes.modes`)
-tensor cells                    eigenvectors of lines, Chebyshev polynomials, sparse factors
+tensor cells                    eigenvectors of lines, polynomials, Krylov, sparse factors
 ==============================  ==============================================================
 
 The first four are in :mod:`fracsde.schemes.rational_propagation`, the last in

@@ -152,6 +152,9 @@ class RationalPropagation:
             wanted = 0.1 * coarse if level == 1 else _TIGHT
             form = contour_form(alpha, wanted, self.half_angle)
             finer = contour_form(alpha, _FINER * form.error, self.half_angle)
+            if self.half_angle > 0.0 and len(finer.shifts) == len(form.shifts):
+                # There is none finer, and a form compared with itself shows no error.
+                form = contour_form(alpha, _TIGHT, self.half_angle)
             if self.half_angle == 0.0 and finer.error > _AGAIN * form.error:
                 finer = oracle_form(alpha)
             return form, finer

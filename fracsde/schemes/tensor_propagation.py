@@ -5,7 +5,8 @@ road            for                                         cost
 ==============  ==========================================  ==================================
 ``modes``       grids that fall apart into lines            a few small matrix products
 ``chebyshev``   detailed balance                            some hundred products with ``L``
-``poles`` etc.  the rest, and starts far out in a tail      a sparse factorisation per pole
+shift-invert    currents, late times, starts far out        one real factorisation per window
+``poles`` etc.  the rest                                    a complex factorisation per pole
 ==============  ==========================================  ==================================
 
 The first is exact but for rounding, which is magnified where a start lies far out in a tail,
@@ -15,7 +16,17 @@ The first is exact but for rounding, which is magnified where a start lies far o
     1 / \lambda_1)\bigr)\; \|S^{-1} m\|_2\; \max_i S_i / h_i ,
 
 as in :mod:`fracsde.schemes.modes`.  The second is in
-:mod:`fracsde.schemes.chebyshev_propagation`.  The third solves the shifted systems of
+:mod:`fracsde.schemes.chebyshev_propagation`, the third in
+:mod:`fracsde.schemes.shift_invert_propagation`.  With detailed balance the third comes before the
+second where that is predicted to be faster, in seconds for ``T`` times on ``n`` cells,
+
+.. math::
+    n K (7 + 0.2\, T)\, 10^{-9} > 1.2\, \bigl[ w\, (n (f + 4)\, 10^{-6} + 0.02)
+    + 10^{-3}\, T \bigr] ,
+
+with ``K`` terms of a polynomial, ``w`` windows, and factors that take
+:math:`f = 0.35\, n^{1/4}` in the plane and :math:`0.0028\, n` in space.  The
+last solves the shifted systems of
 :mod:`fracsde.schemes.forms` on the grid, twice for the estimate; where the chain has currents its
 contours leave room for a sector of 0.8 on both sides of the negative axis, and an estimate that
 exceeds the tolerance sends a time on to contours in the right half-plane, or to short steps, as
@@ -39,9 +50,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fracsde.errors import BackendUnavailable
-from fracsde.schemes.chebyshev_propagation import ChebyshevPropagation
+from fracsde.schemes.chebyshev_propagation import ChebyshevPropagation, likely_terms
 from fracsde.schemes.rational_propagation import RationalPropagation
 from fracsde.schemes.runs import Propagated
+from fracsde.schemes.shift_invert_propagation import ShiftInvertPropagation
 from fracsde.special.mittag_leffler import mittag_leffler
 
 if TYPE_CHECKING:
@@ -57,6 +69,13 @@ _EPS = float(np.finfo(np.float64).eps)
 _SECTOR = 0.8  # rad: room for currents
 _GROWN = 10.0  # polynomials over the start, from which they are said to grow
 _TINY = 1e-290
+# Seconds, measured on one core.  Per cell: a term of a polynomial, and one time more; factors in
+# the plane and in space, with the power of the number of cells; solves of a window.  And for a
+# window and a time whatever the number of cells.
+_TERM, _TIME = 7e-9, 0.2e-9
+_FACTORS, _SOLVES = {2: (0.35e-6, 0.25), 3: (2.8e-9, 1.0)}, 4e-6
+_WINDOW, _SMALL = 0.02, 1e-3
+_FASTER = 1.2  # ratio of predictions from which the order of roads is changed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,6 +195,7 @@ class TensorPropagation:
     rtol: float
     backend: str
     polynomials: ChebyshevPropagation | None = field(init=False)
+    shift_invert: ShiftInvertPropagation = field(init=False)
     systems: TensorSystems = field(init=False)
 
     def __post_init__(self) -> None:
@@ -188,7 +208,10 @@ class TensorPropagation:
         reversible = self.cells.detailed_balance
         made = ChebyshevPropagation(**common, backend=self.backend) if reversible else None
         object.__setattr__(self, "polynomials", made)
-        object.__setattr__(self, "systems", TensorSystems(**common))
+        systems = TensorSystems(**common)
+        object.__setattr__(self, "systems", systems)
+        made_ready = ShiftInvertPropagation(**common, solver=systems.solver)
+        object.__setattr__(self, "shift_invert", made_ready)
 
     def run(
         self, masses: FloatArray, times: FloatArray, out: FloatArray | None = None
@@ -211,16 +234,35 @@ class TensorPropagation:
         held = _Held(masses, times, self.rtol, out)
         if self.cells.lines is not None:
             held.take(held.left(), self._by_modes)
+        early = self.polynomials is not None and self._many_terms(times[held.left()])
+        if early:
+            held.take(held.left(), self.shift_invert.run)
         if self.polynomials is not None:
             held.take(held.left(), self.polynomials.run)
         left = held.left()
         if self.polynomials is not None and held.stats.get("growth", 0.0) <= _GROWN:
             # What is left to polynomials that did not grow is rounding, by every road alike.
             left = left[~np.isfinite(held.relative[left])]
+        if not early and len(left):
+            held.take(left, self.shift_invert.run)
+            left = np.intersect1d(left, held.left())
         held.take(left, self.systems.run)
         return Propagated(
             density=held.density, errors=held.errors, relative=held.relative, stats=held.stats
         )
+
+    def _many_terms(self, times: FloatArray) -> bool:
+        # Whether polynomials are predicted to take much longer than windows of solves.
+        assert self.polynomials is not None
+        if not len(times) or self.systems.solver.method != "direct":
+            return False
+        n, d = len(self.cells.widths), len(self.cells.shape)
+        clock = self.timescale ** (1.0 - self.alpha) * float(times.max()) ** self.alpha
+        terms = likely_terms(self.polynomials.reach * clock, self.alpha)
+        factor, power = _FACTORS[d]
+        each = n * (factor * n**power + _SOLVES) + _WINDOW
+        others = len(self.shift_invert.windows(times)) * each + len(times) * _SMALL
+        return bool(n * terms * (_TERM + _TIME * len(times)) > _FASTER * others)
 
     def _by_modes(self, masses: FloatArray, times: FloatArray) -> Propagated:
         lines = self.cells.lines
@@ -267,4 +309,4 @@ class TensorPropagation:
         """
         if self.polynomials is not None:
             return self.polynomials.residual(masses)
-        return self.systems.residual(masses, time)
+        return self.shift_invert.residual(masses, time)

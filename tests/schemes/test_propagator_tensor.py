@@ -118,8 +118,8 @@ CASES = {
     "coupled": (problem(), "chebyshev"),
     "absorbing": (problem(boundary="absorbing", domain=((-2, 2.5), (-2, 2))), "chebyshev"),
     "reaction": (problem(reaction=lambda x, y: 0.2 + x**2 * y**2), "chebyshev"),
-    "swirl": (problem(**SWIRL), "contour"),
-    "matrix": (problem(diffusion=[[1.0, 0.5], [0.5, 0.7]]), "contour"),
+    "swirl": (problem(**SWIRL), "shift-invert"),
+    "matrix": (problem(diffusion=[[1.0, 0.5], [0.5, 0.7]]), "shift-invert"),
 }
 
 
