@@ -131,7 +131,7 @@ class Solution:
         OutOfRangeError
             If a point lies outside the domain.
         ShapeError
-            If there are not as many arrays as coordinates.
+            If there are not as many arrays as coordinates, or they do not broadcast.
         """
         base = self._base
         if len(x) != base.dimension:
@@ -139,6 +139,15 @@ class Solution:
             raise ShapeError(msg)
         letters = "xyz"
         where = tuple(finite_array(letters[k], c) for k, c in enumerate(x))
+        try:
+            np.broadcast_shapes(*(c.shape for c in where))
+        except ValueError:
+            shapes = ", ".join(str(c.shape) for c in where)
+            msg = (
+                "`density_at` takes arrays that broadcast against each other, got shapes "
+                f"{shapes}; a grid of points is density_at(x[:, None], y)"
+            )
+            raise ShapeError(msg) from None
         for letter, c, (a, b) in zip(letters, where, base.intervals, strict=False):
             if np.any((c < a) | (c > b)):
                 worst = float(c.flat[int(np.argmax(np.maximum(a - c, c - b)))])

@@ -274,3 +274,13 @@ def test_refuses_cells_too_wide_for_the_drift_and_says_how_many():
     assert failed.status is Status.INACCURATE
     fine = solve(steep, [1.0], space=FiniteVolume(cells=120))
     assert max(fine.stats["smearing"]) < 0.2
+
+
+def test_density_at_refuses_arrays_that_do_not_broadcast():
+    problem = FokkerPlanck(
+        diffusion=1.0, domain=((0, 1), (0, 1)), initial=Gaussian(mean=(0.5, 0.5), std=0.1)
+    )
+    solution = solve(problem, [0.1], space=FiniteVolume(cells=(6, 5)))
+    with pytest.raises(ShapeError, match=r"got shapes \(3,\), \(2,\); a grid of points"):
+        solution.density_at(np.full(3, 0.5), np.full(2, 0.5))
+    assert solution.density_at(np.full((3, 1), 0.5), np.full(2, 0.5)).shape == (1, 3, 2)

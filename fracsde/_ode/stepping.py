@@ -102,11 +102,12 @@ class _March:
             out[own] = known[point][own]
         return out
 
-    def first_size(self) -> FloatArray:
-        # How large the first step makes a component that starts at zero.
-        t = float(self.times[1])
-        rate = np.maximum(np.abs(self.slope), np.abs(self.problem.value(t, self.problem.initial)))
-        moved = np.nan_to_num(rate) * t**self.problem.alpha
+    def size_after(self, k: int, before: FloatArray) -> FloatArray:
+        # How large a step makes components that have been zero so far.
+        t = float(self.times[k + 1])
+        early = self.slope if k == 0 else self.rates(k, before, np.zeros_like(before))
+        rate = np.maximum(np.abs(early), np.abs(self.problem.value(t, before)))
+        moved = np.nan_to_num(rate) * (t - float(self.times[k])) ** self.problem.alpha
         return np.asarray(np.maximum(moved, max(_SMALL * moved.max(), 1e-100)))
 
     def renew(self, k: int, y: FloatArray) -> None:
@@ -221,8 +222,8 @@ def step_through(
             ratio = (times[k + 1] - times[k]) / (times[k] - times[k - 1])
             guess = before + min(ratio, 1.0) * (before - values[k - 1])
         size = np.maximum(largest, _SMALL * largest.max())
-        if k == 0:
-            size = np.maximum(size, march.first_size())
+        if k == 0 or largest.max() == 0.0:
+            size = np.maximum(size, march.size_after(k, before))
         found = march.step(k, before, guess, size)
         if found is None:
             status, trouble = _failure(march, k, before)

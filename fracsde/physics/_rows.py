@@ -109,8 +109,8 @@ def row_functions(chain: CellChain, rates: FloatArray) -> FloatArray:
         meeting = np.argmin(lack, axis=0)
         k = np.arange(len(rates))
         scale = forth[meeting, k] / back[meeting, k]
-    inside = np.arange(len(right))[:, None] <= meeting
-    return np.where(inside, forth, back * scale).T
+        inside = np.arange(len(right))[:, None] <= meeting
+        return np.where(inside, forth, back * scale).T
 
 
 def _shot(

@@ -119,9 +119,14 @@ def pieces_of(base: FokkerPlanck, target: Any, space: Space | None) -> list[Piec
     base = replace(base, source=None) if base.source is not None else base
     if target is None:
         if base.conserves_mass:
+            what = (
+                'an interval (a, b), "left" or "right"'
+                if base.dimension == 1
+                else f"a function of {base.dimension} coordinates, true inside"
+            )
             msg = (
-                "`target` is needed: nothing disappears from this problem; pass an interval "
-                '(a, b), "left" or "right", or make a wall absorbing'
+                f"`target` is needed: nothing disappears from this problem; pass {what}, or make a "
+                "wall absorbing"
             )
             raise InputError(msg)
         return [_whole(base, space)]
@@ -194,7 +199,7 @@ def _interval(target: Any, base: FokkerPlanck) -> tuple[float, float]:
         )
         raise InputError(msg) from None
     low, high = base.box
-    if not (a <= b and b > low and a < high):
+    if not (a <= b and b >= low and a <= high):
         msg = (
             f"`target` ({a:g}, {b:g}) must be an interval that meets the domain ({low:g}, {high:g})"
         )

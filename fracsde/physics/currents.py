@@ -167,11 +167,15 @@ def probability_current(solution: Solution) -> Any:
 def _settling(problem: Any, space: Space | None) -> Any:
     base, _, _ = parts(problem)
     if not base.conserves_mass:
-        why = "has a source" if base.source is not None else "loses mass to walls or reaction"
-        msg = (
-            f"`problem` {why}, and has no stationary density of its own; eigenmodes(problem, 1) "
-            "gives the shape in which what is left decays"
+        why, instead = (
+            ("has a source", "solve to a late time")
+            if base.source is not None
+            else (
+                "loses mass to walls or reaction",
+                "eigenmodes(problem, 1) gives the shape in which what is left decays",
+            )
         )
+        msg = f"`problem` {why}, and has no stationary density of its own; {instead}"
         raise UnsupportedError(msg)
     return discretised(base, space)
 

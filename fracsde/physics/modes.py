@@ -33,7 +33,7 @@ import scipy.sparse.linalg as sla
 from scipy import sparse
 
 from fracsde._check import finite_array, integer
-from fracsde.errors import OutOfRangeError
+from fracsde.errors import OutOfRangeError, UnsupportedError
 from fracsde.operators.chain import CellChain
 from fracsde.physics._chains import discretised, log_masses, parts, sparse_matrix
 from fracsde.physics._rows import row_functions, row_rates
@@ -161,6 +161,8 @@ def eigenmodes(
     ------
     OutOfRangeError
         If there are fewer cells than modes.
+    UnsupportedError
+        If a mode spans more than the range of double precision.
 
     References
     ----------
@@ -208,7 +210,7 @@ def _balanced(generator: Any, logs: FloatArray, count: int) -> tuple[Any, Any, A
     if row and not np.any(generator.loss[1:-1] > 0.0):
         rates = row_rates(generator, count)
         left = row_functions(generator, rates)
-        left = left / np.sqrt(left**2 @ masses)[:, None]
+        left = left / _norms(left, logs)[:, None]
         return rates, left * masses, left
     H, scale = _symmetrised(generator, logs), 0.5 * logs
     n = len(logs)
@@ -222,6 +224,23 @@ def _balanced(generator: Any, logs: FloatArray, count: int) -> tuple[Any, Any, A
     masses = np.exp(logs)
     left = _continued(generator, rates, psi.T, scale)
     return rates, left * masses, left
+
+
+def _norms(left: FloatArray, logs: FloatArray) -> FloatArray:
+    # Roots of left**2 @ masses; a mode of a barrier is so large on it that its square overflows.
+    psi = np.abs(left) * np.exp(0.5 * logs)
+    top = psi.max(axis=1)
+    with np.errstate(invalid="ignore"):
+        norms = top * np.sqrt(((psi / top[:, None]) ** 2).sum(axis=1))
+    lost = ~(np.isfinite(norms) & np.isfinite(left).all(axis=1) & (norms > 0.0))
+    if np.any(lost):
+        msg = (
+            f"mode {int(np.argmax(lost))} of this problem spans more than the range of double "
+            "precision; ask for fewer modes, or lower the barriers: they are high against the "
+            "diffusion"
+        )
+        raise UnsupportedError(msg)
+    return np.asarray(norms)
 
 
 def _continued(generator: Any, rates: FloatArray, psi: FloatArray, scale: FloatArray) -> Any:

@@ -390,4 +390,4 @@ class FokkerPlanck:
         if self.source is None:
             return zeros(x)
         source = self.source
-        return sample("source", lambda *y: source(t, *y), *x)
+        return sample("source", lambda *y: source(t, *y), *x, when=t)

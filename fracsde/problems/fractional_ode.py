@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FractionalODE"]
 
+_RATES = "rhs(t, y) returns one finite real number per component"
+_ROWS = "one row and column per component"
 _STEP = float(np.sqrt(np.finfo(np.float64).eps))  # of differences, relative
 
 
@@ -130,10 +132,17 @@ class FractionalODE:
         -------
         (n,) ndarray of float64 [y/t**alpha]
             A new array, whatever ``rhs`` returns.
+
+        Raises
+        ------
+        ShapeError
+            If ``rhs`` returns something else than one number per component.
+        InputError
+            If what it returns is not real.
         """
         if self.rhs is None:
             return np.asarray(self.linear @ y, dtype=np.float64)
-        rate = np.array(self.rhs(t, y), dtype=np.float64).reshape(len(y))
+        rate = self._own(t, y)
         return rate if self.linear is None else rate + self.linear @ y
 
     def jacobian_at(self, t: float, y: FloatArray) -> Any:
@@ -149,12 +158,21 @@ class FractionalODE:
         Returns
         -------
         (n, n) ndarray, csc_array or LinearOperator [1/t**alpha]
+
+        Raises
+        ------
+        ShapeError
+            If ``jacobian`` returns something else than one row and column per component.
+        InputError
+            If what it returns is not real.
         """
         if self.rhs is None:
             return self.linear
         if self.jacobian is not None:
             own = self.jacobian(t, y)
-            own = own if _keeps_form(own) else np.asarray(own, dtype=np.float64)
+            if not _keeps_form(own):
+                own = _real(f"jacobian({t:g}, y)", own)
+            _require_shape(f"jacobian({t:g}, y)", own.shape, (len(y), len(y)), _ROWS)
         elif isinstance(self.linear, LinearOperator):
             own = self._differences_along(t, y)
         else:
@@ -187,8 +205,12 @@ class FractionalODE:
         return LinearOperator((len(y), len(y)), matvec=product, dtype=np.float64)
 
     def _own(self, t: float, y: FloatArray) -> FloatArray:
+        # NaN passes: schemes try such states and turn back.
         assert self.rhs is not None
-        return np.array(self.rhs(t, y), dtype=np.float64).reshape(len(y))
+        rate = _real(f"rhs({t:g}, y)", self.rhs(t, y))
+        if len(y) != 1 or rate.size != 1:
+            _require_shape(f"rhs({t:g}, y)", rate.shape, y.shape, _RATES)
+        return rate.reshape(len(y))
 
     def _size(self, y: FloatArray) -> float:
         # What counts as a small change of a component that is zero.
@@ -215,7 +237,7 @@ def _keeps_form(given: Any) -> bool:
 def _operator(name: str, given: Any, count: int) -> Any:
     # A checked matrix: dense, compressed columns, or known by its products.
     if not _keeps_form(given):
-        return matrix(name, given, size=count, remedy="one row and column per component")
+        return matrix(name, given, size=count, remedy=_ROWS)
     if given.shape != (count, count):
         msg = f"`{name}` must be {count} x {count}, got shape {given.shape}"
         raise ShapeError(msg)
@@ -245,9 +267,27 @@ def _added(own: Any, linear: Any, count: int) -> Any:
     return own + linear
 
 
-def _require_rate(rate: Any, count: int) -> None:
-    remedy = "rhs(t, y) returns one finite real number per component"
-    array = finite_array("rhs(0, initial)", rate, remedy=remedy)
-    if array.shape != (count,) and not (count == 1 and array.size == 1):
-        msg = f"`rhs(0, initial)` must have shape ({count},), got {array.shape}; {remedy}"
+def _real(name: str, given: Any) -> FloatArray:
+    # A new array; what is not numeric or complex is refused.
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind in "biuf" or (array.dtype.kind == "O" and given is not None):
+            return np.array(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        pass
+    kind = getattr(given, "dtype", type(given).__name__)
+    msg = f"`{name}` must be an array of real numbers, got {kind}; check what is returned then"
+    raise InputError(msg)
+
+
+def _require_shape(name: str, found: tuple[int, ...], shape: tuple[int, ...], remedy: str) -> None:
+    if found != shape:
+        wanted = f"({shape[0]},)" if len(shape) == 1 else str(shape)
+        msg = f"`{name}` must have shape {wanted}, got {found}; {remedy}"
         raise ShapeError(msg)
+
+
+def _require_rate(rate: Any, count: int) -> None:
+    array = finite_array("rhs(0, initial)", rate, remedy=_RATES)
+    if count != 1 or array.size != 1:
+        _require_shape("rhs(0, initial)", array.shape, (count,), _RATES)

@@ -213,3 +213,18 @@ def test_keeps_arguments_and_saves_what_is_asked():
 def test_refuses_a_mesh_that_the_scheme_refuses():
     with pytest.raises(GridError, match="equal steps"):
         solve(problems.brusselator(), TimeGrid.graded(1.0, 10, 2.0), scheme=GrunwaldLetnikov())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scheme", [L1(), L2Sigma(), ConvolutionQuadrature()])
+def test_a_system_at_rest_at_zero_stays_there_and_moves_when_pushed(scheme):
+    mesh = TimeGrid.uniform(1.0, 20)
+    rest = FractionalODE(rhs=lambda t, y: -y - y**3, initial=[0.0, 0.0], alpha=0.5)
+    assert np.array_equal(solve(rest, mesh, scheme=scheme).values, np.zeros((21, 2)))
+    pushed = FractionalODE(
+        rhs=lambda t, y: np.array([1.0 * (t > 0.5) - y[0] - y[0] ** 3]), initial=0.0, alpha=0.5
+    )
+    values = solve(pushed, mesh, scheme=scheme).values[:, 0]
+    assert np.array_equal(values[:11], np.zeros(11))
+    assert np.all(np.diff(values[10:]) > 0.0)
+    assert 0.3 < values[-1] < 0.7

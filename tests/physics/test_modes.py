@@ -313,3 +313,26 @@ def test_exact_sparse_matrix_is_the_chains_own():
     for changes in ROADS.values():
         chain = FiniteVolume(cells=11).discretise(box(**changes))
         assert np.array_equal(sparse_matrix(chain).toarray(), chain.matrix())
+
+
+def wells(height):
+    return FokkerPlanck(
+        potential=lambda x: height * (x**2 - 1.0) ** 2,
+        diffusion=1.0,
+        domain=(-2.0, 2.0),
+        initial=Gaussian(mean=-1.0, std=0.1),
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_modes_of_a_barrier_whose_square_overflows_are_dual():
+    modes = eigenmodes(wells(500.0), 3)  # the fourth is a pair, of one rate to rounding
+    assert modes.residuals.max() < 1e-12
+    products = (modes.functions * modes.widths) @ modes.densities.T
+    assert np.diag(products) == pytest.approx(np.ones(3), rel=1e-12)
+    assert np.abs(modes.functions[2]).max() > 1e100
+
+
+def test_refuses_modes_beyond_the_range_of_double_precision():
+    with pytest.raises(UnsupportedError, match="range of double precision; ask for fewer"):
+        eigenmodes(wells(2000.0), 4)

@@ -263,3 +263,24 @@ def test_refuses_what_never_ends_and_says_what_to_do():
         _ = mean_first_passage_time(free()).std
     with pytest.raises(OutOfRangeError, match="among the cells"):
         mean_first_passage_time(free()).at(3.0)
+
+
+@pytest.mark.parametrize("seam", [0.0, 1.0])
+def test_exact_time_to_the_seam_of_a_ring_is_that_to_its_ends(seam):
+    ring = FokkerPlanck(
+        diffusion=1.0, domain=(0.0, 1.0), boundary="periodic", initial=PointMass(at=0.3)
+    )
+    found = mean_first_passage_time(ring, (seam, seam))
+    assert float(found.at(0.5)) == pytest.approx(1 / 8, rel=1e-4)
+
+
+def test_a_point_at_the_wall_is_the_wall():
+    row = FokkerPlanck(diffusion=1.0, domain=(0.0, 1.0), initial=PointMass(at=0.3))
+    point = mean_first_passage_time(row, (1.0, 1.0))
+    assert np.array_equal(point.mean, mean_first_passage_time(row, "right").mean)
+
+
+def test_refuses_no_target_in_the_plane_with_what_is_one_there():
+    plane = FokkerPlanck(diffusion=1.0, domain=((0, 1), (0, 1)), initial=PointMass(at=(0.3, 0.2)))
+    with pytest.raises(InputError, match="pass a function of 2 coordinates"):
+        mean_first_passage_time(plane)

@@ -156,7 +156,7 @@ def test_refuses_bad_input_on_the_line(changes, error, words):
         ({"potential": lambda x: x + 0j}, InputError, "must return real numbers"),
         ({"diffusion": lambda x: x - 0.5}, OutOfRangeError, "positive, got -0.49.* add a floor"),
         ({"reaction": lambda x: x - 0.5}, OutOfRangeError, "mass enters through `source`"),
-        ({"source": lambda t, x: np.nan * x}, NotFiniteError, "`source` must be finite"),
+        ({"source": lambda t, x: np.nan * x}, NotFiniteError, "`source` at t = 0 must be finite"),
         ({"boundary": "periodic"}, InputError, "put a constant tilt into `force`"),
     ],
 )
@@ -249,3 +249,14 @@ def test_refuses_a_scale_on_the_line_too_short_to_be_seen(initial):
     with pytest.raises(GridError, match="measure x in a smaller unit"):
         problem(potential=lambda x: x**2 / 2, diffusion=1e-200, domain=LINE, initial=initial)
     assert problem(diffusion=1e-10, domain=LINE, initial=PointMass(at=0.0)).box[1] < 1e-4
+
+
+def test_a_source_that_is_not_finite_later_is_named_with_its_time():
+    problem = FokkerPlanck(
+        diffusion=1.0,
+        domain=(0.0, 1.0),
+        initial=Gaussian(mean=0.5, std=0.1),
+        source=lambda t, x: np.where(t > 0.5, np.nan, 1.0) + 0 * x,
+    )
+    with pytest.raises(NotFiniteError, match=r"`source` at t = 0\.75 must be finite"):
+        problem.source_at(0.75, np.array([0.5]))

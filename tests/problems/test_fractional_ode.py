@@ -7,8 +7,10 @@ import pytest
 from scipy.sparse import csc_array, issparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
+from fracsde import TimeGrid, solve
 from fracsde.errors import InputError, NotFiniteError, OutOfRangeError, ShapeError
 from fracsde.problems.fractional_ode import FractionalODE
+from fracsde.schemes.l1 import L1
 from tests.support.fractional_odes import brusselator
 
 A = np.array([[-1.0, 0.5], [0.25, -2.0]])
@@ -95,3 +97,34 @@ def test_routes_agree_on_all_forms_of_linear_part_and_jacobian(form, own):
         assert isinstance(jacobian, LinearOperator)
     elif form is csc_array and own in {None, csc_array}:
         assert issparse(jacobian)
+
+
+@pytest.mark.parametrize("scheme", [None, L1()])
+@pytest.mark.parametrize(
+    ("later", "error", "match"),
+    [
+        (lambda y: y[:1], ShapeError, r"`rhs\(0\.\d+, y\)` must have shape \(2,\), got \(1,\)"),
+        (lambda y: y[:, None], ShapeError, r"must have shape \(2,\), got \(2, 1\)"),
+        (lambda y: y + 1j, InputError, "real numbers, got complex128"),
+        (lambda y: None, InputError, "real numbers, got NoneType"),
+        (lambda y: [[1.0], 2.0], InputError, "real numbers, got"),
+    ],
+)
+def test_a_right_hand_side_that_changes_its_kind_later_is_refused_then(scheme, later, error, match):
+    problem = FractionalODE(
+        rhs=lambda t, y: -y if t < 0.5 else later(y), initial=[1.0, 2.0], alpha=0.5
+    )
+    with pytest.raises(error, match=match):
+        solve(problem, TimeGrid.uniform(1.0, 10), scheme=scheme)
+
+
+@pytest.mark.parametrize("later", [np.eye(1), csc_array(np.eye(3)), 1j * np.eye(2)])
+def test_a_jacobian_that_changes_its_kind_later_is_refused_then(later):
+    problem = FractionalODE(
+        rhs=lambda t, y: -y,
+        jacobian=lambda t, y: -np.eye(2) if t == 0.0 else later,
+        initial=[1.0, 2.0],
+        alpha=0.5,
+    )
+    with pytest.raises(InputError, match=r"`jacobian\(.*, y\)` must"):
+        solve(problem, [1.0])
