@@ -32,8 +32,9 @@ $(STAMP): pyproject.toml requirements.lock
 demo: install
 	$(BIN)/fracsde demo digits
 
+# One process per core; a file stays in one process, which compiles its kernels once.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: install
 	$(BIN)/python -m pytest -m "not slow"

@@ -6,7 +6,6 @@ import pytest
 from fracsde import solve
 from fracsde.errors import (
     ComputationError,
-    InputError,
     OutOfRangeError,
     ShapeError,
     UnsupportedError,
@@ -258,8 +257,8 @@ def test_refuses_what_is_not_served_in_the_plane():
     with pytest.raises(UnsupportedError, match="serves one dimension"):
         solve(coupled(), [1.0], space="auto")
     moving = coupled(time_dependent=True, force=lambda t, x, y: (t + 0 * x * y, 0 * x * y))
-    with pytest.raises((UnsupportedError, InputError), match="time"):
-        solve(moving, [1.0], space=FiniteVolume(cells=8))
+    with pytest.raises(UnsupportedError, match="do not depend on time; use HpCollocation"):
+        solve(moving, [1.0], space=FiniteVolume(cells=8), scheme=Propagator())
     values = FokkerPlanck(diffusion=1.0, domain=((0, 1), (0, 1)), initial=np.ones((7, 9)))
     with pytest.raises(ShapeError, match=r"shape \(7, 9\) for \(8, 8\) cells"):
         solve(values, [1.0], space=FiniteVolume(cells=8))
