@@ -222,7 +222,7 @@ def test_negative_parts_with_exponentials_are_below_the_tolerance():
     times, rtol = TimeGrid.uniform(1.0, 96).times, 0.1
     found = march(
         Decay(1e7),
-        L1(history=Exponentials(rtol=rtol)),
+        L1(history=Exponentials(rtol=rtol, block=32)),
         times,
         initial=np.zeros(1),
         alpha=0.1,
