@@ -74,7 +74,7 @@ def one(d: int, cells: int, times: list[float], rtol: float, repeats: int) -> di
     return {
         "case": f"{cells}^{d}, {len(times)} time(s), rtol {rtol:g}",
         "cpu_s": best,
-        "products": solution.stats["products"],
+        "products": solution.stats.get("products", 0),
         "in_time": float(solution.error_estimate or 0.0) / peak,
         "in_space": float(gap),
         "mass": float(np.abs(solution.mass_defect()).max()),

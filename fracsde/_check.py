@@ -97,8 +97,9 @@ def finite_array(
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         msg = _join(f"`{name}` must have shape {wanted}, got {array.shape}", remedy)
         raise ShapeError(msg)
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):  # of a number, argwhere is one row without columns
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = np.argwhere(~finite)  # of a number, one row without columns
         where = tuple(int(i) for i in bad[0])
         first = array[where]
         place = f"{len(bad)} of {array.size} entries are NaN or infinite, the first is {first}"
