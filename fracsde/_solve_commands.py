@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,9 +129,12 @@ def _summary(solution: Any) -> str:
 
 
 def _draw(solution: Any, path: Path) -> None:
-    from fracsde._figures import png_bytes
+    from fracsde._figures import COLOURS, png_bytes, style
     from fracsde._files import replace_file
 
-    axes = solution.plot()
+    with style():
+        colours = import_module("cycler").cycler(color=COLOURS)  # curves need no markers
+        with import_module("matplotlib").rc_context({"axes.prop_cycle": colours}):
+            axes = solution.plot()
     panel: Any = axes.ravel()[0] if hasattr(axes, "ravel") else axes
     replace_file(path, png_bytes(panel.figure))
