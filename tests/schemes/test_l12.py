@@ -1,4 +1,4 @@
-"""L1-2: weights to high precision, the published table, and the orders of its docstring."""
+"""L1-2: weights to high precision, digits of another program, and the orders of its docstring."""
 
 from math import gamma
 
@@ -50,18 +50,15 @@ def test_exact_lags_are_the_weights_on_equal_steps(alpha):
         assert np.abs(row - expected).max() < 1e-13 * expected[-1]
 
 
-# Errors of the derivative of t**4.5, of order one half, at t = 1, with 10, 20, ..., 640 steps:
-# [Gao2014]_, table 1 (L1-2 beside L1).
-PUBLISHED = {
-    "L1": "9.1701e-02 3.5244e-02 1.3131e-02 4.8029e-03 1.7368e-03 6.2350e-04 2.2275e-04",
-    "L12": "1.3507e-02 2.6121e-03 4.8618e-04 8.8645e-05 1.5975e-05 2.8591e-06 5.0953e-07",
-}
+# Errors of the derivative of t**4.5, of order one half, at t = 1, with 10 and with 640 steps: the
+# problem of [Gao2014]_, its errors from another program.  No printed digits were seen.
+ELSEWHERE = {"L1": "9.1701e-02 2.2275e-04", "L12": "1.3507e-02 5.0953e-07"}
 
 
 def derivative_errors(scheme):
     exact = gamma(5.5) / gamma(5.0)
     errors = []
-    for n in 10 * 2 ** np.arange(7):
+    for n in (10, 640):
         times = np.linspace(0.0, 1.0, n + 1)
         found = scheme.weights(times, alpha=0.5) @ np.diff(times**4.5)
         errors.append(f"{abs(found - exact):.4e}")
@@ -69,13 +66,13 @@ def derivative_errors(scheme):
 
 
 @pytest.mark.parametrize("scheme", [L1(), L12()])
-def test_exact_published_errors_digit_for_digit(scheme):
-    assert derivative_errors(scheme) == PUBLISHED[type(scheme).__name__]
+def test_routes_agree_with_another_program_digit_for_digit(scheme):
+    assert derivative_errors(scheme) == ELSEWHERE[type(scheme).__name__]
 
 
 @pytest.mark.twin
-def test_published_errors_reject_chords():
-    assert derivative_errors(StraightL12()) != PUBLISHED["L12"]
+def test_digits_of_the_other_program_reject_chords():
+    assert derivative_errors(StraightL12()) != ELSEWHERE["L12"]
 
 
 def parabola_error(scheme, alpha):
