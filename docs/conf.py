@@ -17,7 +17,7 @@ extensions = [
     "sphinx-mathjax-offline",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "mathematics/_sgd"]
 html_theme = "furo"
 html_title = "fracsde"
 html_static_path: list[str] = []
