@@ -20,6 +20,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from fracsde._check import real
+from fracsde._ode.keeping import system_marks
 from fracsde._ode.meeting import meet
 from fracsde._ode.stepping import step_through
 from fracsde.errors import (
@@ -32,6 +33,7 @@ from fracsde.errors import (
 from fracsde.provenance import provenance
 from fracsde.schemes.adaptive import Adaptive
 from fracsde.schemes.base import ConvolutionScheme
+from fracsde.schemes.keeping import keeper_of
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from fracsde.grids import TimeGrid
     from fracsde.problems.fractional_ode import FractionalODE
     from fracsde.provenance import Provenance
+    from fracsde.schemes.checkpoint import Checkpoint
 
 __all__ = ["FractionalODESolution", "solve_system"]
 
@@ -208,6 +211,7 @@ def solve_system(
     scheme: Any,
     bar: Callable[[int], AbstractContextManager[Callable[[int], None] | None]],
     throw: bool,
+    checkpoint: Checkpoint | None = None,
 ) -> FractionalODESolution:
     """Solve a system; what :func:`fracsde.solve` calls.
 
@@ -225,6 +229,8 @@ def solve_system(
         From a number of steps to a context that gives the function to call after each.
     throw : bool
         Raise if the computation fails.
+    checkpoint : Checkpoint, optional
+        Where the computation is saved and resumed, to the last digit.
 
     Returns
     -------
@@ -239,9 +245,9 @@ def solve_system(
     """
     scheme = Adaptive() if scheme is None else scheme
     if isinstance(scheme, Adaptive):
-        solution = _adaptive(problem, grid, wanted, scheme, bar)
+        solution = _adaptive(problem, grid, wanted, scheme, bar, checkpoint)
     elif isinstance(scheme, ConvolutionScheme):
-        solution = _marched(problem, grid, wanted, scheme, bar)
+        solution = _marched(problem, grid, wanted, scheme, bar, checkpoint)
     else:
         msg = (
             "`scheme` for a FractionalODE must be Adaptive(), a marching scheme such as L1(), or "
@@ -254,12 +260,21 @@ def solve_system(
 
 
 def _adaptive(
-    problem: FractionalODE, grid: TimeGrid, wanted: FloatArray, scheme: Adaptive, bar: Any
+    problem: FractionalODE,
+    grid: TimeGrid,
+    wanted: FloatArray,
+    scheme: Adaptive,
+    bar: Any,
+    checkpoint: Checkpoint | None,
 ) -> FractionalODESolution:
     end = float(grid.times[-1])
-    with bar(_TICKS) as tick:
+    marks = None
+    if checkpoint is not None:
+        marks = system_marks(problem, scheme, np.array([0.0, end]), kind="intervals")
+    with bar(_TICKS) as tick, keeper_of(checkpoint, marks) as keeper:
         watch = None if tick is None else (lambda t: tick(int(_TICKS * t / end)))
-        found, status, detail = meet(problem, end, scheme, watch=watch)
+        found, status, detail = meet(problem, end, scheme, watch=watch, keeper=keeper)
+        keeper.finish()
     values, errors = found.pieces.at(wanted)
     if status.ok and not np.all(np.isfinite(values)):
         status, detail = Status.NOT_FINITE, "Check the right-hand side."
@@ -279,11 +294,16 @@ def _adaptive(
 
 
 def _marched(
-    problem: FractionalODE, grid: TimeGrid, wanted: FloatArray, scheme: ConvolutionScheme, bar: Any
+    problem: FractionalODE,
+    grid: TimeGrid,
+    wanted: FloatArray,
+    scheme: ConvolutionScheme,
+    bar: Any,
+    checkpoint: Checkpoint | None,
 ) -> FractionalODESolution:
     scheme.check(grid)
     with bar(len(grid) - 1) as watch:
-        found = step_through(problem, scheme, grid.times, watch=watch)
+        found = step_through(problem, scheme, grid.times, watch=watch, checkpoint=checkpoint)
     return FractionalODESolution(
         problem=problem,
         scheme=scheme,

@@ -153,10 +153,10 @@ def solve(
     progress : bool
         Show a bar; needs rich.
     checkpoint : path-like, optional
-        A file in which a march saves its state, every ``checkpoint_interval``, when it is
-        interrupted and at its end.  A run that finds the checkpoint of the same problem goes on
-        from there and returns the same densities to the last digit; one of another problem is
-        refused.
+        A file in which what goes step by step or interval by interval saves its state, every
+        ``checkpoint_interval``, when it is interrupted and at its end.  A run that finds the
+        checkpoint of the same problem goes on from there and returns the same result to the last
+        digit; one of another problem is refused.
     checkpoint_interval : float [s]
         Wall time between two savings; the most that a crash can cost.
     throw : bool
@@ -196,10 +196,13 @@ def solve(
     True
     """
     grid = times if isinstance(times, TimeGrid) else TimeGrid.from_times(times)
+    saved = None if checkpoint is None else Checkpoint.at(checkpoint, checkpoint_interval)
     wanted, bar = _wanted(grid, times, save_at), partial(_bar, shown=progress)
     if isinstance(problem, FractionalODE):
-        _refuse_for_systems(space=space, checkpoint=checkpoint, backend=backend)
-        return solve_system(problem, grid, wanted, scheme=scheme, bar=bar, throw=throw)
+        _refuse_for_systems(space=space, backend=backend)
+        return solve_system(
+            problem, grid, wanted, scheme=scheme, bar=bar, throw=throw, checkpoint=saved
+        )
     engine = require(backend)[0]
     if isinstance(problem, SeparableFokkerPlanck):
         if checkpoint is not None:
@@ -223,7 +226,7 @@ def solve(
         wanted=wanted,
         scheme=scheme,
         engine=engine,
-        checkpoint=None if checkpoint is None else Checkpoint.at(checkpoint, checkpoint_interval),
+        checkpoint=saved,
         bar=bar,
     )
     if isinstance(points, str):
@@ -256,13 +259,10 @@ def _raise_failure(status: Status, detail: str, *, throw: bool) -> None:
         raise ComputationError(status, detail)
 
 
-def _refuse_for_systems(*, space: Any, checkpoint: Any, backend: Any) -> None:
+def _refuse_for_systems(*, space: Any, backend: Any) -> None:
     if space is not None:
         msg = "`space` is for densities; the components of a FractionalODE are its space"
         raise InputError(msg)
-    if checkpoint is not None:
-        msg = "`checkpoint` saves marches of densities; leave it out for a FractionalODE"
-        raise UnsupportedError(msg)
     if backend != "auto":
         msg = f"`backend` must be 'auto' for a FractionalODE, got {backend!r}; it has one engine"
         raise InputError(msg)

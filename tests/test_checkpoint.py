@@ -152,7 +152,7 @@ def test_two_grids_have_two_files(tmp_path):
 OTHERS = [
     ({"potential": lambda x: 1.001 * x**2 / 2}, {}, "the operator"),
     ({"reaction": lambda x: 1e-3 + 0 * x}, {}, "the operator"),
-    ({"initial": Gaussian(mean=1.0, std=0.51)}, {}, "the initial density"),
+    ({"initial": Gaussian(mean=1.0, std=0.51)}, {}, "the initial state"),
     ({"alpha": 0.61}, {}, "alpha"),
     ({}, {"source": Stopping(strength=1.001)}, "the source"),
     ({}, {"grid": TimeGrid.graded(1.0, 200, 3.001)}, "the time grid"),
@@ -288,7 +288,7 @@ def test_an_interrupt_is_raised_even_where_it_cannot_be_saved(tmp_path, monkeypa
     assert "No space left" in caught.value.__notes__[0]
 
 
-def test_refuses_a_checkpoint_where_nothing_is_marched(tmp_path):
+def test_refuses_a_checkpoint_where_nothing_goes_step_by_step(tmp_path):
     quiet = replace(problem(), base=replace(problem().base, source=None))
-    with pytest.raises(UnsupportedError, match="name one such as L1"):
+    with pytest.raises(UnsupportedError, match="such as L1"):
         solve(quiet, [1.0], space=SPACE, checkpoint=tmp_path / "march.npz")

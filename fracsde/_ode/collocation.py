@@ -16,25 +16,29 @@ Where ``t > 0`` intervals grow geometrically, for solutions are smooth on the sc
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from fracsde._ode.keeping import intervals_of, pack
 from fracsde._ode.memory import Left, Past
 from fracsde._ode.newton import newton
 from fracsde._ode.pieces import Piece, Pieces
 from fracsde._ode.systems import SingularSystemError, mixed, stage_solver
 from fracsde._ode.tables import Basis, StartingPowers, interval_table, polynomials, starting_powers
+from fracsde.schemes.memory import taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from fracsde._typing import FloatArray
     from fracsde.problems.fractional_ode import FractionalODE
 
-__all__ = ["Collocated", "Wish", "collocate", "worst"]
+__all__ = ["Collocated", "Wish", "collocate"]
 
 _SAFETY, _LEAST, _MOST = 0.9, 0.2, 6.0  # of the next length
 _NEWTON = 0.02  # share of the tolerance that Newton's method may leave
@@ -264,12 +268,39 @@ class _Run:
         left = self.end - self.t
         return left if left <= h else (0.5 * left if left < 2.0 * h else h)
 
-    def march(self, watch: Callable[[float], None] | None) -> str:
+    def bases(self) -> tuple[Basis, Basis]:
+        # Of the first interval and of the others.
         basis: Basis = polynomials(self.wish.degree)
-        if self.orders[0] < 1.0:
-            h = self.first(starting_powers(self.wish.degree, tuple(map(float, self.orders))))
-        else:
-            h = self.first(basis)
+        if self.orders[0] == 1.0:
+            return basis, basis
+        return starting_powers(self.wish.degree, tuple(map(float, self.orders))), basis
+
+    def published(self, h: float) -> Callable[[], dict[str, FloatArray]]:
+        # The arrays from which the run can go on, now, made when they are wanted.
+        pieces, lefts, past = tuple(self.pieces), self.past.lefts, self.past.snapshot()
+        more = {"next": np.array(h), "counts": np.array(list(self.stats.values()), dtype=float)}
+        return lambda: pack(pieces, lefts) | past | more
+
+    def restore(self, arrays: dict[str, FloatArray]) -> float:
+        # Go back there; the length to go on with.
+        self.pieces, lefts = intervals_of(arrays, *self.bases(), len(self.y))
+        self.past.restore(lefts, arrays)
+        last = self.pieces[-1]
+        self.t, self.y, self.slope = last.start + last.length, last.states[-1], last.slopes[-1]
+        if self.problem.rhs is not None:
+            self.jacobian = self.problem.jacobian_at(self.t, self.y)
+        counts = taken(arrays, "counts", (len(self.stats),))
+        self.stats = dict(zip(self.stats, map(int, counts), strict=True))
+        return float(arrays["next"])
+
+    def march(
+        self,
+        watch: Callable[[float], None] | None,
+        publish: Callable[[Callable[[], dict[str, FloatArray]]], None] | None,
+        h: float = 0.0,
+    ) -> str:
+        first, basis = self.bases()
+        h = h or self.first(first)
         if h == 0.0:
             return "No first interval is short enough; check the right-hand side near time 0."
         power = min(basis.rate(float(alpha)) for alpha in self.orders)
@@ -294,9 +325,11 @@ class _Run:
                 continue
             self.accept(basis, h, trial)
             trials = 0
+            h *= self._change(trial.wrong, power)
+            if publish is not None:
+                publish(self.published(h))
             if watch is not None:
                 watch(self.t)
-            h *= self._change(trial.wrong, power)
         return ""
 
     @staticmethod
@@ -310,6 +343,9 @@ def collocate(
     wish: Wish,
     *,
     watch: Callable[[float], None] | None = None,
+    publish: Callable[[Callable[[], dict[str, FloatArray]]], None] | None = None,
+    reached: dict[str, FloatArray] | None = None,
+    reading: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Collocated:
     """Integrate a system from 0 to ``end``.
 
@@ -323,13 +359,22 @@ def collocate(
         Local tolerance and degree.
     watch : callable, optional
         Called after each interval with the time reached.
+    publish : callable, optional
+        Called after each interval with what returns the arrays from which the run can go on.
+    reached : dict of str to ndarray, optional
+        Such arrays, to go on from.
+    reading : callable, optional
+        Context in which they are read.
 
     Returns
     -------
     Collocated
     """
-    run = _Run(problem, end, wish)
-    trouble = run.march(watch)
+    run, h = _Run(problem, end, wish), 0.0
+    if reached is not None:
+        with reading():
+            h = run.restore(reached)
+    trouble = run.march(watch, publish, h)
     pieces = Pieces(
         initial=problem.initial,
         orders=run.orders,
@@ -339,27 +384,3 @@ def collocate(
     )
     stats = run.stats | {"exponentials": run.past.terms, "degree": wish.degree}
     return Collocated(pieces=pieces, trouble=trouble, stats=stats)
-
-
-def worst(found: Collocated, *, rtol: float, atol: float) -> float:
-    """Return the largest estimated error in units of a tolerance.
-
-    Parameters
-    ----------
-    found : Collocated
-        A run.
-    rtol : float [1]
-        Tolerance relative to the size of a component in its interval.
-    atol : float [y]
-        And absolute.
-
-    Returns
-    -------
-    float [1]
-    """
-    shares = [
-        np.abs(p.errors).max(axis=0)
-        / (atol + rtol * np.maximum(np.abs(p.before), np.abs(p.states).max(axis=0)))
-        for p in found.pieces.pieces
-    ]
-    return float(np.max(shares)) if shares else 0.0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.problems.fractional_ode import FractionalODE
     from fracsde.schemes.base import ConvolutionScheme
+    from fracsde.schemes.checkpoint import Checkpoint
 
 __all__ = ["is_plain", "march_linear"]
 
@@ -48,6 +49,7 @@ def march_linear(
     times: FloatArray,
     *,
     watch: Callable[[int], None] | None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[FloatArray, float, int]:
     """March a plain linear system through a mesh.
 
@@ -61,6 +63,8 @@ def march_linear(
         The mesh.
     watch : callable or None
         Called after each block with the number of steps done.
+    checkpoint : Checkpoint, optional
+        Where the march is saved and resumed, to the last digit.
 
     Returns
     -------
@@ -80,6 +84,7 @@ def march_linear(
         source=None,
         engine=None,
         watch=watch,
+        checkpoint=checkpoint,
     )
     return found.states, found.residual, system.factorisations
 

@@ -7,20 +7,25 @@ given a local tolerance that much smaller.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde._ode.collocation import Collocated, Wish, collocate, worst
+from fracsde._ode.collocation import Collocated, Wish, collocate
+from fracsde.schemes.keeping import keeper_of
+from fracsde.schemes.memory import taken
 from fracsde.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fracsde._typing import FloatArray
     from fracsde.problems.fractional_ode import FractionalODE
     from fracsde.schemes.adaptive import Adaptive
+    from fracsde.schemes.keeping import Keeper
 
-__all__ = ["meet"]
+__all__ = ["meet", "worst"]
 
 _RUNS = 5
 _AIM, _LEAST = 0.4, 1e-4  # of the next local tolerance
@@ -33,6 +38,7 @@ def meet(
     scheme: Adaptive,
     *,
     watch: Callable[[float], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> tuple[Collocated, Status, str]:
     """Integrate a system to a tolerance.
 
@@ -46,6 +52,8 @@ def meet(
         The tolerance.
     watch : callable, optional
         Called after each interval with the time reached.
+    keeper : Keeper, optional
+        What saves runs and brings them back.
 
     Returns
     -------
@@ -55,15 +63,30 @@ def meet(
     str
         A sentence, empty for a success.
     """
-    share = 1.0
-    for run in range(1, _RUNS + 1):
+    keeper = keeper_of(None) if keeper is None else keeper
+    begun, share, reached = 1, 1.0, keeper.found()
+    if reached is not None:
+        with keeper.reading():
+            number, share = taken(reached, "run", (2,)).tolist()
+            begun = int(number)
+    for run in range(begun, _RUNS + 1):
         wish = Wish(
             rtol=share * scheme.rtol,
             atol=share * scheme.atol,
             degree=scheme.degree(),
             longest=scheme.longest,
         )
-        found = collocate(problem, end, wish, watch=watch)
+        publish = partial(_publish, keeper, run, share)
+        found = collocate(
+            problem,
+            end,
+            wish,
+            watch=watch,
+            publish=publish if keeper.active else None,
+            reached=reached,
+            reading=keeper.reading,
+        )
+        reached = None
         found.stats["runs"] = run
         if found.trouble:
             return found, _kind(problem, found), found.trouble
@@ -80,8 +103,38 @@ def meet(
     return found, Status.INACCURATE, detail
 
 
+def _publish(
+    keeper: Keeper, run: int, share: float, arrays: Callable[[], dict[str, FloatArray]]
+) -> None:
+    keeper.publish(lambda: arrays() | {"run": np.array([run, share])})
+
+
 def _kind(problem: FractionalODE, found: Collocated) -> Status:
     pieces = found.pieces.pieces
     state = pieces[-1].states[-1] if pieces else problem.initial
     rate = problem.value(found.pieces.end * (1.0 + 1e-12), state)
     return Status.NOT_CONVERGED if np.all(np.isfinite(rate)) else Status.NOT_FINITE
+
+
+def worst(found: Collocated, *, rtol: float, atol: float) -> float:
+    """Return the largest estimated error in units of a tolerance.
+
+    Parameters
+    ----------
+    found : Collocated
+        A run.
+    rtol : float [1]
+        Tolerance relative to the size of a component in its interval.
+    atol : float [y]
+        And absolute.
+
+    Returns
+    -------
+    float [1]
+    """
+    shares = [
+        np.abs(p.errors).max(axis=0)
+        / (atol + rtol * np.maximum(np.abs(p.before), np.abs(p.states).max(axis=0)))
+        for p in found.pieces.pieces
+    ]
+    return float(np.max(shares)) if shares else 0.0

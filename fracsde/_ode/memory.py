@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._ode.kernel import integral_kernel
+from fracsde.schemes.memory import refill
 
 if TYPE_CHECKING:
     from fracsde._ode.tables import Basis
@@ -79,6 +80,37 @@ class Past:
         """Number of exponentials, of all orders together."""
         return sum(len(weights) for weights, _ in self._kernels)
 
+    @property
+    def lefts(self) -> tuple[Left, ...]:
+        """What all intervals left."""
+        return tuple(self._left)
+
+    def snapshot(self) -> dict[str, FloatArray]:
+        """Return the arrays beside :attr:`lefts` from which the memory can go on.
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
+        states = {f"past_{g}": state for g, state in enumerate(self._states)}
+        return {"nearest": np.array(self._nearest)} | states
+
+    def restore(self, lefts: list[Left], arrays: dict[str, FloatArray]) -> None:
+        """Go back to a snapshot.
+
+        Parameters
+        ----------
+        lefts : list of Left
+            What all intervals left.
+        arrays : dict of str to ndarray
+            What :meth:`snapshot` returned.
+        """
+        self._left, self._nearest = list(lefts), float(arrays["nearest"])
+        if np.isfinite(self._nearest):
+            self._open()
+            for g, state in enumerate(self._states):
+                refill(state, arrays[f"past_{g}"])
+
     def seen(self, distances: FloatArray) -> FloatArray:
         """Return what is seen some way after the last interval.
 
@@ -123,15 +155,20 @@ class Past:
 
     def _come_nearer(self, distance: float) -> None:
         # Powers of ten, so that the same sums serve many runs.
-        self._nearest = 10.0 ** np.floor(np.log10(_SPARE * distance))
+        self._nearest = float(10.0 ** np.floor(np.log10(_SPARE * distance)))
+        self._open()
+        for g in range(len(self._states)):
+            for left in self._left:
+                self._states[g] = self._after(g, self._states[g], left)
+
+    def _open(self) -> None:
+        # Kernels that are good from the nearest distance on, with nothing remembered.
         last = 10.0 ** np.ceil(np.log10(self._end))
         self._kernels = [
             integral_kernel(float(alpha), rtol=self._rtol, first=self._nearest, last=last)
             for alpha in self._orders
         ]
-        self._states = []
-        for g, own in enumerate(self._columns):
-            state = np.zeros((len(self._kernels[g][1]), len(own)))
-            for left in self._left:
-                state = self._after(g, state, left)
-            self._states.append(state)
+        self._states = [
+            np.zeros((len(rates), len(own)))
+            for (_, rates), own in zip(self._kernels, self._columns, strict=True)
+        ]

@@ -15,14 +15,18 @@ until the residual falls.  A step that still fails ends the march.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from fracsde._ode.keeping import system_marks
 from fracsde._ode.linear import is_plain, march_linear
 from fracsde._ode.newton import newton
 from fracsde._ode.systems import SingularSystemError, step_solver
+from fracsde.schemes.keeping import keeper_of
+from fracsde.schemes.memory import refill, taken
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.problems.fractional_ode import FractionalODE
     from fracsde.schemes.base import ConvolutionScheme
+    from fracsde.schemes.checkpoint import Checkpoint
+    from fracsde.schemes.keeping import Keeper
 
 __all__ = ["Stepped", "step_through"]
 
@@ -84,6 +90,7 @@ class _March:
         self.slope = problem.value(0.0, problem.initial)
         self.exact = problem.rhs is None and not isinstance(problem.linear, LinearOperator)
         self.jacobian: Any = None
+        self.renewed: tuple[int, FloatArray] | None = None  # step and state of the Jacobian
         self.solve: Callable[[Any], FloatArray] | None = None
         self.factored = np.zeros(problem.dimension)
         self.stats = dict.fromkeys(
@@ -113,7 +120,40 @@ class _March:
     def renew(self, k: int, y: FloatArray) -> None:
         self.stats["jacobians"] += 1
         self.jacobian = self.problem.jacobian_at(float(self.times[k + 1]), y)
-        self.solve = None
+        self.renewed, self.solve = (k, y), None
+
+    def push(self, state: FloatArray) -> None:
+        for memory, own in zip(self.memories, self.columns, strict=True):
+            memory.push(state[own])
+
+    def published(self, values: FloatArray) -> Callable[[], dict[str, FloatArray]]:
+        # The arrays from which the march can go on, now.
+        step, at = (-1, values[0]) if self.renewed is None else self.renewed
+        arrays = {
+            "values": values,
+            "counts": np.array(list(self.stats.values()), dtype=float),
+            "renewed": np.array([step, self.solve is not None], dtype=float),
+            "jacobian_at": at,
+            "factored": self.factored,
+        }
+        return partial(dict, arrays)
+
+    def restore(self, arrays: dict[str, FloatArray], values: FloatArray) -> int:
+        # Go back there and fill in the states; how many steps are done.
+        done, n = len(arrays["values"]) - 1, values.shape[1]
+        refill(values[: done + 1], arrays["values"])
+        counts = taken(arrays, "counts", (len(self.stats),))
+        step, solved = taken(arrays, "renewed", (2,)).astype(int)
+        at, factored = taken(arrays, "jacobian_at", (n,)), taken(arrays, "factored", (n,))
+        for state in values[1 : done + 1]:
+            self.push(state)
+        if step >= 0:
+            self.renew(step, at)
+        self.factored = factored
+        if solved:
+            self.solve = step_solver(self.jacobian, self.factored, self.share)
+        self.stats = dict(zip(self.stats, map(int, counts), strict=True))
+        return done
 
     def factorise(self, weights: FloatArray) -> Callable[[Any], FloatArray]:
         drift = np.abs(weights - self.factored).max() / np.abs(weights).max()
@@ -190,6 +230,7 @@ def step_through(
     times: FloatArray,
     *,
     watch: Callable[[int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Stepped:
     """March a system through a mesh.
 
@@ -203,19 +244,45 @@ def step_through(
         The mesh, which the scheme admits.
     watch : callable, optional
         Called after each step with the number of steps done.
+    checkpoint : Checkpoint, optional
+        Where the march is saved and resumed, to the last digit.
 
     Returns
     -------
     Stepped
     """
     if is_plain(problem):
-        return _linear(problem, scheme, times, watch)
+        return _linear(problem, scheme, times, watch, checkpoint)
     march = _March(problem, scheme, times)
     values = np.full((len(times), problem.dimension), np.nan)
     values[0] = problem.initial
-    largest = np.abs(problem.initial)
-    status, trouble = Status.SUCCESS, ""
-    for k in range(len(times) - 1):
+    marks = None
+    if checkpoint is not None:
+        marks = system_marks(problem, scheme, times, kind="steps")
+    done, keeper = 0, keeper_of(checkpoint, marks)
+    found = keeper.found()
+    if found is not None:
+        with keeper.reading():
+            done = march.restore(found, values)
+    with keeper:
+        status, trouble = _go_on(march, values, done, keeper, watch)
+        keeper.finish()
+    residual = np.nan if trouble else _residual(march, scheme, values)
+    return Stepped(
+        values=values, status=status, trouble=trouble, residual=residual, stats=march.stats
+    )
+
+
+def _go_on(
+    march: _March,
+    values: FloatArray,
+    done: int,
+    keeper: Keeper,
+    watch: Callable[[int], None] | None,
+) -> tuple[Status, str]:
+    # The steps that are not done.
+    times, largest = march.times, np.abs(values[: done + 1]).max(axis=0)
+    for k in range(done, len(times) - 1):
         before = values[k]
         guess = before
         if k > 0:
@@ -226,19 +293,16 @@ def step_through(
             size = np.maximum(size, march.size_after(k, before))
         found = march.step(k, before, guess, size)
         if found is None:
-            status, trouble = _failure(march, k, before)
-            break
-        for memory, own in zip(march.memories, march.columns, strict=True):
-            memory.push(found[own])
+            return _failure(march, k, before)
+        march.push(found)
         values[k + 1] = found
         largest = np.maximum(largest, np.abs(found))
         march.stats["steps"] += 1
+        if keeper.active:
+            keeper.publish(march.published(values[: k + 2]))
         if watch is not None:
             watch(k + 1)
-    residual = np.nan if trouble else _residual(march, scheme, values)
-    return Stepped(
-        values=values, status=status, trouble=trouble, residual=residual, stats=march.stats
-    )
+    return Status.SUCCESS, ""
 
 
 def _linear(
@@ -246,12 +310,15 @@ def _linear(
     scheme: ConvolutionScheme,
     times: FloatArray,
     watch: Callable[[int], None] | None,
+    checkpoint: Checkpoint | None,
 ) -> Stepped:
     status, trouble = Status.SUCCESS, ""
     stats = dict.fromkeys(("steps", "iterations", "evaluations", "jacobians"), 0)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # said below, with the time
-            values, residual, factorisations = march_linear(problem, scheme, times, watch=watch)
+            values, residual, factorisations = march_linear(
+                problem, scheme, times, watch=watch, checkpoint=checkpoint
+            )
     except SingularSystemError as error:
         values, residual, factorisations = np.full((len(times), problem.dimension), np.nan), 0.0, 0
         values[0] = problem.initial

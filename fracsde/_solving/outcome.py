@@ -103,7 +103,6 @@ def _collocated(
     request: Request,
 ) -> Outcome:
     # Both forms of the equation, to the tolerance.
-    _refuse_checkpoint(scheme, request)
     with request.bar(scheme.planned(request.alpha)) as watch:
         run = scheme.run(
             generator_at,
@@ -115,6 +114,7 @@ def _collocated(
             driven=request.driven,
             backend=request.engine,
             watch=watch,
+            checkpoint=request.checkpoint,
         )
     return Outcome(
         density=run.density,
@@ -136,7 +136,6 @@ def _driven_steps(
     request: Request,
 ) -> Outcome:
     # The driven equation on the mesh.
-    _refuse_checkpoint(scheme, request)
     base, grid = request.base, request.grid
     if request.alpha < 1.0 and not request.driven and base.source is not None:
         msg = (
@@ -154,6 +153,7 @@ def _driven_steps(
             timescale=request.timescale,
             source_at=_source_of(base, first),
             watch=watch,
+            checkpoint=request.checkpoint,
         )
     return Outcome(
         density=states[np.searchsorted(grid.times, request.wanted)] / first.widths,
@@ -244,8 +244,8 @@ def _marched(
 def _refuse_checkpoint(scheme: Any, request: Request) -> None:
     if request.checkpoint is not None:
         msg = (
-            f"`checkpoint` saves the march of a convolution scheme, {type(scheme).__name__} has "
-            "none; name one such as L1(), or leave `checkpoint` out"
+            f"`checkpoint` saves what goes step by step, {type(scheme).__name__} does not; leave "
+            "`checkpoint` out, or name a scheme that does, such as L1()"
         )
         raise UnsupportedError(msg)
 

@@ -1,4 +1,4 @@
-r"""The loop over intervals of a collocated equation with a memory.
+r"""One interval of a collocated equation with a memory.
 
 Both equations that are served are one Volterra equation for an unknown ``v``,
 
@@ -29,7 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import gamma
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,15 +41,14 @@ from fracsde.schemes.collocation_tables import (
     lagrange,
     radau_nodes,
 )
-from fracsde.special._power_rule import power_rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._typing import FloatArray
-    from fracsde.special.exponentials import ExponentialSum
+    from fracsde.schemes._interval_loop import Memory
 
-__all__ = ["Collocated", "Equation", "Interval", "Memory", "Rule", "Steps", "collocated"]
+__all__ = ["Equation", "Interval", "Rule", "solved_interval"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,57 +213,6 @@ class Interval:
         return float(scale * last / size * min(1.0, last / max(other, 1e-300)))
 
 
-class Memory:
-    """What solved intervals leave behind, in decaying exponentials."""
-
-    def __init__(self, kernel: ExponentialSum, alpha: float, cells: int) -> None:
-        self.rates, self.weights = kernel.rates, kernel.weights / gamma(alpha)
-        self.states = np.zeros((len(self.rates), cells))
-
-    def seen_from(self, delays: FloatArray) -> FloatArray:
-        """Return the memory integral at times after the end of the last interval.
-
-        Returns
-        -------
-        (m, n) ndarray
-        """
-        return np.asarray((np.exp(-delays[:, None] * self.rates) * self.weights) @ self.states)
-
-    def add(self, interval: Interval) -> None:
-        """Advance over a solved interval."""
-        self.states *= np.exp(-self.rates * interval.length)[:, None]
-        self.states += interval.moments(self.rates)
-
-
-class Steps(Protocol):
-    """Where intervals end."""
-
-    @property
-    def last(self) -> float:
-        """The final time [t]."""
-
-    @property
-    def shortest(self) -> float:
-        """Length of the shortest interval after the first, which has been accepted [t]."""
-
-    def end(self, start: float) -> float:
-        """Return where to end the interval that starts here."""
-
-    def accept(self, interval: Interval) -> bool:
-        """Say whether a solved interval will do; if not, ``end`` will propose a shorter one."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Collocated:
-    """Masses at the wanted times, and how they came about."""
-
-    masses: FloatArray
-    ends: FloatArray
-    residual: float
-    tries: int
-    exponentials: int
-
-
 def solved_interval(
     equation: Equation,
     rule: Rule,
@@ -331,66 +279,4 @@ def solved_interval(
         steep=drift if steep else None,
         driven=equation.driven,
         residual=residual,
-    )
-
-
-def collocated(
-    equation: Equation,
-    rule: Rule,
-    steps: Steps,
-    wanted: FloatArray,
-    *,
-    kernel_rtol: float,
-    watch: Callable[[int], None] | None = None,
-) -> Collocated:
-    """Solve interval by interval.
-
-    Parameters
-    ----------
-    equation : Equation
-        What is collocated.
-    rule : Rule
-        With which nodes.
-    steps : Steps
-        Where intervals end.
-    wanted : (t,) float64 [t]
-        Increasing, when masses are wanted.
-    kernel_rtol : float [1]
-        Relative error of the kernel.
-    watch : callable, optional
-        Called after each interval with their number.
-
-    Returns
-    -------
-    Collocated
-    """
-    found = np.empty((len(wanted), len(equation.initial)))
-    found[wanted == 0.0] = equation.initial
-    before, ends, residual, tries = equation.initial, [0.0], 0.0, 0
-    memory: Memory | None = None
-    while ends[-1] < steps.last:
-        a, b = ends[-1], steps.end(ends[-1])
-        interval = solved_interval(equation, rule, a, b - a, before, memory)
-        tries += 1
-        if not steps.accept(interval):
-            continue
-        here = (wanted > a) & (wanted <= b)
-        if np.any(here):
-            found[here] = interval.at(wanted[here])
-        before, residual = interval.masses[-1], max(residual, interval.residual)
-        if memory is None and b < steps.last:
-            near = 0.5 * steps.shortest * float(rule.nodes[0])
-            kernel = power_rule(1.0 - equation.alpha, rtol=kernel_rtol, first=near, last=steps.last)
-            memory = Memory(kernel, equation.alpha, len(before))
-        if memory is not None:
-            memory.add(interval)
-        ends.append(b)
-        if watch is not None:
-            watch(len(ends) - 1)
-    return Collocated(
-        masses=found,
-        ends=np.array(ends),
-        residual=residual,
-        tries=tries,
-        exponentials=0 if memory is None else len(memory.rates),
     )

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde.schemes.memory import refill
+
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.schemes._collocating import Equation, Interval
@@ -112,6 +114,14 @@ class GivenSteps:
         del interval
         return True
 
+    def snapshot(self) -> FloatArray:
+        """Return nothing: the nodes are given."""
+        return np.empty(0)
+
+    def restore(self, numbers: FloatArray) -> None:
+        """Have nothing to go back to."""
+        refill(np.empty(0), numbers)
+
 
 class ChosenSteps:
     """Intervals of constant ratio, shorter where they must be."""
@@ -179,3 +189,14 @@ class ChosenSteps:
             return True
         self._length = max(interval.length * min(max(factor, 0.2), 0.7), floor)
         return False
+
+    def snapshot(self) -> FloatArray:
+        """Return the numbers from which the choice goes on."""
+        length = np.nan if self._length is None else self._length
+        return np.array([self._first, self._tolerance, float(self._unresolved), length])
+
+    def restore(self, numbers: FloatArray) -> None:
+        """Go back to such numbers."""
+        first, self._tolerance, unresolved, length = map(float, numbers)
+        self._first, self._unresolved = first, int(unresolved)
+        self._length = None if np.isnan(length) else length

@@ -1,15 +1,15 @@
-"""Checkpoints: the state of a long march in a file that is whole at every moment.
+"""Checkpoints: the state of a long computation in a file that is whole at every moment.
 
-A checkpoint holds the arrays from which the march goes on, to the last digit, and what the march
-was of: operator, start, mesh, scheme, order, time scale, source, wanted nodes and engine.  It is
-written to a temporary file in the same folder, forced to disk and renamed over the old one, so
-that a crash, a full disk or a second interrupt leaves the old checkpoint as it was.  Files are
-NumPy archives without pickled objects.
+A checkpoint holds the arrays from which the computation goes on, to the last digit, and what it
+was of: operator or right-hand side, start, mesh, scheme, order, time scale, source, wanted nodes
+and engine.  It is written to a temporary file in the same folder, forced to disk and renamed over
+the old one, so that a crash, a full disk or a second interrupt leaves the old checkpoint as it
+was.  Files are NumPy archives without pickled objects.
 
-Operators and sources are recognised by what they return for a few fixed arguments, to nine
-digits.
+Operators, right-hand sides and sources are recognised by what they return for a few fixed
+arguments, to nine digits.
 
-Not here: when to write one (:mod:`fracsde.schemes.marching`), what a history keeps
+Not here: when to write one (:mod:`fracsde.schemes.keeping`), what a history keeps
 (:mod:`fracsde.schemes.memory`).
 """
 
@@ -30,14 +30,14 @@ from fracsde._check import real
 from fracsde.errors import CheckpointError, CheckpointWriteError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fracsde._typing import FloatArray
     from fracsde.operators.base import Generator
 
-__all__ = ["Checkpoint", "marks_of"]
+__all__ = ["Checkpoint", "marks_of", "operators_seen", "words_of"]
 
-_FORMAT = "fracsde-checkpoint/1"
+_FORMAT = "fracsde-checkpoint/2"
 _CLOSE = 1e-9  # relative difference of what operators and sources return
 # What NumPy, zipfile and zlib raise for files that are damaged, or of something else.
 _UNREADABLE = (
@@ -49,11 +49,13 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-_MARK = "of_"  # before the names of what the march was of
+_MARK = "of_"  # before the names of what the computation was of
 _WORDS = {
     "format": "the version of the format",
+    "kind": "what computes it",
     "operator": "the operator",
-    "start": "the initial density",
+    "rates": "the right-hand side",
+    "start": "the initial state",
     "mesh": "the time grid",
     "scheme": "the scheme",
     "alpha": "alpha",
@@ -66,7 +68,7 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Where and how often a march is saved.
+    """Where and how often a computation is saved.
 
     Parameters
     ----------
@@ -133,7 +135,7 @@ class Checkpoint:
         return cls(path=target, interval=interval)
 
     def beside(self, tag: str) -> Checkpoint:
-        """Return the checkpoint of another march of the same run.
+        """Return the checkpoint of another computation of the same run.
 
         Parameters
         ----------
@@ -152,7 +154,7 @@ class Checkpoint:
         Parameters
         ----------
         marks : mapping of str to ndarray
-            What the march is of.
+            What the computation is of.
 
         Returns
         -------
@@ -170,7 +172,8 @@ class Checkpoint:
                 archive = np.load(file, allow_pickle=False)
                 names = getattr(archive, "files", ())  # an array alone has none
                 arrays = {name: archive[name] for name in names}
-            saved = {name: arrays.pop(_MARK + name) for name in _WORDS}
+            saved = {name: arrays.pop(_MARK + name) for name in _WORDS if _MARK + name in arrays}
+            saved["format"]  # files of others have none
         except _UNREADABLE as error:
             msg = (
                 f"`checkpoint` cannot be read: {self.path} is damaged or no checkpoint ({error}); "
@@ -178,7 +181,10 @@ class Checkpoint:
             )
             raise CheckpointError(msg) from error
         differing = [
-            word for name, word in _WORDS.items() if not _same(name, saved[name], marks[name])
+            word
+            for name, word in _WORDS.items()
+            if (name in marks) != (name in saved)
+            or (name in marks and not _same(name, saved[name], marks[name]))
         ]
         if differing:
             msg = (
@@ -194,7 +200,7 @@ class Checkpoint:
         Parameters
         ----------
         marks, arrays : mapping of str to ndarray
-            What the march is of, and its state.
+            What the computation is of, and its state.
 
         Raises
         ------
@@ -226,14 +232,14 @@ class Checkpoint:
 def _same(name: str, saved: FloatArray, now: FloatArray) -> bool:
     if saved.shape != now.shape or saved.dtype != now.dtype:
         return False
-    if name in {"operator", "source"}:
+    if name in {"operator", "rates", "source"}:
         size = max(np.abs(now).max(initial=0.0), np.abs(saved).max(initial=0.0))
         return bool(np.all(np.abs(saved - now) <= _CLOSE * size))
     return bool(np.array_equal(saved, now))
 
 
 def marks_of(
-    generator: Generator,
+    generators: Sequence[Generator],
     *,
     times: FloatArray,
     initial: FloatArray,
@@ -241,18 +247,19 @@ def marks_of(
     source: Callable[[float], FloatArray] | None,
     **words: Any,
 ) -> dict[str, FloatArray]:
-    """Return what a march is of, as arrays.
+    """Return what a computation of densities is of, as arrays.
 
     Parameters
     ----------
-    generator : Generator
-        The operator in space, known by its widths and by what it makes of two densities.
+    generators : sequence of Generator
+        The operator in space, at several times where it depends on time; known by its widths and
+        by what it makes of two densities.
     times : (N + 1,) float64 [t]
         The mesh.
     initial : (n,) float64 [1]
         Masses at the start.
-    nodes : (k,) int
-        Which are returned.
+    nodes : (k,) int or float64
+        What is returned.
     source : callable or None
         Known by its values at five times.
     **words : object
@@ -262,16 +269,42 @@ def marks_of(
     -------
     dict of str to ndarray
     """
-    widths = np.asarray(generator.widths, dtype=np.float64)
     cells = np.arange(float(len(initial)))
     probes = np.ones(len(initial)), np.sin(1.0 + cells)
+    seen = [np.asarray(generators[0].widths, dtype=np.float64)]
+    seen += [generator.apply(probe) for generator in generators for probe in probes]
     picked = times[np.linspace(0, len(times) - 1, 5).astype(np.int64)]
     marks: dict[str, Any] = {
-        "format": np.array(_FORMAT),
-        "operator": np.concatenate([widths, *(generator.apply(probe) for probe in probes)]),
+        "operator": np.concatenate(seen),
         "start": np.array(initial),
         "mesh": np.array(times),
         "nodes": np.array(nodes),
         "source": np.array([source(float(t)) for t in picked]) if source else np.zeros((0, 0)),
     }
-    return marks | {name: np.array(str(word)) for name, word in words.items()}
+    return marks | words_of(**words)
+
+
+def operators_seen(
+    generator_at: Callable[[float], Generator], times: FloatArray
+) -> list[Generator]:
+    """Return the operators by which a computation is known: at the start, half-way and at the end.
+
+    Returns
+    -------
+    list of Generator
+        One, where the operator does not depend on time.
+    """
+    first = generator_at(float(times[0]))
+    later = [generator_at(float(t)) for t in (0.5 * (times[0] + times[-1]), times[-1])]
+    return [first] if all(other is first for other in later) else [first, *later]
+
+
+def words_of(**words: Any) -> dict[str, FloatArray]:
+    """Return what is known by its text, and the version of the format.
+
+    Returns
+    -------
+    dict of str to ndarray
+    """
+    named: dict[str, Any] = {name: np.array(str(word)) for name, word in words.items()}
+    return {"format": np.array(_FORMAT)} | named

@@ -49,13 +49,18 @@ from fracsde._check import finite_array, integer, real
 from fracsde.backends import collocation_numba, collocation_reference
 from fracsde.errors import GridError, InputError
 from fracsde.grids import TimeGrid
-from fracsde.schemes._collocating import Collocated, Equation, Rule, collocated
+from fracsde.schemes._collocating import Equation, Rule
 from fracsde.schemes._intervals import ChosenSteps, GivenSteps, first_length, ratio_for
+from fracsde.schemes._kept_passes import Passes
+from fracsde.schemes.checkpoint import marks_of, operators_seen
+from fracsde.schemes.keeping import keeper_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._typing import FloatArray
+    from fracsde.schemes._interval_loop import Collocated
+    from fracsde.schemes.checkpoint import Checkpoint
 
 __all__ = ["CollocatedRun", "HpCollocation"]
 
@@ -162,6 +167,7 @@ class HpCollocation:
         driven: bool = False,
         backend: str = "numba",
         watch: Callable[[int], None] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> CollocatedRun:
         """Return densities at times with their estimated errors.
 
@@ -186,6 +192,8 @@ class HpCollocation:
             Engine of the systems of chains.
         watch : callable, optional
             Called after each interval with their number.
+        checkpoint : Checkpoint, optional
+            Where the run is saved and resumed, to the last digit.
 
         Returns
         -------
@@ -225,7 +233,23 @@ class HpCollocation:
             return CollocatedRun(
                 density=density, errors=zero, relative=zero, ends=zero, residual=0.0
             )
-        return self._to_tolerance(equation, wanted, watch)
+        marks = None
+        if checkpoint is not None:
+            ends = np.append(0.0, wanted[wanted > 0.0])
+            words = {"scheme": self, "alpha": alpha, "timescale": timescale, "engine": backend}
+            marks = marks_of(
+                operators_seen(generator_at, ends),
+                times=ends,
+                initial=equation.initial,
+                nodes=wanted,
+                source=source_at,
+                kind=f"collocation, driven={driven}",
+                **words,
+            )
+        with keeper_of(checkpoint, marks) as keeper:
+            found = self._to_tolerance(equation, wanted, Passes(keeper, wanted, watch))
+            keeper.finish()
+            return found
 
     def planned(self, alpha: float) -> int:
         """Return about how many intervals there will be, for a progress bar.
@@ -245,13 +269,13 @@ class HpCollocation:
         return 1 + int(np.log(1.0 / self.rtol) / (2.0 * alpha * np.log(ratio)))
 
     def _to_tolerance(
-        self, equation: Equation, wanted: FloatArray, watch: Callable[[int], None] | None
+        self, equation: Equation, wanted: FloatArray, passes: Passes
     ) -> CollocatedRun:
         # Shorter intervals until both solutions agree, or nothing is gained any more.
         best: CollocatedRun | None = None
         tolerance, solves = _MARGIN * self.rtol, 0
         for _ in range(_ATTEMPTS):
-            low, high = self._pair(equation, wanted, tolerance, watch)
+            low, high = self._pair(equation, wanted, tolerance, passes)
             solves += (low.tries * self.degree) + high.tries * (self.degree + 1)
             density = high.masses / equation.widths
             errors = np.abs(density - low.masses / equation.widths).max(axis=1)
@@ -287,7 +311,7 @@ class HpCollocation:
         equation: Equation,
         wanted: FloatArray,
         tolerance: float,
-        watch: Callable[[int], None] | None,
+        passes: Passes,
     ) -> tuple[Collocated, Collocated]:
         # A solution, and one with everything finer on the same intervals.
         steps: GivenSteps | ChosenSteps
@@ -308,12 +332,11 @@ class HpCollocation:
             )
         kernel = max(0.1 * tolerance, 1e-13)
         rule = Rule(degree=self.degree, alpha=equation.alpha)
-        low = collocated(equation, rule, steps, wanted, kernel_rtol=kernel, watch=watch)
+        low = passes.collocated(equation, rule, steps, kernel_rtol=kernel)
         finer = Rule(degree=self.degree + 1, alpha=equation.alpha)
         ends = _start_divided(low.ends, equation.alpha)
-        high = collocated(
-            equation, finer, GivenSteps(ends), wanted, kernel_rtol=max(0.1 * kernel, 3e-14)
-        )
+        rtol = max(0.1 * kernel, 3e-14)
+        high = passes.collocated(equation, finer, GivenSteps(ends), kernel_rtol=rtol)
         return low, high
 
 

@@ -38,17 +38,23 @@ Not here: the same equation to a tolerance (:mod:`fracsde.schemes.collocation`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import gamma
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from fracsde._check import real
+from fracsde.schemes.checkpoint import marks_of, operators_seen
+from fracsde.schemes.keeping import keeper_of
+from fracsde.schemes.memory import refill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._typing import FloatArray
+    from fracsde.schemes.checkpoint import Checkpoint
+    from fracsde.schemes.keeping import Keeper
 
 __all__ = ["LeMcLeanMustapha"]
 
@@ -130,6 +136,7 @@ class LeMcLeanMustapha:
         timescale: float = 1.0,
         source_at: Callable[[float], FloatArray] | None = None,
         watch: Callable[[int], None] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> tuple[FloatArray, float]:
         """Step masses through a mesh.
 
@@ -149,6 +156,8 @@ class LeMcLeanMustapha:
             From a time to the masses entering per time, ``(n,)`` [1/t].
         watch : callable, optional
             Called after each step with the number of steps done.
+        checkpoint : Checkpoint, optional
+            Where the march is saved and resumed, to the last digit.
 
         Returns
         -------
@@ -160,26 +169,75 @@ class LeMcLeanMustapha:
         alpha = real("alpha", alpha, low=0.0, high=1.0, closed="high")
         clock = real("timescale", timescale, low=0.0) ** (1.0 - alpha)
         states = np.empty((len(times), len(initial)))
-        states[0], residual = initial, 0.0
-        for n in range(1, len(times)):
-            generator = generator_at(float(times[n]))
-            widths = generator.widths
-            w = clock * self.weights(times[: n + 1], alpha=alpha)
-            known = states[n - 1] / widths
-            if source_at is not None:
-                known = known + (times[n] - times[n - 1]) * source_at(float(times[n])) / widths
-            if alpha < 1.0 and n > 1:  # at 1 the past has no weight
-                past = generator.apply(w[:-1] @ states[1:n] / widths)
-                known = known + past
-            p = generator.solve_shifted(1.0 / w[-1], known / w[-1])
-            states[n] = p * widths
-            if n == len(times) - 1:
-                gap = p - w[-1] * generator.apply(p) - known
-                size = np.abs(p).max() + w[-1] * np.abs(generator.apply(np.abs(p))).max()
-                residual = float(np.abs(gap).max() / max(size, 1e-300))
-            if watch is not None:
-                watch(n)
+        states[0], residual, done, end = initial, 0.0, 0, len(times) - 1
+        keeper = self._keeper(checkpoint, generator_at, times, initial, alpha, clock, source_at)
+        found = keeper.found()
+        if found is not None:
+            with keeper.reading():
+                done, residual = len(found["states"]) - 1, float(found["residual"])
+                refill(states[: done + 1], found["states"])
+        with keeper:
+            for n in range(done + 1, len(times)):
+                w = clock * self.weights(times[: n + 1], alpha=alpha)
+                generator = generator_at(float(times[n]))
+                entering: FloatArray | float = 0.0
+                if source_at is not None:
+                    entering = (times[n] - times[n - 1]) * source_at(float(times[n]))
+                p, known = _step(generator, w, states[:n], entering, alpha)
+                states[n] = p * generator.widths
+                if n == end:
+                    residual = _residual(generator, w[-1], p, known)
+                whole = {"states": states[: n + 1], "residual": np.array(residual)}
+                keeper.publish(partial(dict, whole))
+                if watch is not None:
+                    watch(n)
+            keeper.finish()
         return states, residual
+
+    def _keeper(
+        self,
+        checkpoint: Checkpoint | None,
+        generator_at: Callable[[float], Any],
+        times: FloatArray,
+        initial: FloatArray,
+        alpha: float,
+        clock: float,
+        source_at: Callable[[float], FloatArray] | None,
+    ) -> Keeper:
+        if checkpoint is None:
+            return keeper_of(None)
+        marks = marks_of(
+            operators_seen(generator_at, times),
+            times=times,
+            initial=initial,
+            nodes=times,
+            source=source_at,
+            scheme=self,
+            alpha=alpha,
+            timescale=clock,
+        )
+        return keeper_of(checkpoint, marks)
+
+
+def _step(
+    generator: Any,
+    w: FloatArray,
+    states: FloatArray,
+    entering: FloatArray | float,
+    alpha: float,
+) -> tuple[FloatArray, FloatArray]:
+    # The next density from all masses before, and what is known in its equation.
+    known = (states[-1] + entering) / generator.widths
+    if alpha < 1.0 and len(states) > 1:  # at 1 the past has no weight
+        known = known + generator.apply(w[:-1] @ states[1:] / generator.widths)
+    return generator.solve_shifted(1.0 / w[-1], known / w[-1]), known
+
+
+def _residual(generator: Any, weight: float, p: FloatArray, known: FloatArray) -> float:
+    # Of a step, over its largest term.
+    gap = p - weight * generator.apply(p) - known
+    size = np.abs(p).max() + weight * np.abs(generator.apply(np.abs(p))).max()
+    return float(np.abs(gap).max() / max(size, 1e-300))
 
 
 def _powers(elapsed: FloatArray, cell: FloatArray, alpha: float) -> FloatArray:

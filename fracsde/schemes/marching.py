@@ -24,14 +24,15 @@ Not here: weights (:mod:`fracsde.schemes.l1` and its siblings), memory
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde.errors import CheckpointError, CheckpointWriteError, UnsupportedError
+from fracsde.errors import UnsupportedError
 from fracsde.schemes.all_at_once import AllAtOnce, solve_all
 from fracsde.schemes.checkpoint import marks_of
+from fracsde.schemes.keeping import keeper_of
 from fracsde.schemes.memory import refill
 
 if TYPE_CHECKING:
@@ -156,8 +157,6 @@ def marched(
     ------
     UnsupportedError
         If a checkpoint is wanted of all steps at once.
-    BaseException
-        Whatever interrupts the march, after it was saved.
     """
     steps = len(times) - 1
     entering = _Entering(generator, scheme, times, initial, alpha=alpha, source=source)
@@ -185,17 +184,21 @@ def marched(
     memory = scheme.history.begin(scheme, times, initial, alpha=alpha)
     states = np.zeros((len(kept), len(initial)))
     states[kept == 0] = initial
-    saver = None
+    residual, marks = 0.0, None
     if checkpoint is not None:
         name = getattr(engine, "__name__", "")
         words = {"scheme": scheme, "alpha": alpha, "timescale": scale, "engine": name}
         marks = marks_of(
-            generator, times=times, initial=initial, nodes=kept, source=source, **words
+            (generator,), times=times, initial=initial, nodes=kept, source=source, **words
         )
-        saver = _Saver(checkpoint, marks, memory, states)
-    residual = saver.residual if saver else 0.0
-    point = scheme.point(alpha)
-    try:
+    keeper, point = keeper_of(checkpoint, marks), scheme.point(alpha)
+    found = keeper.found()
+    if found is not None:
+        with keeper.reading():
+            refill(states, found["states_kept"])
+            residual = float(found["residual"])
+            memory.restore(found)
+    with keeper:
         while memory.start < steps:
             start, stop = memory.start, memory.stop
             block, sources = memory.block(scale), entering.block(start, stop)
@@ -211,70 +214,20 @@ def marched(
             if stop == steps:
                 last = 0.0 if sources is None else sources[-1]
                 residual = _residual(generator, memory, window[-2:], scale, last, point)
-            if saver is None:
-                memory.absorb()
-            else:
-                saver.absorb(residual)
+            keeper.withdraw()
+            memory.absorb()
+            whole = {"states_kept": states, "residual": np.array(residual)}
+            keeper.publish(partial(_whole, memory, whole))
             if watch is not None:
                 watch(stop)
-    except BaseException as error:
-        if saver is not None:
-            saver.rescue(error)
-        raise
+        keeper.finish()
     if source is None and generator.conserves_mass:
         residual = max(residual, float(np.abs(states.sum(axis=1) - initial.sum()).max(initial=0.0)))
     return Marched(states=states, residual=residual, history_bytes=memory.nbytes)
 
 
-class _Saver:
-    # Saves a march at the ends of blocks, where its past is whole, and brings it back.
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        marks: dict[str, FloatArray],
-        memory: Memory,
-        states: FloatArray,
-    ) -> None:
-        self._checkpoint, self._marks = checkpoint, marks
-        self._memory, self._states = memory, states
-        self.residual = 0.0
-        found = checkpoint.read(marks)
-        if found is not None:
-            try:
-                refill(self._states, found.pop("states_kept"))
-                self.residual = float(found.pop("residual"))
-                memory.restore(found)
-            except (KeyError, ValueError, TypeError) as error:
-                msg = (
-                    f"`checkpoint` cannot be read: {checkpoint.path} is damaged ({error}); delete "
-                    "it to start again, or choose another name"
-                )
-                raise CheckpointError(msg) from error
-        self._saved, self._when, self._whole = memory.start, monotonic(), True
-
-    def absorb(self, residual: float) -> None:
-        self._whole = False
-        self._memory.absorb()
-        self.residual, self._whole = residual, True
-        late = monotonic() - self._when >= self._checkpoint.interval
-        if late or self._memory.start == self._memory.steps:
-            self._save()
-
-    def rescue(self, error: BaseException) -> None:
-        # An interrupt inside ``absorb`` leaves a past that is not whole: the file stays as it is.
-        tried = isinstance(error, CheckpointWriteError)
-        if self._whole and not tried and self._memory.start > self._saved:
-            try:
-                self._save()
-            except CheckpointWriteError as failure:
-                error.add_note(str(failure))
-
-    def _save(self) -> None:
-        arrays = self._memory.snapshot()
-        arrays |= {"states_kept": self._states, "residual": np.array(self.residual)}
-        self._checkpoint.write(self._marks, arrays)
-        self._saved, self._when = self._memory.start, monotonic()
+def _whole(memory: Memory, more: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    return memory.snapshot() | more
 
 
 def _sum(first: FloatArray | None, second: FloatArray | None) -> FloatArray | None:

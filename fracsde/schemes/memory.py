@@ -26,10 +26,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fracsde._typing import FloatArray
     from fracsde.schemes.base import ConvolutionScheme
 
-__all__ = ["Block", "Memory", "coefficients_of", "is_uniform", "refill", "unequal_steps"]
+__all__ = ["Block", "Memory", "coefficients_of", "is_uniform", "refill", "taken", "unequal_steps"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -289,6 +291,28 @@ def refill(array: FloatArray, saved: FloatArray) -> None:
         msg = f"shape {saved.shape} of {saved.dtype} where {array.shape} belongs"
         raise ValueError(msg)
     array[...] = saved
+
+
+def taken(arrays: Mapping[str, FloatArray], name: str, shape: tuple[int, ...]) -> FloatArray:
+    """Return a saved array, which must be of a shape.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        What was saved.
+    name : str
+        Which is wanted.
+    shape : tuple of int
+        Of what shape.
+
+    Returns
+    -------
+    ndarray of float64
+        A copy.
+    """
+    array = np.empty(shape)
+    refill(array, arrays[name])
+    return array
 
 
 def coefficients_of(

@@ -11,7 +11,8 @@ from fracsde.grids import TimeGrid
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.operators.sinc import Sinc
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
-from fracsde.schemes._collocating import Equation, Rule, collocated
+from fracsde.schemes._collocating import Equation, Rule
+from fracsde.schemes._interval_loop import collocated
 from fracsde.schemes._intervals import GivenSteps, ratio_for, rho
 from fracsde.schemes.collocation import HpCollocation
 from fracsde.schemes.propagator import Propagator

@@ -8,7 +8,7 @@ import numpy as np
 
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
-from fracsde.schemes import _collocating
+from fracsde.schemes import _collocating, _interval_loop
 
 
 def relaxing(cells: int = 48) -> tuple[Any, np.ndarray]:
@@ -43,11 +43,11 @@ def damage_moments(monkeypatch: Any, share: float = 1e-6) -> None:
 
 def forget_decay(monkeypatch: Any) -> None:
     """Exponentials that do not decay over an interval."""
-    right = _collocating.Memory.add
+    right = _interval_loop.Memory.add
 
     def wrong(memory: Any, interval: Any) -> None:
         before = memory.states.copy()
         right(memory, interval)
         memory.states += before * (1.0 - np.exp(-memory.rates * interval.length))[:, None]
 
-    monkeypatch.setattr(_collocating.Memory, "add", wrong)
+    monkeypatch.setattr(_interval_loop.Memory, "add", wrong)
