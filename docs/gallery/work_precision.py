@@ -49,12 +49,13 @@ PROBLEM = FractionalFokkerPlanck(
     alpha=ALPHA,
 )
 SIZES = (50, 100, 200, 400, 800, 1600, 3200)
-# Scheme, grading of its mesh, colour.
+# Scheme, kind of its mesh, grading that its order wants, colour.
 SCHEMES = (
-    (L1, 1.0, "#9a9a9a"),
-    (L1, (2 - ALPHA) / ALPHA, "#1b6ca8"),
-    (L2Sigma, 2 / ALPHA, "#c8452d"),
-    (L12, (3 - ALPHA) / ALPHA, "#3d8b4e"),
+    (L1, "uniform", 1.0, "#9a9a9a"),
+    (L1, "graded", (2 - ALPHA) / ALPHA, "#1b6ca8"),
+    (L1, "geometric", (2 - ALPHA) / ALPHA, "#7fb8de"),
+    (L2Sigma, "graded", 2 / ALPHA, "#c8452d"),
+    (L12, "graded", (3 - ALPHA) / ALPHA, "#3d8b4e"),
 )
 # History, line, mark, and the most steps it is asked for.
 HISTORIES = (
@@ -64,13 +65,20 @@ HISTORIES = (
 )
 
 
-def march(scheme, grading: float, steps: int) -> tuple[float, float]:
+def mesh(kind: str, grading: float, steps: int) -> TimeGrid:
+    """Return a mesh; a geometric one begins with the first step of the graded one."""
+    if kind == "geometric":
+        return TimeGrid.geometric(T * float(steps) ** -grading, T, steps)
+    return TimeGrid.graded(T, steps, grading)
+
+
+def march(scheme, kind: str, grading: float, steps: int) -> tuple[float, float]:
     """Return the largest relative error of a march, and its processor time in seconds."""
-    grid = TimeGrid.graded(T, steps, grading)
+    grid = mesh(kind, grading, steps)
     kept = grid.times[np.unique(np.geomspace(1, steps, 30).round().astype(int))]
     asked = {"space": FiniteVolume(cells=CELLS), "save_at": kept}
     # Kernels are compiled and the sum of exponentials is built once for all; neither is counted.
-    solve(PROBLEM, TimeGrid.graded(T, 70, grading), scheme=scheme, space=asked["space"])
+    solve(PROBLEM, mesh(kind, grading, 70), scheme=scheme, space=asked["space"])
     scheme.history.begin(scheme, grid.times, np.ones(1), alpha=ALPHA)
     clock = process_time()
     found = solve(PROBLEM, grid, scheme=scheme, **asked)
@@ -82,18 +90,18 @@ def march(scheme, grading: float, steps: int) -> tuple[float, float]:
 
 def worst(steps: int = 800) -> float:
     """Return the error of L2-1 sigma with exponentials on its graded mesh."""
-    return march(L2Sigma(history=HISTORIES[2][0]), 2 / ALPHA, steps)[0]
+    return march(L2Sigma(history=HISTORIES[2][0]), "graded", 2 / ALPHA, steps)[0]
 
 
 def lines(sizes: tuple[int, ...] = SIZES):
-    """Yield scheme, grading, colour, history, and its errors and times."""
-    for scheme, grading, colour in SCHEMES:
+    """Yield colour and style of each curve, and its errors and times."""
+    for scheme, kind, grading, colour in SCHEMES:
         for history, dash, mark, most in HISTORIES:
-            if isinstance(history, BlockFFT) and grading != 1.0:
+            if isinstance(history, BlockFFT) and kind != "uniform":
                 continue
             served = [n for n in sizes if n <= most]
-            points = [march(scheme(history=history), grading, n) for n in served]
-            yield scheme, grading, colour, dash, mark, np.array(points).T
+            points = [march(scheme(history=history), kind, grading, n) for n in served]
+            yield colour, dash, mark, np.array(points).T
 
 
 def draw(path: str | Path, sizes: tuple[int, ...] = SIZES) -> float:
@@ -106,7 +114,7 @@ def draw(path: str | Path, sizes: tuple[int, ...] = SIZES) -> float:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     smallest = np.inf
-    for _, _, colour, dash, mark, (errors, times) in lines(sizes):
+    for colour, dash, mark, (errors, times) in lines(sizes):
         axes.loglog(errors, 1e3 * times, dash, marker=mark, color=colour, ms=4.5, lw=1.4)
         smallest = min(smallest, float(errors.min()))
     axes.invert_xaxis()
@@ -114,8 +122,8 @@ def draw(path: str | Path, sizes: tuple[int, ...] = SIZES) -> float:
     axes.grid(which="major", color="#dddddd", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     keys = [
-        Line2D([], [], color=colour, lw=3, label=_name(scheme, grading))
-        for scheme, grading, colour in SCHEMES
+        Line2D([], [], color=colour, lw=3, label=_name(scheme, kind, grading))
+        for scheme, kind, grading, colour in SCHEMES
     ]
     first = axes.legend(handles=keys, loc="lower right", frameon=False, title="scheme and mesh")
     axes.add_artist(first)
@@ -123,13 +131,14 @@ def draw(path: str | Path, sizes: tuple[int, ...] = SIZES) -> float:
         Line2D([], [], color="#444444", ls=dash, marker=mark, ms=4.5, label=type(history).__name__)
         for history, dash, mark, _ in HISTORIES
     ]
-    axes.legend(handles=keys, loc="upper left", frameon=False, title="history")
+    place = {"loc": "upper left", "bbox_to_anchor": (0.18, 1.0)}
+    axes.legend(handles=keys, frameon=False, title="history", **place)
     figure.savefig(path)
     return smallest
 
 
-def _name(scheme, grading: float) -> str:
-    return f"{scheme.__name__}, " + ("uniform" if grading == 1.0 else f"graded, r = {grading:.2f}")
+def _name(scheme, kind: str, grading: float) -> str:
+    return f"{scheme.__name__}, {kind}" + (f", r = {grading:.2f}" if kind == "graded" else "")
 
 
 if __name__ == "__main__":
