@@ -84,6 +84,24 @@ def _numfracpy(alpha: float, end: float, n: int) -> np.ndarray:
     return FODE(lambda t, y: -y, [1.0], [0.0, end], end / n, alpha)[1]
 
 
+def _brainpy(kind: str) -> Callable[[float, float, int], np.ndarray]:
+    def run(alpha: float, end: float, n: int) -> np.ndarray:
+        import brainpy
+
+        brainpy.math.enable_x64()
+        step = end / n
+        solver = getattr(brainpy.fde, kind)(
+            lambda y, t: -y, alpha=alpha, num_memory=n, inits=[1.0], dt=step
+        )
+        runner = brainpy.IntegratorRunner(
+            solver, monitors=["y"], inits=[1.0], dt=step, progress_bar=False
+        )
+        runner.run(end)
+        return np.append(1.0, np.asarray(runner.mon.y).reshape(-1))
+
+    return run
+
+
 def _relaxing(method: str) -> Callable[[float, float, int], np.ndarray]:
     return lambda alpha, end, n: _pycaputo(method, _Decay(), np.ones(1), alpha, end, n)[:, 0]
 
@@ -101,6 +119,8 @@ RELAXATION = {
     "pycaputo PECE": ("pycaputo", _relaxing("PECE"), 10_000),
     "FDEint PECE": ("FDEint", _fdeint, 10_000),
     "numfracpy PECE": ("numfracpy", _numfracpy, 1_000),
+    "BrainPy CaputoL1Schema": ("brainpy", _brainpy("CaputoL1Schema"), 10_000),
+    "BrainPy CaputoEuler": ("brainpy", _brainpy("CaputoEuler"), 10_000),
 }
 DIFFUSION = {
     "pycaputo L1": ("pycaputo", _diffusing("L1"), 10_000),

@@ -8,8 +8,9 @@ The same step as in :mod:`fracsde.backends.marching_reference`, which says what 
 
 The memory sum is cut: what a block of steps owes to rows before the block is one matrix product
 (the history is read once per block instead of once per step), what it owes to rows of its own is
-summed here, beside the solves, which eliminate four parts of the chain abreast.  All functions that
-call each other live in this file, so that a cached kernel is never stale.
+summed here, beside the solves, which eliminate four parts of the chain abreast.  In chains of many
+thousand cells sums and parts are shared out among cores, with the same numbers as on one.  All
+functions that call each other live in this file, so that a cached kernel is never stale.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+from numba import get_num_threads, njit, prange
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -95,6 +96,8 @@ def substitute(factors, masses):  # type: ignore[no-untyped-def]  # compiled
 
 _FEWEST = 16  # cells that are worth it
 _FEW = 8  # known rows that are worth a matrix product
+_MANY = 16_384  # cells that are worth more than one core
+_SHARES = 16  # of the cells, among cores
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -259,6 +262,83 @@ def _block(states, sources, start, first, coefficients, shifts, right, left, los
                 masses[i] = last + (masses[i] - last) * stretch
 
 
+# --- the same on many cores: cells are shared out for the sums, the four parts for the solves
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _eliminate_part(shift, right, left, loss, factors, begin, end, found):  # type: ignore[no-untyped-def]  # compiled
+    last = len(right) - 1
+    before = begin - 1 if begin > 0 else last
+    t, g, f, lost = left[begin], shift + loss[begin], right[before], 0.0
+    for i in range(np.uint64(begin), np.uint64(end - 1)):
+        t, g, f, lost = _leave(shift, right, left, loss, factors, i, t, g, f, lost)
+    found[0], found[1], found[2], found[3] = f, t, g, lost
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _onward_part(factors, masses, begin, end, found):  # type: ignore[no-untyped-def]  # compiled
+    flowing, gathered = masses[begin], 0.0
+    for i in range(np.uint64(begin), np.uint64(end - 1)):
+        flowing, gathered = _onward(factors, masses, i, flowing, gathered)
+    found[0], found[1] = flowing, gathered
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _backward_part(factors, masses, begin, end, own, before):  # type: ignore[no-untyped-def]  # compiled
+    masses[end - 1] = beyond = own
+    for k in range(end - 2, begin - 1, -1):
+        beyond = _backward(factors, masses, np.uint64(k), beyond, before)
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def _block_many(states, sources, start, first, coefficients, shifts, right, left, loss, point):  # type: ignore[no-untyped-def]  # compiled
+    n, steps = states.shape[1], len(shifts)
+    q = n // 4
+    edges = np.array([0, q, 2 * q, 3 * q, n])
+    factors, ends = np.zeros((5, n)), np.zeros((8, 4))
+    found, last = np.zeros((4, 4)), np.zeros(4)
+    factorised = np.nan
+    for b in range(steps):
+        row = start + 1 + b
+        whole = b - b % 4 + 4 <= steps  # one of four rows that are summed together
+        for c in prange(_SHARES):
+            lo, hi = c * n // _SHARES, (c + 1) * n // _SHARES
+            own = states[:, lo:hi]
+            if whole and b % 4 == 0:
+                if first == 0:
+                    own[row : row + 4] = sources[b : b + 4, lo:hi]
+                _add_to_four(own, row, coefficients[b : b + 4], first)
+            elif not whole:
+                if first == 0:
+                    own[row] = sources[b, lo:hi]
+                _add_rows(own[row], own, coefficients[b], first, row)
+            if whole:
+                _add_rows(own[row], own, coefficients[b], row - b % 4, row)
+        masses = states[row]
+        if shifts[b] != factorised:
+            factorised = shifts[b]
+            for p in prange(4):
+                _eliminate_part(
+                    factorised, right, left, loss, factors, edges[p], edges[p + 1], found[p]
+                )
+            for p in range(4):
+                ends[0, p], ends[1, p] = found[(p + 1) % 4, 0], found[p, 1]
+                ends[2, p] = found[p, 2] + found[(p + 1) % 4, 3]
+            _eliminate(0.0, ends[0], ends[1], ends[2], ends[3:])
+        for p in prange(4):
+            _onward_part(factors, masses, edges[p], edges[p + 1], found[p])
+        for p in range(4):
+            last[p] = found[p, 0] + found[(p + 1) % 4, 1]
+        substitute(ends[3:], last)
+        for p in prange(4):
+            _backward_part(factors, masses, edges[p], edges[p + 1], last[p], last[(p + 3) % 4])
+        if point != 1.0:
+            stretch = 1.0 / point
+            before = states[row - 1]
+            for i in prange(n):
+                masses[i] = before[i] + (masses[i] - before[i]) * stretch
+
+
 def march(
     states: FloatArray,
     start: int,
@@ -274,7 +354,9 @@ def march(
     known = start + 1
     first = 0  # the kernel's own sums serve a few known rows as well
     if known >= _FEW:
-        first, block = known, states[known : known + len(shifts)]
-        np.matmul(coefficients[:, :known], states[:known], out=block)
-        block += sources
-    _block(states, sources, start, first, coefficients, shifts, right, left, loss, point)
+        first, rows = known, states[known : known + len(shifts)]
+        np.matmul(coefficients[:, :known], states[:known], out=rows)
+        rows += sources
+    many = states.shape[1] >= _MANY and get_num_threads() > 1
+    block = _block_many if many else _block
+    block(states, sources, start, first, coefficients, shifts, right, left, loss, point)

@@ -88,6 +88,20 @@ def test_engine_four_parts_abreast_equal_one_chain(n, periodic):
     assert np.abs(states[1] / rhs - 1).max() <= 64 * EPS * n
 
 
+@pytest.mark.parametrize(("n", "start", "block"), [(16, 0, 1), (97, 3, 70), (130, 40, 33)])
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("point", [1.0, 0.7])
+def test_engine_many_cores_find_the_numbers_of_one(n, start, block, periodic, point, monkeypatch):
+    chain, states, *rest = task(n, start, block, seed=n, periodic=periodic, lossy=True)
+    one, many = states.copy(), states.copy()
+    chain.march_block(marching_numba, one, *rest, point)
+    monkeypatch.setattr(marching_numba, "_MANY", 16)
+    monkeypatch.setattr(marching_numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(marching_numba, "_block", None)  # it is not called
+    chain.march_block(marching_numba, many, *rest, point)
+    assert np.array_equal(one, many)
+
+
 @pytest.mark.twin
 def test_engine_equality_rejects_a_memory_off_by_one():
     chain, states, start, coefficients, shifts, sources = task(31, 40, 33, seed=1)
