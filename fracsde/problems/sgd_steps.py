@@ -110,7 +110,7 @@ class StepRule:
 
     @property
     def gains(self) -> tuple[float, float, float]:
-        """The numbers ``a``, ``b`` and ``c`` of the module's display; ``b = c = 0`` without ``v``."""
+        """The numbers ``a``, ``b``, ``c`` of the module's display; without velocity 1, 0, 0."""
         if not self.has_velocity:
             return 1.0, 0.0, 0.0
         if self.nesterov:
