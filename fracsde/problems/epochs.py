@@ -24,11 +24,11 @@ Not here: covariances, see :mod:`fracsde.lyapunov.epochs`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fracsde._check import finite_array, integer, positive_semidefinite, real, vector
+from fracsde._check import finite_array, integer, positive_semidefinite, real, truth, vector
 from fracsde.errors import InputError, SamplingError, ShapeError
 from fracsde.problems.sgd_steps import StepRule
 
@@ -101,11 +101,10 @@ class EpochRecursion:
         put(self, "dataset_size", integer("dataset_size", self.dataset_size, low=1))
         put(self, "batch_size", integer("batch_size", self.batch_size, low=1))
         check_batch(self.batch_size, self.dataset_size, "shuffled")
-        if not isinstance(self.drop_last, (bool, np.bool_)):
-            msg = f"`drop_last` must be True or False, got {self.drop_last!r}"
-            raise InputError(msg)
-        if not isinstance(self.rule, StepRule):
-            msg = f"`rule` must be a StepRule, got {type(self.rule).__name__}"
+        put(self, "drop_last", truth("drop_last", self.drop_last))
+        rule: Any = self.rule
+        if not isinstance(rule, StepRule):
+            msg = f"`rule` must be a StepRule, got {type(rule).__name__}"
             raise InputError(msg)
         if self.preconditioner is not None:
             put(self, "preconditioner", read_preconditioner(self.preconditioner, size))

@@ -10,16 +10,19 @@ batches of :math:`B` examples, heavy-ball SGD reads
 with :math:`f = 1` for batches drawn with replacement and :math:`f = (N - B)/(N - 1)` without;
 Nesterov's step and PyTorch's names are in :mod:`fracsde.problems.sgd_steps`.  Time is counted in
 steps.  :meth:`SGDNearMinimum.map` takes no limit, and neither does :meth:`SGDNearMinimum.epochs`,
-for shuffled epochs.  :meth:`SGDNearMinimum.flow` has three continuum limits.  With
-:math:`\epsilon = (1 - \tau)\,\eta`,
+for shuffled epochs.  :meth:`SGDNearMinimum.flow` has three continuum limits,
 
-======================  ========================================================================
-``limit``               :math:`m\,\ddot w = -(1-\mu)\,\dot w - \epsilon P [K (w - w^*) + Q^{1/2}\dot W]`
-======================  ========================================================================
-``"overdamped"``        :math:`m = 0`: small :math:`\epsilon` at fixed :math:`\mu`
-``"underdamped"``       :math:`m = 1`: small :math:`\epsilon` with :math:`\epsilon h / (1 - \mu)^2` fixed
-``"kunin"``             :math:`m = (1 + \mu)/2`: both, to the next order in :math:`1 - \mu`
-======================  ========================================================================
+.. math::
+    m\,\ddot w = -(1 - \mu)\,\dot w - \epsilon P\,[K (w - w^*) + Q^{1/2} \dot W], \qquad
+    \epsilon = (1 - \tau)\,\eta,
+
+==================  ===================  ==========================================================
+``limit``           :math:`m`            when
+==================  ===================  ==========================================================
+``"overdamped"``    0                    :math:`\epsilon \to 0` at fixed :math:`\mu`
+``"underdamped"``   1                    :math:`\mu \to 1` at fixed :math:`\epsilon h/(1 - \mu)^2`
+``"kunin"``         :math:`(1 + \mu)/2`  both, to the next order in :math:`1 - \mu`
+==================  ===================  ==========================================================
 
 Not here: noise that depends on the state.
 
@@ -35,8 +38,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fracsde._check import choice, integer, positive_semidefinite, real, symmetric, vector
-from fracsde.errors import InputError, SamplingError, UnsupportedError
+from fracsde._check import choice, integer, positive_semidefinite, real, symmetric, truth, vector
+from fracsde.errors import SamplingError, UnsupportedError
 from fracsde.problems.epochs import (
     EpochRecursion,
     check_batch,
@@ -158,9 +161,7 @@ class SGDNearMinimum:
         put(self, "minimum", vector("minimum", self.minimum, length=size))
 
     def _check_drop_last(self) -> None:
-        if not isinstance(self.drop_last, (bool, np.bool_)):
-            msg = f"`drop_last` must be True or False, got {self.drop_last!r}"
-            raise InputError(msg)
+        object.__setattr__(self, "drop_last", truth("drop_last", self.drop_last))
         if self.drop_last and self.sampling != "shuffled":
             msg = (
                 f"`drop_last` needs sampling='shuffled', got {self.sampling!r}: batches drawn "
@@ -317,7 +318,9 @@ class SGDNearMinimum:
         StabilityLimits
         """
         P = self.preconditioner
-        rates = np.ones(1) if P is None else P if P.ndim == 1 else np.linalg.eigvalsh(P)
+        rates = np.ones(1) if P is None else P
+        if rates.ndim == 2:
+            rates = np.asarray(np.linalg.eigvalsh(rates), dtype=np.float64)
         flat, frozen = zeros(self._bare_curvatures), zeros(rates)
         still = len(zeros(self.preconditioned_curvatures))
         critical = self.critical_learning_rate()

@@ -1,12 +1,12 @@
 r"""Which limit a run of SGD breaks, and where it has no stationary law at all.
 
-========================  ==========================================================  ==============
-law                       has a stationary covariance where                           limit on the rate
-========================  ==========================================================  ==============
-the flow                  every curvature is positive                                 none
-the mean of the map       also :math:`\eta h_{\max}` is below ``largest_pull``        ``mean``
-second moment of the map  also noise that depends on the state does not amplify       ``second_moment``
-========================  ==========================================================  ==============
+==================  ==========================================================  =================
+law                 has a stationary covariance where                           limit on the rate
+==================  ==========================================================  =================
+the flow            every curvature is positive                                 none
+the map's mean      also :math:`\eta h_{\max}` is below ``largest_pull``        ``mean``
+its second moment   also noise that depends on the state does not amplify       ``second_moment``
+==================  ==========================================================  =================
 
 with :math:`h_{\max}` the largest eigenvalue of :math:`P K`.  Where the noise does not depend on the
 state the last two limits are one.
