@@ -17,9 +17,10 @@ already taken; the phase average is over these.
 
 **Without cancellation.**  The second form of :math:`A_p` adds semi-definite terms.  Blocks of steps
 are joined as by [Chan1983]_, whose difference of means is that of *deviations*
-:math:`\bar g - G`, small where a mode is slow, and :math:`F^m - I` is carried beside
-:math:`F^m`.  With momentum the slow coordinate is :math:`u = w + b v / (1 - \mu)`, which only the
-curvature moves.  Relative accuracy is kept down to the flattest mode.
+:math:`\bar g - G`, small where a mode is slow, and :math:`F^m - I` is carried in place of
+:math:`F^m`.  With momentum an overdamped mode has the slow coordinate
+:math:`u = w + b v / (1 - \mu)`, which only the curvature moves: the epoch is closed in it, and
+phases are followed in the weights.  Relative accuracy is kept down to the flattest mode.
 
 **Cost.**  In the eigenvectors of :math:`R^T K R`, :math:`P = R R^T`, every pair of modes is a
 1 x 1 or 2 x 2 problem: :math:`O(d^3)` for the eigenvectors and
@@ -36,15 +37,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde.lyapunov.epoch_sums import (
+    Coordinates,
+    Scattered,
+    Summed,
+    applied,
+    composed,
+    moved,
+    outer,
+    scattered,
+    summed,
+)
 from fracsde.lyapunov.heavy_ball import HeavyBall
 from fracsde.lyapunov.processes import StationaryState, outcome
 from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_norm
-from fracsde.problems.epochs import preconditioned
 from fracsde.status import Status
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.problems.epochs import EpochRecursion
+    from fracsde.problems.sgd_steps import StepRule
 
 __all__ = ["EpochModes", "Phases", "epoch_modes", "stationary_phases"]
 
@@ -68,12 +80,10 @@ class EpochModes:
         What one step takes of each mode.
     noise : (d, d) float64 [weight^2]
         Noise of one example, mode by mode.
-    lean : float [1]
-        ``b / (1 - mu)``: the slow coordinate is ``w + lean v``.
-    gain : (s,) float64 [1]
-        ``G``, what a kick adds to the slow coordinate and the velocity.
-    away : (s, s, d) float64 [1]
-        ``F - I`` in these coordinates.
+    plain : Coordinates
+        Weights and velocities.
+    slow : Coordinates
+        Those in which an epoch is closed.
     """
 
     process: EpochRecursion
@@ -81,14 +91,8 @@ class EpochModes:
     spread: float
     pull: FloatArray
     noise: FloatArray
-    lean: float
-    gain: FloatArray
-    away: FloatArray
-
-    @property
-    def kicks(self) -> FloatArray:
-        """What a kick adds to each mode, ``(s, d)`` [1]."""
-        return np.repeat(self.gain[:, None], len(self.pull), axis=1)
+    plain: Coordinates
+    slow: Coordinates
 
     def to_state(self, pairs: FloatArray) -> FloatArray:
         """Return a covariance of modes as one of weights and velocities.
@@ -102,11 +106,9 @@ class EpochModes:
         -------
         (s d, s d) float64 [weight^2]
         """
-        s, V = len(self.gain), self.basis
-        turn = np.array([[1.0, -self.lean], [0.0, 1.0]])[:s, :s]
-        plain = np.einsum("xa,acij,yc->xyij", turn, pairs, turn)
-        blocks = [[V @ plain[x, y] @ V.T for y in range(s)] for x in range(s)]
-        return np.block(blocks)
+        s, V = len(pairs), self.basis
+        S = np.block([[V @ pairs[x, y] @ V.T for y in range(s)] for x in range(s)])
+        return np.asarray(0.5 * (S + S.T))
 
     def ball(self) -> HeavyBall:
         """Return the modes without their noise, for eigenvalues and norms; needs momentum.
@@ -140,14 +142,9 @@ def epoch_modes(process: EpochRecursion) -> EpochModes:
     root, spread = _root(process.preconditioner, len(process.curvature))
     pull, turn = np.linalg.eigh(root.T @ process.curvature @ root)
     basis = root @ turn
-    rule = process.rule
-    mu, (a, b, c) = rule.momentum, rule.gains
-    lean = b / (1.0 - mu)
-    gain, away = np.array([a + c * lean, c]), np.zeros((2, 2, len(pull)))
-    away[:, 0] = -np.multiply.outer(gain, pull)
-    away[:, 1] = lean * np.multiply.outer(gain, pull)
-    away[1, 1] -= 1.0 - mu
-    s = 2 if rule.has_velocity else 1
+    mu, (a, b, _) = process.rule.momentum, process.rule.gains
+    # Where b k / (1 - mu) is small beside 1 - mu, a mode has a slow and a fast coordinate.
+    overdamped = 4.0 * a * pull < (1.0 - mu) ** 2
     return EpochModes(
         process=process,
         basis=basis,
@@ -155,10 +152,21 @@ def epoch_modes(process: EpochRecursion) -> EpochModes:
         pull=pull,
         # The noise n = eta P xi in the modes, where w = R U x, is U^T R^T (eta^2 C) R U.
         noise=basis.T @ process.noise @ basis,
-        lean=lean,
-        gain=gain[:s],
-        away=away[:s, :s],
+        plain=_coordinates(process.rule, pull, np.zeros_like(pull)),
+        slow=_coordinates(process.rule, pull, np.where(overdamped, b / (1.0 - mu), 0.0)),
     )
+
+
+def _coordinates(rule: StepRule, pull: FloatArray, lean: FloatArray) -> Coordinates:
+    (a, b, c), loss = rule.gains, 1.0 - rule.momentum
+    kicks = np.array([a + c * lean, np.full_like(lean, c)])
+    away = np.empty((2, 2, len(pull)))
+    away[:, 0], away[:, 1] = -kicks * pull, kicks * (lean * pull)
+    # b - lean (1 - mu) vanishes in the slow coordinates, also in rounding.
+    away[0, 1] += np.where(lean == 0.0, b, 0.0)
+    away[1, 1] -= loss
+    s = 2 if rule.has_velocity else 1
+    return Coordinates(lean=lean, kicks=kicks[:s], away=away[:s, :s])
 
 
 def _root(preconditioner: FloatArray | None, size: int) -> tuple[FloatArray, float]:
@@ -176,29 +184,15 @@ def _root(preconditioner: FloatArray | None, size: int) -> tuple[FloatArray, flo
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Steps:
-    # Sums over the first ``count`` steps, from which longer ones are joined.
-    count: int
-    away: FloatArray  # F^m - I                                         (s, s, d)
-    total: FloatArray  # Gamma_m                                         (s, d)
-    drift: FloatArray  # mean of g_j - G                                 (s, d)
-    scatter: FloatArray  # sum of (g_j - mean)(g_j - mean)               (s, s, d, d)
-    squares: FloatArray  # W_m, sum of g_j g_j                           (s, s, d, d)
-    past_squares: FloatArray  # sum of W_p over p < m                    (s, s, d, d)
-    past_totals: FloatArray  # sum of Gamma_p over p < m                 (s, d)
-    past_products: FloatArray  # sum of Gamma_p Gamma_p over p < m       (s, s, d, d)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Phases:
-    """Covariances through an epoch, before they are turned back to weights.
+    """Covariances through an epoch, mode by mode.
 
     Parameters
     ----------
     modes : EpochModes
         The modes.
     start : (s, s, d, d) float64 [weight^2]
-        Covariance at the start of an epoch.
+        Covariance of weights and velocities at the start of an epoch.
     """
 
     modes: EpochModes
@@ -218,9 +212,29 @@ class Phases:
         """
         pairs = self.start
         if 0 < phase < self.modes.process.steps:
-            sums = _steps(self.modes, phase)
-            pairs = _moved(sums.away, self.start) + _added(self.modes, sums)
-        return _even(self.modes.to_state(pairs))
+            sums = scattered(self.modes.plain, phase)
+            pairs = moved(sums.away, self.start) + _added(self.modes, sums)
+        return self.modes.to_state(pairs)
+
+    def mean(self) -> FloatArray:
+        """Return the average over phases, mode by mode.
+
+        Returns
+        -------
+        (s, s, d, d) float64 [weight^2]
+        """
+        return self._average(self._sums())
+
+    def _sums(self) -> Summed:
+        return summed(self.modes.plain, self.start, self.modes.process.steps)
+
+    def _average(self, sums: Summed) -> FloatArray:
+        process, unit = (
+            self.modes.process,
+            self.modes.noise * _between(self.modes.process.dataset_size),
+        )
+        within = sums.past_squares / process.batch_size - sums.past_products / process.dataset_size
+        return np.asarray((sums.past_starts + within * unit) / process.steps)
 
     def average(self) -> tuple[FloatArray, FloatArray]:
         """Return the average over phases, and what one step adds to it.
@@ -232,18 +246,14 @@ class Phases:
         (s d, s d) float64 [weight^2]
             ``S - F S F^T`` as the correlation of the noise gives it, for the residual.
         """
-        modes, process = self.modes, self.modes.process
-        N, B, M = process.dataset_size, process.batch_size, process.steps
-        sums, carried = _steps(modes, M), _carried(modes, self.start, M)
-        unit = modes.noise * _between(N)
-        within = sums.past_squares / B - sums.past_products / N
-        pairs = (carried + within * unit) / M
+        modes, process, G = self.modes, self.modes.process, self.modes.plain.kicks
+        N, M = process.dataset_size, process.steps
+        sums, unit = self._sums(), modes.noise * _between(N)
         each = float(np.mean(1.0 / process.batch_sizes)) - 1.0 / N
-        G = modes.kicks
         # Noise of a step and the state before it: minus the kicks of the same epoch.
-        memory = -_outer(_apply(modes.away, sums.past_totals) + sums.past_totals, G) / (N * M)
-        fresh = (each * _outer(G, G) + memory + memory.transpose(1, 0, 3, 2)) * unit
-        return _even(modes.to_state(pairs)), _even(modes.to_state(fresh))
+        memory = outer(applied(modes.plain.away, sums.past_totals), G) / (N * M)
+        fresh = (each * outer(G, G) - memory - memory.transpose(1, 0, 3, 2)) * unit
+        return modes.to_state(self._average(sums)), modes.to_state(fresh)
 
 
 def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases | None]:
@@ -317,27 +327,31 @@ def _closed(modes: EpochModes) -> FloatArray:
     # The covariance at the start of an epoch: S = F^M S F^MT + A_M by doubling.
     away, S = _epoch(modes)
     for _ in range(_DOUBLINGS):
-        new = S + _moved(away, S)
+        new = S + moved(away, S)
         if np.array_equal(new, S):
             break
-        S, away = new, _composed(away, away)
-    return S
+        S, away = new, composed(away, away)
+    if len(S) == 1:
+        return S
+    # Back to the weights, w = u - lean v.
+    turn = np.zeros((2, 2, len(modes.pull)))
+    turn[0, 1] = -modes.slow.lean
+    return moved(turn, S)
 
 
 def _epoch(modes: EpochModes) -> tuple[FloatArray, FloatArray]:
-    # F^M - I and A_M, a short last batch included.
-    process = modes.process
+    # F^M - I and A_M in the slow coordinates, a short last batch included.
+    process, slow = modes.process, modes.slow
     N, B, M = process.dataset_size, process.batch_size, process.steps
     last = int(process.batch_sizes[-1])
     if last == B:
-        sums = _steps(modes, M)
+        sums = scattered(slow, M)
         return sums.away, _added(modes, sums)
-    sums, G, seen = _steps(modes, M - 1), modes.kicks, N - last
+    sums, seen = scattered(slow, M - 1), N - last
     # Kicks b_j x_j: those of the full batches after one more step, and the last one.
-    full = (_apply(modes.away, sums.total) + sums.total) / seen
-    apart = full - G / last
-    added = _moved(modes.away, sums.scatter) / B + (seen * last / N) * _outer(apart, apart)
-    return _composed(modes.away, sums.away), added * (modes.noise * _between(N))
+    apart = applied(slow.away, sums.total) / seen - slow.kicks / last
+    added = moved(slow.away, sums.scatter) / B + (seen * last / N) * outer(apart, apart)
+    return composed(slow.away, sums.away), added * (modes.noise * _between(N))
 
 
 def _between(examples: int) -> float:
@@ -345,104 +359,8 @@ def _between(examples: int) -> float:
     return examples / (examples - 1) if examples > 1 else 0.0
 
 
-def _added(modes: EpochModes, sums: _Steps) -> FloatArray:
+def _added(modes: EpochModes, sums: Scattered) -> FloatArray:
     # A_p of p full batches.
     N, B, p = modes.process.dataset_size, modes.process.batch_size, sums.count
-    left = (N - p * B) / (p * N)
-    pairs = sums.scatter + left * _outer(sums.total, sums.total)
-    return pairs * (modes.noise * (_between(N) / B))
-
-
-def _steps(modes: EpochModes, count: int) -> _Steps:
-    # The sums over ``count`` steps by repeated doubling.
-    G = modes.kicks
-    once = _outer(G, G)
-    block = _Steps(
-        count=1,
-        away=modes.away,
-        total=G,
-        drift=np.zeros_like(G),
-        scatter=np.zeros_like(once),
-        squares=once,
-        past_squares=np.zeros_like(once),
-        past_totals=np.zeros_like(G),
-        past_products=np.zeros_like(once),
-    )
-    result: _Steps | None = None
-    while count:
-        if count % 2:
-            result = block if result is None else _joined(block, result, G)
-        count //= 2
-        if count:
-            block = _joined(block, block, G)
-    assert result is not None  # there is a step at least
-    return result
-
-
-def _joined(one: _Steps, two: _Steps, G: FloatArray) -> _Steps:
-    # Steps of ``two`` come after those of ``one``: their kicks are F^m g.
-    m, n = one.count, two.count
-    later_total = _apply(one.away, two.total) + two.total
-    later_drift = _apply(one.away, G) + _apply(one.away, two.drift) + two.drift
-    apart = one.drift - later_drift
-    later_past = _apply(one.away, two.past_totals) + two.past_totals
-    cross = _outer(one.total, later_past)
-    return _Steps(
-        count=m + n,
-        away=_composed(one.away, two.away),
-        total=one.total + later_total,
-        drift=(m * one.drift + n * later_drift) / (m + n),
-        scatter=one.scatter
-        + _moved(one.away, two.scatter)
-        + (m * n / (m + n)) * _outer(apart, apart),
-        squares=one.squares + _moved(one.away, two.squares),
-        past_squares=one.past_squares + n * one.squares + _moved(one.away, two.past_squares),
-        past_totals=one.past_totals + n * one.total + later_past,
-        past_products=one.past_products
-        + n * _outer(one.total, one.total)
-        + cross
-        + cross.transpose(1, 0, 3, 2)
-        + _moved(one.away, two.past_products),
-    )
-
-
-def _carried(modes: EpochModes, start: FloatArray, count: int) -> FloatArray:
-    # Sum over p < count of F^p start F^pT, by doubling.
-    away, block = modes.away, start
-    done_away = np.zeros_like(away)
-    result = np.zeros_like(start)
-    while count:
-        if count % 2:
-            result = result + _moved(done_away, block)
-            done_away = _composed(done_away, away)
-        count //= 2
-        if count:
-            block = block + _moved(away, block)
-            away = _composed(away, away)
-    return result
-
-
-def _composed(one: FloatArray, two: FloatArray) -> FloatArray:
-    # E F - I from E - I and F - I.
-    return np.asarray(np.einsum("xai,ayi->xyi", one, two) + one + two)
-
-
-def _apply(matrix: FloatArray, vector: FloatArray) -> FloatArray:
-    return np.asarray(np.einsum("xai,ai->xi", matrix, vector))
-
-
-def _outer(one: FloatArray, two: FloatArray) -> FloatArray:
-    return one[:, None, :, None] * two[None, :, None, :]
-
-
-def _moved(away: FloatArray, pairs: FloatArray) -> FloatArray:
-    # E S E^T for every pair of modes, with E = I + away.
-    s = len(away)
-    E = away + np.eye(s)[:, :, None]
-    half = sum(E[:, a, None, :, None] * pairs[None, a] for a in range(s))
-    moved = sum(half[:, c, None] * E[None, :, c, None, :] for c in range(s))
-    return np.asarray(moved)
-
-
-def _even(array: FloatArray) -> FloatArray:
-    return np.asarray(0.5 * (array + array.T))
+    pairs = sums.scatter + ((N - p * B) / (p * N)) * outer(sums.total, sums.total)
+    return np.asarray(pairs * (modes.noise * (_between(N) / B)))
