@@ -46,7 +46,7 @@ def epoch_autocovariance(process: EpochRecursion, lags: FloatArray) -> FloatArra
     (lag, d, d) float64 [weight^2]
     """
     phases = _phases(process)
-    V, memory = phases.modes.basis, _Memory(phases, lags)
+    V, memory = phases.modes.steps.basis, _Memory(phases, lags)
     out = np.empty((len(lags), len(V), len(V)))
     for place, lag in enumerate(lags):
         R = memory.level[0] + memory.apart(int(lag))
@@ -71,7 +71,7 @@ def epoch_displacement(process: EpochRecursion, lags: FloatArray, U: FloatArray)
     (lag, p) float64 [weight^2]
     """
     phases = _phases(process)
-    turned, memory = phases.modes.basis.T @ U, _Memory(phases, lags)
+    turned, memory = phases.modes.steps.basis.T @ U, _Memory(phases, lags)
     out = np.empty((len(lags), U.shape[1]))
     for place, lag in enumerate(lags):
         out[place] = -2.0 * np.einsum("ip,ip->p", turned, memory.apart(int(lag)) @ turned)
@@ -93,7 +93,7 @@ class _Memory:
         N, M = process.dataset_size, process.steps
         self.away, self.epoch = modes.plain.away, M
         self.level = phases.mean()[:, 0]
-        self.unit = modes.noise / (M * (N - 1)) if N > 1 else np.zeros_like(modes.noise)
+        self.unit = modes.example / (M * N)
         self.reach = min(int(lags.max(initial=0.0)), M - 1)
         self.kicks, self.past = self._answers(modes.plain.kicks)
 

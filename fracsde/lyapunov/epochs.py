@@ -22,7 +22,7 @@ are joined as by [Chan1983]_, whose difference of means is that of *deviations*
 :math:`u = w + b v / (1 - \mu)`, which only the curvature moves: the epoch is closed in it, and
 phases are followed in the weights.  Relative accuracy is kept down to the flattest mode.
 
-**Cost.**  In the eigenvectors of :math:`R^T K R`, :math:`P = R R^T`, every pair of modes is a
+**Cost.**  In the modes of :mod:`fracsde.lyapunov.sgd_modes` every pair of modes is a
 1 x 1 or 2 x 2 problem: :math:`O(d^3)` for the eigenvectors and
 :math:`O(d^2 \log (M / \eta h_{\min}))` for the rest; memory is some 20 arrays of the size of the
 state's covariance.
@@ -48,9 +48,9 @@ from fracsde.lyapunov.epoch_sums import (
     scattered,
     summed,
 )
-from fracsde.lyapunov.heavy_ball import HeavyBall
 from fracsde.lyapunov.processes import StationaryState, outcome
 from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_norm
+from fracsde.lyapunov.sgd_modes import StepModes, step_modes
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -72,14 +72,8 @@ class EpochModes:
     ----------
     process : EpochRecursion
         Whose modes they are.
-    basis : (d, d) float64
-        ``V``, with ``w = V x`` and ``x`` the modes.
-    spread : float [1]
-        Condition number of ``V``, squared.
-    pull : (d,) float64 [1]
-        What one step takes of each mode.
-    noise : (d, d) float64 [weight^2]
-        Noise of one example, mode by mode.
+    steps : StepModes
+        The modes, with the noise of one example.
     plain : Coordinates
         Weights and velocities.
     slow : Coordinates
@@ -87,12 +81,15 @@ class EpochModes:
     """
 
     process: EpochRecursion
-    basis: FloatArray
-    spread: float
-    pull: FloatArray
-    noise: FloatArray
+    steps: StepModes
     plain: Coordinates
     slow: Coordinates
+
+    @property
+    def example(self) -> FloatArray:
+        """Noise of one example times ``N / (N - 1)``, for draws without replacement, ``(d, d)``."""
+        N = self.process.dataset_size
+        return self.steps.noise * (N / (N - 1) if N > 1 else 0.0)
 
     def to_state(self, pairs: FloatArray) -> FloatArray:
         """Return a covariance of modes as one of weights and velocities.
@@ -106,25 +103,9 @@ class EpochModes:
         -------
         (s d, s d) float64 [weight^2]
         """
-        s, V = len(pairs), self.basis
+        s, V = len(pairs), self.steps.basis
         S = np.block([[V @ pairs[x, y] @ V.T for y in range(s)] for x in range(s)])
         return np.asarray(0.5 * (S + S.T))
-
-    def ball(self) -> HeavyBall:
-        """Return the modes without their noise, for eigenvalues and norms; needs momentum.
-
-        Returns
-        -------
-        HeavyBall
-        """
-        rule = self.process.rule
-        return HeavyBall(
-            pull=(1.0 - rule.dampening) * self.pull,
-            basis=self.basis,
-            momentum=rule.momentum,
-            noise=self.noise,
-            nesterov=rule.nesterov,
-        )
 
 
 def epoch_modes(process: EpochRecursion) -> EpochModes:
@@ -139,21 +120,16 @@ def epoch_modes(process: EpochRecursion) -> EpochModes:
     -------
     EpochModes
     """
-    root, spread = _root(process.preconditioner, len(process.curvature))
-    pull, turn = np.linalg.eigh(root.T @ process.curvature @ root)
-    basis = root @ turn
-    mu, (a, b, _) = process.rule.momentum, process.rule.gains
-    # Where b k / (1 - mu) is small beside 1 - mu, a mode has a slow and a fast coordinate.
+    rule = process.rule
+    steps = step_modes(rule, process.curvature, process.noise, process.preconditioner)
+    mu, (a, b, _), pull = rule.momentum, rule.gains, steps.pull
+    # Where a k is small beside (1 - mu)^2, a mode has a slow and a fast coordinate.
     overdamped = 4.0 * a * pull < (1.0 - mu) ** 2
     return EpochModes(
         process=process,
-        basis=basis,
-        spread=spread,
-        pull=pull,
-        # The noise n = eta P xi in the modes, where w = R U x, is U^T R^T (eta^2 C) R U.
-        noise=basis.T @ process.noise @ basis,
-        plain=_coordinates(process.rule, pull, np.zeros_like(pull)),
-        slow=_coordinates(process.rule, pull, np.where(overdamped, b / (1.0 - mu), 0.0)),
+        steps=steps,
+        plain=_coordinates(rule, pull, np.zeros_like(pull)),
+        slow=_coordinates(rule, pull, np.where(overdamped, b / (1.0 - mu), 0.0)),
     )
 
 
@@ -167,20 +143,6 @@ def _coordinates(rule: StepRule, pull: FloatArray, lean: FloatArray) -> Coordina
     away[1, 1] -= loss
     s = 2 if rule.has_velocity else 1
     return Coordinates(lean=lean, kicks=kicks[:s], away=away[:s, :s])
-
-
-def _root(preconditioner: FloatArray | None, size: int) -> tuple[FloatArray, float]:
-    # R with R R^T = P, and its condition number squared.
-    if preconditioner is None:
-        return np.eye(size), 1.0
-    if preconditioner.ndim == 1:
-        values, vectors = preconditioner, np.eye(size)
-    else:
-        values, vectors = np.linalg.eigh(preconditioner)
-        values = np.maximum(values, 0.0)
-    low, high = float(values.min()), float(values.max())
-    spread = high / low if low > 0.0 else float("inf")
-    return (vectors * np.sqrt(values)) @ vectors.T, spread
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -229,12 +191,10 @@ class Phases:
         return summed(self.modes.plain, self.start, self.modes.process.steps)
 
     def _average(self, sums: Summed) -> FloatArray:
-        process, unit = (
-            self.modes.process,
-            self.modes.noise * _between(self.modes.process.dataset_size),
-        )
-        within = sums.past_squares / process.batch_size - sums.past_products / process.dataset_size
-        return np.asarray((sums.past_starts + within * unit) / process.steps)
+        process = self.modes.process
+        N, B, M = process.dataset_size, process.batch_size, process.steps
+        within = (sums.past_squares / B - sums.past_products / N) * self.modes.example
+        return np.asarray((sums.past_starts + within) / M)
 
     def average(self) -> tuple[FloatArray, FloatArray]:
         """Return the average over phases, and what one step adds to it.
@@ -248,7 +208,7 @@ class Phases:
         """
         modes, process, G = self.modes, self.modes.process, self.modes.plain.kicks
         N, M = process.dataset_size, process.steps
-        sums, unit = self._sums(), modes.noise * _between(N)
+        sums, unit = self._sums(), modes.example
         each = float(np.mean(1.0 / process.batch_sizes)) - 1.0 / N
         # Noise of a step and the state before it: minus the kicks of the same epoch.
         memory = outer(applied(modes.plain.away, sums.past_totals), G) / (N * M)
@@ -272,9 +232,8 @@ def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases 
         Each phase; nothing where there is no stationary law.
     """
     modes = epoch_modes(process)
-    pull = modes.pull
+    pull, spread, ball = modes.steps.pull, modes.steps.spread, modes.steps.ball()
     if process.rule.has_velocity:
-        ball = modes.ball()
         status, detail = outcome(
             ball.eigenvalues(), ball.margins(), ball.tolerance(), discrete=True
         )
@@ -296,10 +255,10 @@ def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases 
     gap = float(np.linalg.norm(T @ (S / unit) @ T.T + fresh / unit - S / unit))
     scale = (1.0 + spectral_norm(T) ** 2) * float(np.linalg.norm(S / unit))
     scale += float(np.linalg.norm(fresh / unit))
-    norm = modes.ball().inverse_norm() if process.rule.has_velocity else _plain_norm(pull)
-    error = (gap + EPS * scale) * norm * modes.spread * unit
+    norm = ball.inverse_norm() if process.rule.has_velocity else _plain_norm(pull)
+    error = (gap + EPS * scale) * norm * spread * unit
     residual = gap / scale if scale > 0.0 else 0.0
-    limit = 10.0 * EPS * max(10, len(S)) * modes.spread
+    limit = 10.0 * EPS * max(10, len(S)) * spread
     if not residual <= limit:
         status = Status.INACCURATE
         detail = f"The relative residual is {residual:.3g}; {limit:.3g} is expected."
@@ -334,7 +293,7 @@ def _closed(modes: EpochModes) -> FloatArray:
     if len(S) == 1:
         return S
     # Back to the weights, w = u - lean v.
-    turn = np.zeros((2, 2, len(modes.pull)))
+    turn = np.zeros((2, 2, len(modes.steps.pull)))
     turn[0, 1] = -modes.slow.lean
     return moved(turn, S)
 
@@ -351,16 +310,11 @@ def _epoch(modes: EpochModes) -> tuple[FloatArray, FloatArray]:
     # Kicks b_j x_j: those of the full batches after one more step, and the last one.
     apart = applied(slow.away, sums.total) / seen - slow.kicks / last
     added = moved(slow.away, sums.scatter) / B + (seen * last / N) * outer(apart, apart)
-    return composed(slow.away, sums.away), added * (modes.noise * _between(N))
-
-
-def _between(examples: int) -> float:
-    # N / (N - 1): examples drawn without replacement; one example alone has no noise.
-    return examples / (examples - 1) if examples > 1 else 0.0
+    return composed(slow.away, sums.away), added * modes.example
 
 
 def _added(modes: EpochModes, sums: Scattered) -> FloatArray:
     # A_p of p full batches.
     N, B, p = modes.process.dataset_size, modes.process.batch_size, sums.count
     pairs = sums.scatter + ((N - p * B) / (p * N)) * outer(sums.total, sums.total)
-    return np.asarray(pairs * (modes.noise * (_between(N) / B)))
+    return np.asarray(pairs * (modes.example / B))
