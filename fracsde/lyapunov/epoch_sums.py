@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
 _B = TypeVar("_B")
+# Entries of a block of rows: 256 kB of float64.
+_CACHE = 32_768
 
 __all__ = [
     "Coordinates",
@@ -250,13 +252,18 @@ def moved(away: FloatArray, pairs: FloatArray) -> FloatArray:
     -------
     (s, s, d, d) float64
     """
-    s = len(away)
-    E = away + np.eye(s)[:, :, None]
-    half, whole = np.zeros_like(pairs), np.zeros_like(pairs)
-    for a in range(s):
-        half += E[:, a, None, :, None] * pairs[None, a]
-    for a in range(s):
-        whole += half[:, a, None] * E[None, :, a, None, :]
+    s, d = away.shape[1:]
+    E, whole = away + np.eye(s)[:, :, None], np.empty_like(pairs)
+    # Rows in blocks that stay in the cache.
+    rows = max(1, _CACHE // d)
+    for top in range(0, d, rows):
+        part = slice(top, top + rows)
+        for x in range(s):
+            half = [
+                sum(E[x, a, part, None] * pairs[a, c, part] for a in range(s)) for c in range(s)
+            ]
+            for y in range(s):
+                whole[x, y, part] = sum(half[c] * E[y, c] for c in range(s))
     return whole
 
 

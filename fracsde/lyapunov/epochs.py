@@ -196,7 +196,7 @@ class Phases:
         within = (sums.past_squares / B - sums.past_products / N) * self.modes.example
         return np.asarray((sums.past_starts + within) / M)
 
-    def average(self) -> tuple[FloatArray, FloatArray]:
+    def balance(self) -> tuple[FloatArray, FloatArray]:
         """Return the average over phases, and what one step adds to it.
 
         Returns
@@ -232,54 +232,59 @@ def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases 
         Each phase; nothing where there is no stationary law.
     """
     modes = epoch_modes(process)
-    pull, spread, ball = modes.steps.pull, modes.steps.spread, modes.steps.ball()
-    if process.rule.has_velocity:
-        status, detail = outcome(
-            ball.eigenvalues(), ball.margins(), ball.tolerance(), discrete=True
-        )
-    else:
-        margins = np.minimum(pull, 2.0 - pull)
-        limit = 4.0 * EPS + 4.0 * len(pull) * EPS * float(np.abs(pull).max())
-        status, detail = outcome(1.0 - pull, margins, limit, discrete=True)
-    size = process.dimension
+    status, detail = _stability(modes)
     if not status.ok:
-        nothing = np.full((size, size), np.nan)
-        detail = f"{detail} {process.context}".strip()
-        return _state(nothing, float("nan"), float("inf"), status, detail), None
-    phases = Phases(modes=modes, start=_closed(modes))
-    S, fresh = phases.average()
+        return _nothing(process, status, f"{detail} {process.context}".strip()), None
+    with np.errstate(over="ignore", invalid="ignore"):
+        phases = Phases(modes=modes, start=_closed(modes))
+        S, fresh = phases.balance()
     if not np.all(np.isfinite(S)):
-        nothing = np.full((size, size), np.nan)
-        return _state(nothing, float("nan"), float("inf"), Status.NOT_FINITE, "Rescale it."), None
+        return _nothing(process, Status.NOT_FINITE, "Rescale the noise."), None
     T, unit = process.transition, binary_unit(S)
     gap = float(np.linalg.norm(T @ (S / unit) @ T.T + fresh / unit - S / unit))
     scale = (1.0 + spectral_norm(T) ** 2) * float(np.linalg.norm(S / unit))
     scale += float(np.linalg.norm(fresh / unit))
-    norm = ball.inverse_norm() if process.rule.has_velocity else _plain_norm(pull)
-    error = (gap + EPS * scale) * norm * spread * unit
-    residual = gap / scale if scale > 0.0 else 0.0
-    limit = 10.0 * EPS * max(10, len(S)) * spread
+    spread = modes.steps.spread
+    residual, limit = gap / scale if scale > 0.0 else 0.0, 10.0 * EPS * max(10, len(S)) * spread
     if not residual <= limit:
         status = Status.INACCURATE
         detail = f"The relative residual is {residual:.3g}; {limit:.3g} is expected."
-    return _state(S, residual, error, status, detail), phases
-
-
-def _state(
-    S: FloatArray, residual: float, error: float, status: Status, detail: str
-) -> StationaryState:
-    return StationaryState(
+    state = StationaryState(
         matrix=S,
         residual=residual,
-        error_estimate=error,
+        error_estimate=(gap + EPS * scale) * _inverse_norm(modes.steps) * spread * unit,
+        status=status,
+        method="eigen",
+        detail=detail,
+    )
+    return state, phases
+
+
+def _stability(modes: EpochModes) -> tuple[Status, str]:
+    pull = modes.steps.pull
+    if modes.steps.rule.has_velocity:
+        ball = modes.steps.ball()
+        return outcome(ball.eigenvalues(), ball.margins(), ball.tolerance(), discrete=True)
+    limit = 4.0 * EPS + 4.0 * len(pull) * EPS * float(np.abs(pull).max())
+    return outcome(1.0 - pull, np.minimum(pull, 2.0 - pull), limit, discrete=True)
+
+
+def _nothing(process: EpochRecursion, status: Status, detail: str) -> StationaryState:
+    return StationaryState(
+        matrix=np.full((process.dimension, process.dimension), np.nan),
+        residual=float("nan"),
+        error_estimate=float("inf"),
         status=status,
         method="eigen",
         detail=detail,
     )
 
 
-def _plain_norm(pull: FloatArray) -> float:
-    return float(1.0 / (pull * (2.0 - pull)).min())
+def _inverse_norm(steps: StepModes) -> float:
+    # Of the map from what a step adds to the covariance.
+    if steps.rule.has_velocity:
+        return steps.ball().inverse_norm()
+    return float(1.0 / (steps.pull * (2.0 - steps.pull)).min())
 
 
 def _closed(modes: EpochModes) -> FloatArray:
