@@ -213,7 +213,7 @@ class Phases:
     def _mean_and_fresh(self) -> tuple[FloatArray, ...]:
         modes, process, G = self.modes, self.modes.process, self.modes.plain.kicks
         N, B, M = process.dataset_size, process.batch_size, process.steps
-        each = float(np.mean(1.0 / process.batch_sizes)) - 1.0 / N
+        each = ((M - 1) / B + 1.0 / process.last_batch) / M - 1.0 / N
 
         def block(rows: slice) -> tuple[FloatArray, ...]:
             sums = summed(modes.plain, self.start[:, :, rows], M, rows)
@@ -335,7 +335,7 @@ def _epoch(modes: EpochModes, rows: slice) -> tuple[FloatArray, FloatArray]:
     # F^M - I and A_M in the slow coordinates, a short last batch included.
     process, slow = modes.process, modes.slow
     N, B, M = process.dataset_size, process.batch_size, process.steps
-    last = int(process.batch_sizes[-1])
+    last = process.last_batch
     if last == B:
         sums = scattered(slow, M, rows)
         return sums.away, _added(modes, sums, rows)
