@@ -49,7 +49,7 @@ def covariances_along(
     (t, d, d) float64
         Not finite where it is beyond the largest float.
     """
-    d, rule, rate = problem.dimension, problem.step_rule, problem.learning_rate
+    d, rule, rate = problem.dimension, problem.rule, problem.learning_rate
     noise, share = problem.about_minimum.noise, problem.second_moments.share
     T = rule.transition(rate * problem.precondition(problem.curvature))
     m, Z = mean.copy(), covariance.copy()
@@ -90,7 +90,7 @@ def displacements_from(
     d, s = problem.dimension, len(start)
     U, rate = directions[:d], problem.learning_rate
     spread = covariances_along(problem, times, start, np.zeros((s, s)))
-    away = problem.step_rule.transition(rate * problem.precondition(problem.curvature)) - np.eye(s)
+    away = problem.rule.transition(rate * problem.precondition(problem.curvature)) - np.eye(s)
     begin = start.copy()
     begin[:d] -= problem.minimum
     moved, step = np.zeros(s), 0

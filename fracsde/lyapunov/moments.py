@@ -99,13 +99,13 @@ def stationary_moments(problem: QuadraticLossSGD, *, method: str = "auto") -> St
         raise OutOfRangeError(msg)
     if len(moments.curvatures) == 0:  # nothing moves
         return _state(np.zeros((size, size)), 0.0, 0.0, method)
-    status, detail = _mean_stability(problem, moments)
+    status = _mean_outcome(moments, problem.learning_rate)
     if not status.ok:
-        return _nothing(size, status, method, detail)
+        return _nothing(size, status, method, _why(problem, status))
     solve = _by_gradients if method == "conjugate_gradients" else _vectorised
     found = solve(moments, problem.learning_rate)
     if not found.status.ok:
-        return _nothing(size, found.status, method, _second_moment_limit(problem, found.status))
+        return _nothing(size, found.status, method, _why(problem, found.status))
     return _checked(problem, found, method)
 
 
@@ -160,7 +160,7 @@ def equal_moments(process: Any) -> Any:
     """
     if not isinstance(process, QuadraticLossSGD):
         return process
-    rule, d = process.step_rule, process.dimension
+    rule, d = process.rule, process.dimension
     transition, noise = _original(process, require_stationary_moments(process).matrix[:d, :d])
     W = process.second_moments.basis
     if W.shape[1] < d:
@@ -197,36 +197,23 @@ class _Found:
     norm: float = float("inf")
 
 
-def _mean_stability(problem: QuadraticLossSGD, moments: SecondMoments) -> tuple[Status, str]:
-    if moments.drifting:
-        return Status.MARGINAL, (
-            f"{moments.drifting} of {problem.dimension} directions have no curvature, yet examples "
-            "move along them; raise the weight decay or leave such directions out."
-        )
-    rate, limit = problem.learning_rate, moments.largest_rate
-    if rate < limit * (1.0 - 4.0 * EPS * len(moments.curvatures)):
-        return Status.SUCCESS, ""
-    status = Status.UNSTABLE if rate > limit * (1.0 + 1e-14) else Status.MARGINAL
-    return status, (
-        f"Even the mean does not converge: learning_rate={rate:.10g} is not below its critical "
-        f"learning rate {limit:.10g}; second moments need one below "
-        f"{problem.critical_learning_rate():.10g}."
-    )
+def _mean_outcome(moments: SecondMoments, rate: float) -> Status:
+    limit, rounding = moments.largest_rate, 4.0 * EPS * len(moments.curvatures)
+    if moments.drifting or abs(rate - limit) <= rounding * limit:
+        return Status.MARGINAL
+    return Status.SUCCESS if rate < limit else Status.UNSTABLE
 
 
-def _second_moment_limit(problem: QuadraticLossSGD, status: Status) -> str:
+def _why(problem: QuadraticLossSGD, status: Status) -> str:
+    limits = problem.stability()
     if status is Status.NOT_CONVERGED:
         return (
             f"Conjugate gradients took {_ITERATIONS} iterations at learning_rate="
-            f"{problem.learning_rate:.10g}; the critical learning rate of the second moment is "
-            f"{problem.critical_learning_rate():.10g}, choose a rate less near to it."
+            f"{problem.learning_rate:g}, whose critical value is {limits.second_moment:.10g}; "
+            "choose a rate less near to it."
         )
-    return (
-        f"The second moment does not settle: learning_rate={problem.learning_rate:.10g} is not "
-        f"below its critical learning rate {problem.critical_learning_rate():.10g}, though the "
-        f"mean converges up to {problem.second_moments.largest_rate:.10g}; lower the rate or "
-        "raise the batch size."
-    )
+    why = limits.why()
+    return why if limits.broken else f"To rounding the rate is the critical one. {why}"
 
 
 def _by_gradients(moments: SecondMoments, rate: float) -> _Found:
@@ -336,7 +323,7 @@ def _original(problem: QuadraticLossSGD, covariance: FloatArray) -> tuple[FloatA
     pull = rate * problem.precondition(problem.curvature)
     Q = moments.share * (noise.at_minimum() + noise.spread(covariance))
     kick = rate**2 * problem.precondition(problem.precondition(Q).T)
-    return problem.step_rule.transition(pull), 0.5 * (kick + kick.T)
+    return problem.rule.transition(pull), 0.5 * (kick + kick.T)
 
 
 def _checked(problem: QuadraticLossSGD, found: _Found, method: str) -> StationaryState:
@@ -351,7 +338,7 @@ def _checked(problem: QuadraticLossSGD, found: _Found, method: str) -> Stationar
     if not np.all(np.isfinite(X)):
         return _nothing(len(X), Status.NOT_FINITE, method, "Rescale the inputs.")
     T, noise = _original(problem, X[:d, :d])
-    kick = problem.step_rule.kick(noise)
+    kick = problem.rule.kick(noise)
     missed = float(np.linalg.norm(T @ X @ T.T + kick - X))
     scale = (1.0 + spectral_norm(T) ** 2) * float(np.linalg.norm(X)) + float(np.linalg.norm(kick))
     stretch = np.linalg.svd(moments.basis, compute_uv=False)

@@ -91,7 +91,7 @@ class LeastSquaresSGD(QuadraticLossSGD):
 
     The mean settles below a rate of 0.8, the second moment below 2 (1 + 4) / (1 + 16):
 
-    >>> sgd.critical_learning_rate_of_mean(), round(sgd.critical_learning_rate(), 12)
+    >>> sgd.stability().mean, round(sgd.critical_learning_rate(), 12)
     (0.8, 0.588235294118)
     """
 

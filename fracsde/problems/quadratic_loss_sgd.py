@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from fracsde._check import choice, finite_array, integer, positive_semidefinite, real, vector
+from fracsde._check import choice, integer, positive_semidefinite, real
 from fracsde.errors import OutOfRangeError, SamplingError, UnsupportedError
 from fracsde.problems.critical_rate import critical_rate
+from fracsde.problems.epochs import check_batch, preconditioned, read_preconditioner
 from fracsde.problems.second_moments import SecondMoments, modes_of
 from fracsde.problems.sgd import SAMPLING, SGDNearMinimum
+from fracsde.problems.sgd_limits import StabilityLimits
 from fracsde.problems.sgd_steps import StepRule
 
 if TYPE_CHECKING:
@@ -86,20 +88,14 @@ class QuadraticLossSGD:
         for name in ("momentum", "nesterov", "dampening"):
             put(self, name, getattr(rule, name))
         choice("sampling", self.sampling, SAMPLING)
-        whole = self.sampling != "with_replacement"
-        if whole and examples is None:
-            msg = (
-                f"sampling={self.sampling!r} needs data that end, and examples are drawn afresh "
-                "here; use sampling='with_replacement'"
-            )
-            raise SamplingError(msg)
-        if whole and examples is not None and self.batch_size > examples:
-            msg = (
-                f"`batch_size` must not exceed the {examples} examples of the data when sampling "
-                f"{self.sampling!r}, got {self.batch_size}; use a smaller batch or "
-                "sampling='with_replacement'"
-            )
-            raise SamplingError(msg)
+        if self.sampling != "with_replacement":
+            if examples is None:
+                msg = (
+                    f"sampling={self.sampling!r} needs data that end, and examples are drawn "
+                    "afresh here; use sampling='with_replacement'"
+                )
+                raise SamplingError(msg)
+            check_batch(self.batch_size, examples, self.sampling)
         if self.preconditioner is not None:
             put(self, "preconditioner", _definite(self.preconditioner, dimension))
 
@@ -127,17 +123,14 @@ class QuadraticLossSGD:
 
         Parameters
         ----------
-        array : (d, ...) float64
-            Gradients in columns.
+        array : (d, p) float64
+            What it multiplies.
 
         Returns
         -------
-        (d, ...) float64
+        (d, p) float64
         """
-        P = self.preconditioner
-        if P is None:
-            return array
-        return np.asarray(P[:, None] * array if P.ndim == 1 else P @ array)
+        return preconditioned(self.preconditioner, array)
 
     @property
     def dimension(self) -> int:
@@ -179,13 +172,13 @@ class QuadraticLossSGD:
             basis=W,
             noise=about.noise.in_basis(W),
             share=share,
-            rule=self.step_rule,
+            rule=self.rule,
             drifting=drifting,
         )
 
     @property
-    def step_rule(self) -> StepRule:
-        """How a gradient becomes a step."""
+    def rule(self) -> StepRule:
+        """How momentum, Nesterov's look-ahead and dampening turn a gradient into a step."""
         return StepRule(momentum=self.momentum, nesterov=self.nesterov, dampening=self.dampening)
 
     def near_minimum(self) -> SGDNearMinimum:
@@ -204,6 +197,8 @@ class QuadraticLossSGD:
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             momentum=self.momentum,
+            nesterov=self.nesterov,
+            dampening=self.dampening,
             weight_decay=about.decay,
             preconditioner=self.preconditioner,
             dataset_size=self.examples,
@@ -217,8 +212,8 @@ class QuadraticLossSGD:
         Returns
         -------
         float [weight^2/loss]
-            Never above :meth:`critical_learning_rate_of_mean`; infinite where no example moves
-            anything, zero where one moves a direction without curvature.
+            Never above ``stability().mean``; infinite where no example moves anything, zero where
+            one moves a direction without curvature.
 
         Raises
         ------
@@ -227,15 +222,27 @@ class QuadraticLossSGD:
         """
         return critical_rate(self.second_moments)
 
-    def critical_learning_rate_of_mean(self) -> float:
-        """Return the learning rate above which even the mean diverges.
+    def stability(self) -> StabilityLimits:
+        """Return the limits on the learning rate, of the mean and of the second moments.
 
         Returns
         -------
-        float [weight^2/loss]
-            ``2 (1 + mu) / h_max`` for the heavy ball.
+        StabilityLimits
+
+        Raises
+        ------
+        UnsupportedError
+            If epochs are shuffled.
         """
-        return float(self.second_moments.largest_rate)
+        moments = self.second_moments
+        return StabilityLimits(
+            learning_rate=self.learning_rate,
+            flow=0.0 if moments.drifting else float("inf"),
+            mean=float(moments.largest_rate),
+            second_moment=self.critical_learning_rate(),
+            flat=np.arange(moments.drifting),
+            frozen=0,
+        )
 
     def is_stable(self) -> bool:
         """Return whether the second moments settle.
@@ -272,19 +279,14 @@ class QuadraticLossSGD:
         return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
 
 
-def _definite(value: FloatArray, size: int) -> FloatArray:
-    remedy = "a direction with rate zero never moves: leave it out of the weights"
-    array = finite_array("preconditioner", value, ndim=(0, 1, 2))
-    if array.ndim == 2:
-        array = positive_semidefinite("preconditioner", array, size=size)
-        low, high = np.linalg.eigvalsh(array)[[0, -1]]
-    else:
-        array = vector("preconditioner", array, length=size)
-        low, high = array.min(), array.max()
+def _definite(value: object, size: int) -> FloatArray:
+    P = read_preconditioner(value, size)
+    values = P if P.ndim == 1 else np.linalg.eigvalsh(P)
+    low, high = float(values.min()), float(values.max())
     if not low > 4.0 * size * np.finfo(np.float64).eps * high:
         msg = (
             f"`preconditioner` must be positive definite, got eigenvalues from {low:.3g} to "
-            f"{high:.3g}; {remedy}"
+            f"{high:.3g}; a direction with rate zero never moves: leave it out of the weights"
         )
         raise OutOfRangeError(msg)
-    return array
+    return P

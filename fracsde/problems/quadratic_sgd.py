@@ -82,7 +82,7 @@ class QuadraticSGD(QuadraticLossSGD):
 
     >>> sgd = QuadraticSGD(hessians=[[[1.0]], [[3.0]]], gradients=[[1.0], [-1.0]],
     ...                    learning_rate=0.1, batch_size=1)
-    >>> sgd.critical_learning_rate_of_mean(), round(sgd.critical_learning_rate(), 12)
+    >>> sgd.stability().mean, round(sgd.critical_learning_rate(), 12)
     (1.0, 0.8)
     """
 

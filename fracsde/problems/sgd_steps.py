@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fracsde._check import real
+from fracsde._check import real, truth
 from fracsde.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,10 +91,7 @@ class StepRule:
         for name, why in (("momentum", kept), ("dampening", held)):
             value = real(name, getattr(self, name), low=0.0, high=1.0, closed="low", remedy=why)
             put(self, name, value)
-        if not isinstance(self.nesterov, (bool, np.bool_)):
-            msg = f"`nesterov` must be True or False, got {self.nesterov!r}"
-            raise InputError(msg)
-        put(self, "nesterov", bool(self.nesterov))
+        put(self, "nesterov", truth("nesterov", self.nesterov))
         if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
             msg = (
                 "`nesterov` needs momentum and no dampening, got "
@@ -110,7 +107,7 @@ class StepRule:
 
     @property
     def gains(self) -> tuple[float, float, float]:
-        """The numbers ``a``, ``b`` and ``c`` of the module's display; ``b = c = 0`` without ``v``."""
+        """The numbers ``a``, ``b``, ``c`` of the module's display; without velocity 1, 0, 0."""
         if not self.has_velocity:
             return 1.0, 0.0, 0.0
         if self.nesterov:
