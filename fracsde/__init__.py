@@ -66,6 +66,7 @@ _HOME = {
     "Status": "status",
     # verbs
     "stationary_covariance": "stationary",
+    "second_moment_radius": "lyapunov.moment_radius",
     "mean_at": "transients",
     "covariance_at": "transients",
     "autocovariance": "transients",
@@ -82,6 +83,7 @@ _HOME = {
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
+    "SpectralRadius": "lyapunov.moment_radius",
     "Solution": "solution",
     "SeparableSolution": "separable_solution",
     "FractionalODESolution": "ode_solution",

@@ -12,6 +12,8 @@ from fracsde.compare import Verdict as Verdict
 from fracsde.compare import compare as compare
 from fracsde.grids import SpaceGrid as SpaceGrid
 from fracsde.grids import TimeGrid as TimeGrid
+from fracsde.lyapunov.moment_radius import SpectralRadius as SpectralRadius
+from fracsde.lyapunov.moment_radius import second_moment_radius as second_moment_radius
 from fracsde.ode_solution import FractionalODESolution as FractionalODESolution
 from fracsde.operators.finite_volume import FiniteVolume as FiniteVolume
 from fracsde.operators.hermite import Hermite as Hermite

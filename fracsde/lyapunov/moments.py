@@ -221,7 +221,7 @@ def _by_gradients(moments: SecondMoments, rate: float) -> _Found:
     alone = _identity_blocks(moments, rate)
     # Y of the weights' block, with unit noise on the whole state.
     plain = np.diag(alone[:, 0, 0])
-    status, Y = _conjugate_gradients(moments.spread, D, D * plain)
+    status, Y = conjugate_gradients(moments.spread, D, D * plain)
     if not status.ok:
         return _Found(status=status)
     values = np.linalg.eigvalsh(Y)
@@ -230,7 +230,7 @@ def _by_gradients(moments: SecondMoments, rate: float) -> _Found:
     left = D * (Y - plain) - moments.spread(Y)
     if not (values[0] > 0.0 and np.linalg.norm(left) < 0.5 * np.diag(D * plain).min()):
         return _Found(status=Status.UNSTABLE)
-    status, S = _conjugate_gradients(moments.spread, D, moments.frozen())
+    status, S = conjugate_gradients(moments.spread, D, moments.frozen())
     if not status.ok:
         return _Found(status=status)
     if not moments.rule.has_velocity:
@@ -241,13 +241,36 @@ def _by_gradients(moments: SecondMoments, rate: float) -> _Found:
     return _Found(status=status, state=state, norm=float(norm))
 
 
-def _conjugate_gradients(
-    spread: Callable[[FloatArray], FloatArray], D: FloatArray, right: FloatArray
+def conjugate_gradients(
+    spread: Callable[[FloatArray], FloatArray],
+    D: FloatArray,
+    right: FloatArray,
+    *,
+    start: FloatArray | None = None,
 ) -> tuple[Status, FloatArray]:
-    # Solve D S - spread(S) = right, D elementwise; UNSTABLE where that operator is not positive.
-    S, scale = right / D, float(np.sum(right * right / D))
-    best = np.inf
-    steps = 0
+    """Solve ``D S - spread(S) = right`` with ``D`` elementwise, to rounding.
+
+    Parameters
+    ----------
+    spread : callable
+        Linear, its own adjoint.
+    D : (r, r) float64
+        Positive.
+    right : (r, r) float64
+        Symmetric.
+    start : (r, r) float64, optional
+        First guess; ``right / D`` by default.
+
+    Returns
+    -------
+    Status
+        ``UNSTABLE`` where the operator is found not to be positive, ``NOT_CONVERGED`` after 2000
+        iterations.
+    (r, r) float64
+        The solution, or the last iterate.
+    """
+    S = right / D if start is None else start
+    scale, best, steps = float(np.sum(right * right / D)), np.inf, 0
     # Restarts measure the residual afresh, which the recursion underestimates at the end.
     while True:
         R = right - D * S + spread(S)
