@@ -261,6 +261,38 @@ def test_order_one_in_the_rate_is_what_freezing_the_noise_costs() -> None:
     assert table.agrees(), table
 
 
+@pytest.mark.parametrize(
+    ("momentum", "rate", "frozen", "flow"),
+    [
+        (0.0, 0.01, -0.3, -0.5),
+        (0.0, 0.05, -1.6, -2.7),
+        (0.0, 0.2, -7.0, -11.1),
+        (0.0, 0.6, -25.9, -36.4),
+        (0.8, 0.01, -1.6, -1.7),
+        (0.8, 0.05, -8.2, -8.8),
+        (0.8, 0.2, -34.9, -36.5),
+        (0.8, 0.4, -76.6, -77.7),
+    ],
+)
+def test_hierarchy_of_laws_errs_by_the_numbers_of_the_page(momentum, rate, frozen, flow) -> None:
+    # Per cent of the variance that docs/mathematics/_sgd/state-dependent-noise.md tabulates.
+    sgd = GaussianLeastSquaresSGD(
+        covariance=np.diag(np.geomspace(1.0, 0.1, 5)),
+        label_noise=1.0,
+        learning_rate=rate,
+        batch_size=4,
+        momentum=momentum,
+    )
+    exact = stationary_covariance(sgd).matrix.trace()
+    near = sgd.near_minimum()
+    for law, percent in ((near, frozen), (near.flow(), flow)):
+        missed = stationary_covariance(law).matrix.trace() / exact - 1
+        assert 100 * missed == pytest.approx(percent, abs=0.051)
+    # C is proportional to H here: the flow is the isotropic law eta s^2 / (2 B (1 - mu)).
+    isotropic = 5 * rate / (8 * (1 - momentum))
+    assert stationary_covariance(near.flow()).matrix.trace() == pytest.approx(isotropic)
+
+
 def test_interpolated_data_leave_no_noise() -> None:
     X, _ = data()
     sgd = problem(targets=X @ [1.0, 2.0, -1.0], learning_rate=0.3)
