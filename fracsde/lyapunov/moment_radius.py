@@ -31,7 +31,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from fracsde.errors import InputError, UnsupportedError
-from fracsde.lyapunov.moments import conjugate_gradients
+from fracsde.lyapunov.conjugate_gradients import conjugate_gradients
 from fracsde.lyapunov.rounding import EPS
 from fracsde.problems.critical_rate import leading_eigenmatrix
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD

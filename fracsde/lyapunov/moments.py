@@ -25,8 +25,6 @@ of positive maps; and the largest eigenvalue of ``Y`` is the norm of the inverse
 as a matrix, from Kronecker products, and solves that; up to 50 coordinates.
 
 Not here: how the moments get there (:mod:`fracsde.lyapunov.moment_paths`).
-
-References: [HestenesStiefel1952]_ for conjugate gradients.
 """
 
 from __future__ import annotations
@@ -38,6 +36,7 @@ import numpy as np
 
 from fracsde._check import choice
 from fracsde.errors import ComputationError, OutOfRangeError, UnstableError
+from fracsde.lyapunov.conjugate_gradients import ITERATIONS, conjugate_gradients
 from fracsde.lyapunov.dense import solve_stein
 from fracsde.lyapunov.processes import StationaryState, stationary_state
 from fracsde.lyapunov.rounding import EPS, spectral_norm
@@ -46,8 +45,6 @@ from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fracsde._typing import FloatArray
     from fracsde.problems.second_moments import SecondMoments
 
@@ -63,7 +60,6 @@ METHODS = ("auto", "conjugate_gradients", "vectorised")
 
 # Coordinates of the state up to which the map of its second moments is written down.
 _WRITABLE = 50
-_ITERATIONS = 2000
 # Error, relative to the covariance, at which a result stops being one.
 _LOST = 1e-2
 
@@ -205,10 +201,12 @@ def _mean_outcome(moments: SecondMoments, rate: float) -> Status:
 
 
 def _why(problem: QuadraticLossSGD, status: Status) -> str:
+    if status is Status.NOT_FINITE:
+        return "Rescale the inputs."
     limits = problem.stability()
     if status is Status.NOT_CONVERGED:
         return (
-            f"Conjugate gradients took {_ITERATIONS} iterations at learning_rate="
+            f"Conjugate gradients took {ITERATIONS} iterations at learning_rate="
             f"{problem.learning_rate:g}, whose critical value is {limits.second_moment:.10g}; "
             "choose a rate less near to it."
         )
@@ -241,60 +239,6 @@ def _by_gradients(moments: SecondMoments, rate: float) -> _Found:
     return _Found(status=status, state=state, norm=float(norm))
 
 
-def conjugate_gradients(
-    spread: Callable[[FloatArray], FloatArray],
-    D: FloatArray,
-    right: FloatArray,
-    *,
-    start: FloatArray | None = None,
-) -> tuple[Status, FloatArray]:
-    """Solve ``D S - spread(S) = right`` with ``D`` elementwise, to rounding.
-
-    Parameters
-    ----------
-    spread : callable
-        Linear, its own adjoint.
-    D : (r, r) float64
-        Positive.
-    right : (r, r) float64
-        Symmetric.
-    start : (r, r) float64, optional
-        First guess; ``right / D`` by default.
-
-    Returns
-    -------
-    Status
-        ``UNSTABLE`` where the operator is found not to be positive, ``NOT_CONVERGED`` after 2000
-        iterations.
-    (r, r) float64
-        The solution, or the last iterate.
-    """
-    S = right / D if start is None else start
-    scale, best, steps = float(np.sum(right * right / D)), np.inf, 0
-    # Restarts measure the residual afresh, which the recursion underestimates at the end.
-    while True:
-        R = right - D * S + spread(S)
-        size = float(np.sum(R * R / D))
-        if size <= (0.25 * EPS) ** 2 * scale or not size < 0.25 * best:
-            return Status.SUCCESS, S
-        best, goal = size, max((0.25 * EPS) ** 2 * scale, 1e-20 * size)
-        Z = R / D
-        move, rho = Z, size
-        while rho > goal:
-            if steps == _ITERATIONS:
-                return Status.NOT_CONVERGED, S
-            pulled = D * move - spread(move)
-            curvature = float(np.sum(move * pulled))
-            if curvature <= 0.0:
-                return Status.UNSTABLE, S
-            S = S + (rho / curvature) * move
-            R = R - (rho / curvature) * pulled
-            Z = R / D
-            before, rho = rho, float(np.sum(R * Z))
-            move = Z + (rho / before) * move
-            steps += 1
-
-
 def _vectorised(moments: SecondMoments, rate: float) -> _Found:
     rule, r = moments.rule, len(moments.curvatures)
     T = rule.transition(np.diag(rate * moments.curvatures))
@@ -317,9 +261,12 @@ def _vectorised(moments: SecondMoments, rate: float) -> _Found:
 
 def _whole(moments: SecondMoments, rate: float, noise: FloatArray) -> FloatArray:
     # Covariance of weights and velocities, in modes, under a constant covariance of the gradient.
+    values, U = np.linalg.eigh(noise)
+    # What rounding makes of noise that vanishes along some direction is no reason to stop.
+    even = (U * np.maximum(values, 0.0)) @ U.T
     linear = LinearRecursion(
         transition=moments.rule.transition(np.diag(rate * moments.curvatures)),
-        noise=moments.rule.kick(rate**2 * noise),
+        noise=moments.rule.kick(rate**2 * 0.5 * (even + even.T)),
     )
     state = stationary_state(linear)
     return state.matrix if state.status.ok else solve_stein(linear.transition, linear.noise).matrix
@@ -327,16 +274,23 @@ def _whole(moments: SecondMoments, rate: float, noise: FloatArray) -> FloatArray
 
 def _identity_blocks(moments: SecondMoments, rate: float) -> FloatArray:
     # Covariance (r, s, s) of each mode's state with unit noise on it, and none that spreads.
-    rule = moments.rule
+    rule, k = moments.rule, rate * moments.curvatures
     if not rule.has_velocity:
-        k = rate * moments.curvatures
         return (1.0 / (k * (2.0 - k)))[:, None, None]
-    return np.stack(
+    a, b, c = rule.gains
+    mu, one = rule.momentum, np.ones_like(k)
+    kept, pulled = 1.0 - a * k, -c * k
+    # Second moments (ww, wv, vv) of one mode: x = M x + (1, 0, 1).
+    M = np.array(
         [
-            solve_stein(rule.transition(np.array([[rate * h]])), np.eye(2)).matrix
-            for h in moments.curvatures
+            [kept**2, 2.0 * b * kept, b**2 * one],
+            [kept * pulled, mu * kept + b * pulled, b * mu * one],
+            [pulled**2, 2.0 * mu * pulled, mu**2 * one],
         ]
-    )
+    ).transpose(2, 0, 1)
+    right = np.broadcast_to(np.array([1.0, 0.0, 1.0])[:, None], (len(k), 3, 1))
+    ww, wv, vv = np.linalg.solve(np.eye(3) - M, right)[..., 0].T
+    return np.array([[ww, wv], [wv, vv]]).transpose(2, 0, 1)
 
 
 def _original(problem: QuadraticLossSGD, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -364,8 +318,10 @@ def _checked(problem: QuadraticLossSGD, found: _Found, method: str) -> Stationar
     kick = problem.rule.kick(noise)
     missed = float(np.linalg.norm(T @ X @ T.T + kick - X))
     scale = (1.0 + spectral_norm(T) ** 2) * float(np.linalg.norm(X)) + float(np.linalg.norm(kick))
-    stretch = np.linalg.svd(moments.basis, compute_uv=False)
-    norm = found.norm * float(stretch[0] / stretch[-1]) ** 2
+    norm = found.norm
+    if problem.preconditioner is not None:  # the basis is not orthogonal
+        stretch = np.linalg.svd(moments.basis, compute_uv=False)
+        norm *= float(stretch[0] / stretch[-1]) ** 2
     residual = missed / scale if scale > 0.0 else 0.0
     state = _state(X, residual, (missed + EPS * scale) * norm, method)
     limit = 10.0 * EPS * max(10, len(X))

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracsde.errors import InputError, OutOfRangeError, UnstableError
+from fracsde.lyapunov.conjugate_gradients import conjugate_gradients
 from fracsde.lyapunov.moments import (
-    conjugate_gradients,
     equal_moments,
     require_stationary_moments,
     stationary_moments,

@@ -78,7 +78,8 @@ def test_several_outputs_are_factors() -> None:
 
 
 def test_examples_of_equal_curvature_have_noise_that_does_not_depend_on_the_state() -> None:
-    sgd = problem(factors=None, signs=None, hessians=np.broadcast_to(np.eye(4), (10, 4, 4)))
+    same = np.broadcast_to(FACTORS[0] @ FACTORS[0].T + np.eye(4), (10, 4, 4))
+    sgd = problem(factors=None, signs=None, hessians=same)
     frozen = sgd.near_minimum()
     assert sgd.critical_learning_rate() == pytest.approx(frozen.critical_learning_rate())
     a, b = (stationary_covariance(x).matrix for x in (sgd, frozen))
@@ -149,5 +150,7 @@ def test_refuses_hessians_that_are_not_symmetric_and_losses_without_a_minimum() 
     crooked[3, 0, 1] += 1.0
     with pytest.raises(NotSymmetricError, match="number 3"):
         problem(factors=None, signs=None, hessians=crooked)
+    with pytest.raises(OutOfRangeError, match="rescale the inputs"):
+        problem(factors=1e90 * FACTORS).critical_learning_rate()
     with pytest.raises(InputError, match="no minimum"):
         problem(factors=np.zeros((10, 4, 1)), signs=None)

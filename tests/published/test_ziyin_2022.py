@@ -13,7 +13,7 @@ from tests.support.exact import close
 
 
 def published(a: np.ndarray, *, rate: float, batch: int, momentum: float, noise: float):
-    """Their Theorem 1 for inputs of covariance ``diag(a)`` and a scalar rate."""
+    """Their covariance with label noise, inputs of covariance ``diag(a)`` and a scalar rate."""
     damping = 1.0 - momentum
     G = 2.0 * damping - (damping / (1.0 + momentum) + 1.0 / batch) * rate * a
     t = np.sum(rate * a / G)
@@ -23,7 +23,9 @@ def published(a: np.ndarray, *, rate: float, batch: int, momentum: float, noise:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.7])
 @pytest.mark.parametrize("batch", [1, 8])
-def test_theorem_one_is_exact_for_gaussian_inputs_without_end(momentum: float, batch: int) -> None:
+def test_their_covariance_is_exact_for_gaussian_inputs_without_end(
+    momentum: float, batch: int
+) -> None:
     a = np.array([1.0, 0.3, 0.05])
     settings = {"rate": 0.2, "batch": batch, "momentum": momentum, "noise": 0.8}
     sgd = GaussianLeastSquaresSGD(
