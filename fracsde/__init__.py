@@ -23,6 +23,9 @@ _HOME = {
     "LeastSquaresSGD": "problems.least_squares",
     "GaussianLeastSquaresSGD": "problems.least_squares",
     "QuadraticSGD": "problems.quadratic_sgd",
+    "StepRule": "problems.sgd_steps",
+    "EpochRecursion": "problems.epochs",
+    "StabilityLimits": "problems.sgd_limits",
     "FokkerPlanck": "problems.fokker_planck",
     "Gaussian": "problems.fokker_planck",
     "PointMass": "problems.fokker_planck",
@@ -67,6 +70,8 @@ _HOME = {
     # verbs
     "stationary_covariance": "stationary",
     "second_moment_radius": "lyapunov.moment_radius",
+    "phase_covariance": "stationary",
+    "laws": "laws",
     "mean_at": "transients",
     "covariance_at": "transients",
     "autocovariance": "transients",
@@ -84,6 +89,8 @@ _HOME = {
     # what the verbs return
     "StationaryCovariance": "stationary",
     "SpectralRadius": "lyapunov.moment_radius",
+    "Laws": "laws",
+    "LawOfSGD": "laws",
     "Solution": "solution",
     "SeparableSolution": "separable_solution",
     "FractionalODESolution": "ode_solution",

@@ -35,10 +35,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import choice
-from fracsde.errors import ComputationError, OutOfRangeError, UnstableError
+from fracsde.errors import OutOfRangeError
 from fracsde.lyapunov.conjugate_gradients import ITERATIONS, conjugate_gradients
 from fracsde.lyapunov.dense import solve_stein
-from fracsde.lyapunov.processes import StationaryState, stationary_state
+from fracsde.lyapunov.processes import StationaryState, stationary_state, usable
 from fracsde.lyapunov.rounding import EPS, spectral_norm
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
@@ -52,7 +52,6 @@ __all__ = [
     "METHODS",
     "equal_moments",
     "frozen_noise",
-    "require_stationary_moments",
     "stationary_moments",
 ]
 
@@ -105,38 +104,6 @@ def stationary_moments(problem: QuadraticLossSGD, *, method: str = "auto") -> St
     return _checked(problem, found, method)
 
 
-def require_stationary_moments(
-    problem: QuadraticLossSGD, *, method: str = "auto"
-) -> StationaryState:
-    """Solve for the stationary covariance or raise.
-
-    Parameters
-    ----------
-    problem : QuadraticLossSGD
-        The run.
-    method : {"auto", "conjugate_gradients", "vectorised"}
-        As for :func:`stationary_moments`.
-
-    Returns
-    -------
-    StationaryState
-
-    Raises
-    ------
-    UnstableError
-        If the mean or the second moments grow, or neither decay nor grow.
-    ComputationError
-        If the result is inaccurate, or the iteration did not converge.
-    """
-    state = stationary_moments(problem, method=method)
-    if state.status in {Status.UNSTABLE, Status.MARGINAL}:
-        msg = f"{state.status.sentence} {state.detail}"
-        raise UnstableError(msg)
-    if not state.status.ok:
-        raise ComputationError(state.status, state.detail)
-    return state
-
-
 def equal_moments(process: Any) -> Any:
     """Return a linear recursion with additive noise that has the same stationary moments.
 
@@ -157,7 +124,7 @@ def equal_moments(process: Any) -> Any:
     if not isinstance(process, QuadraticLossSGD):
         return process
     rule, d = process.rule, process.dimension
-    transition, noise = _original(process, require_stationary_moments(process).matrix[:d, :d])
+    transition, noise = _original(process, usable(stationary_moments(process)).matrix[:d, :d])
     W = process.second_moments.basis
     if W.shape[1] < d:
         onto = W @ np.linalg.pinv(W)

@@ -33,7 +33,7 @@ from fracsde.problems.sgd_limits import StabilityLimits
 from fracsde.problems.sgd_steps import StepRule
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
     from fracsde.problems.example_noise import ExampleNoise
 
 __all__ = ["Minimum", "QuadraticLossSGD"]
@@ -140,6 +140,11 @@ class QuadraticLossSGD(ABC):
     def dimension(self) -> int:
         """Number of weights."""
         return len(self.about_minimum.place)
+
+    @property
+    def observed(self) -> IntArray:
+        """Indices of the weights in the state."""
+        return np.arange(self.dimension)
 
     @property
     def minimum(self) -> FloatArray:

@@ -14,7 +14,6 @@ from fracsde.errors import InputError, OutOfRangeError, UnstableError
 from fracsde.lyapunov.conjugate_gradients import conjugate_gradients
 from fracsde.lyapunov.moments import (
     equal_moments,
-    require_stationary_moments,
     stationary_moments,
 )
 from fracsde.problems.least_squares import LeastSquaresSGD
@@ -84,7 +83,7 @@ def test_error_grows_as_the_inverse_distance_from_the_critical_rate(rule: str) -
 def test_residual_rejects_the_noise_of_the_transpose() -> None:
     # The residual belongs to the equation in the weights' own coordinates.
     sgd = at_share(problem(momentum=0.5), 0.5)
-    state = require_stationary_moments(sgd).matrix
+    state = stationary_moments(sgd).matrix
     T, noise = sgd.near_minimum().map().transition, equal_moments(sgd).noise
     right = np.linalg.norm(T @ state @ T.T + noise - state)
     wrong = np.linalg.norm(T.T @ state @ T + noise - state)
