@@ -41,16 +41,15 @@ from fracsde._subordination.averages import (
 from fracsde._subordination.starts import read_start
 from fracsde._transient_inputs import read_covariance, read_state, read_times
 from fracsde.errors import (
-    ComputationError,
     InputError,
     UnsupportedError,
 )
+from fracsde.lyapunov.evolution import along, evolve, evolve_observed, finite, lifted
 from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU
-from fracsde.status import Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +103,7 @@ def mean_at(
     linear = as_linear(process)
     when = read_times("times", times, linear)
     start = read_state("initial", linear, initial) - linear.mean
-    moved = _evolve(linear, when, start[:, None])[:, :, 0]
+    moved = evolve(linear, when, start[:, None])[:, :, 0]
     return np.asarray((linear.mean + moved)[:, linear.observed])
 
 
@@ -175,13 +174,16 @@ def covariance_at(
         E, _, G = laws[which]
         current = E @ current @ E.T + G
         out[place] = 0.5 * (current + current.T)[observed]
-    return _finite(out)
+    return finite(out)
 
 
-def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
+def autocovariance(
+    process: Process, lags: ArrayLike, *, directions: ArrayLike | None = None
+) -> FloatArray:
     """Return the stationary autocovariance ``R(s) = E[(X_{t+s} - m)(X_t - m)^T]``.
 
     The row belongs to the later time.  On a random clock ``t`` is 0, where the clock starts.
+    Along a direction ``u`` it is ``u^T R(s) u``, which needs no matrix for each lag.
 
     Parameters
     ----------
@@ -189,10 +191,13 @@ def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
         Stable.
     lags : (lag,) array_like [t, or steps]
         Not negative, in any order; whole numbers for a map.
+    directions : (k, p) array_like [1], optional
+        One direction per column, used as they are, not normalised.
 
     Returns
     -------
-    (lag, k, k) float64 [x^2]
+    (lag, k, k) or (lag, p) float64 [x^2]
+        The matrices, or the number along each direction.
 
     Examples
     --------
@@ -201,11 +206,18 @@ def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
     """
     clock = _on_clock(process)
     if clock is not None:
-        return clock_autocovariance(clock, read_times("lags", lags, clock))
+        whole = clock_autocovariance(clock, read_times("lags", lags, clock))
+        if directions is None:
+            return whole
+        U = finite_array("directions", directions, shape=(clock.dimension, None))
+        return np.asarray(np.einsum("dp,tde,ep->tp", U, whole, U))
     linear = as_linear(process)
     when = read_times("lags", lags, linear)
+    if directions is not None:
+        U = lifted(linear, directions)
+        return along(linear, when, U, require_stationary(linear).matrix @ U)
     columns = require_stationary(linear).matrix[:, linear.observed]
-    return np.asarray(_evolve(linear, when, columns)[:, linear.observed])
+    return evolve_observed(linear, when, columns)
 
 
 def mean_square_displacement(
@@ -259,22 +271,13 @@ def mean_square_displacement(
         return clock_displacement(clock, read_times("lags", lags, clock), at, directions)
     linear = as_linear(process)
     when = read_times("lags", lags, linear)
-    size, observed = linear.dimension, linear.observed
-    U = np.zeros((size, len(observed)))
-    U[observed, np.arange(len(observed))] = 1.0
-    if directions is not None:
-        U = U @ finite_array("directions", directions, shape=(len(observed), None))
+    U = lifted(linear, directions)
     if start is not None:
         each = _displacement_from(linear, when, read_state("start", linear, start) - linear.mean, U)
     else:
         cross = require_stationary(linear).matrix @ U
-        modal = modes(linear)
-        if modal is not None:
-            pairs = (modal.basis.T @ U) * (modal.basis.T @ cross)
-            each = -2.0 * modal.away(when) @ pairs
-        else:
-            each = -2.0 * np.einsum("dp,tdp->tp", U, _evolve(linear, when, cross, away=True))
-    each = _finite(np.maximum(each, 0.0))
+        each = -2.0 * along(linear, when, U, cross, away=True)
+    each = finite(np.maximum(each, 0.0))
     return each if directions is not None else np.asarray(each.sum(axis=1))
 
 
@@ -335,27 +338,6 @@ def _on_clock(process: Any) -> SubordinatedOU | None:
     return process if isinstance(process, SubordinatedOU) else None
 
 
-def _evolve(
-    process: LinearProcess, times: FloatArray, X: FloatArray, *, away: bool = False
-) -> FloatArray:
-    # E(t) X, or (E(t) - I) X, for every time: (t, d, p).
-    modal = modes(process)
-    if modal is not None:
-        factors = modal.away(times) if away else modal.decay(times)
-        return _finite(modal.basis @ (factors[:, :, None] * (modal.basis.T @ X)))
-    law = gap_law(process)
-    order = np.argsort(times, kind="stable")
-    gaps, index = distinct_gaps(np.append(0.0, times[order]))
-    laws = [law(gap)[:2] for gap in gaps]
-    out = np.empty((len(times), *X.shape))
-    current = np.zeros_like(X) if away else X
-    for place, which in zip(order, index, strict=True):
-        E, apart = laws[which]
-        current = E @ current + apart @ X if away else E @ current
-        out[place] = current
-    return _finite(out)
-
-
 def _displacement_from(
     process: LinearProcess, times: FloatArray, start: FloatArray, U: FloatArray
 ) -> FloatArray:
@@ -365,10 +347,3 @@ def _displacement_from(
         _, away, G = law(float(time))
         out[i] = ((away @ start) @ U) ** 2 + np.einsum("dp,dp->p", U, G @ U)
     return out
-
-
-def _finite(array: FloatArray) -> FloatArray:
-    if not np.all(np.isfinite(array)):
-        detail = "The process grows beyond the largest float; ask for shorter times."
-        raise ComputationError(Status.NOT_FINITE, detail)
-    return array

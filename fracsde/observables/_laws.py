@@ -1,0 +1,145 @@
+r"""What observables need of a law: a linear process with its autocovariances.
+
+A law whose noise depends on the state has the mean, covariance and autocovariances of a linear
+process with constant noise.  Such a law offers it as ``law.second_order()`` and then has every
+observable that second moments determine; those of fourth moments are the normal law's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+
+from fracsde._check import integer, real
+from fracsde.errors import OutOfRangeError, UnsupportedError
+from fracsde.lyapunov.processes import as_linear
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.sgd import SGDNearMinimum
+
+if TYPE_CHECKING:
+    from fracsde._typing import FloatArray
+    from fracsde.lyapunov.propagators import LinearProcess
+
+    class SecondOrderLaw(Protocol):
+        """A law with the autocovariances of a linear process."""
+
+        def second_order(self) -> LinearProcess:
+            """Return that process."""
+            ...
+
+    LinearLaw: TypeAlias = OUProcess | LinearRecursion | SGDNearMinimum | SecondOrderLaw
+
+__all__ = ["LinearLaw", "effective_rate", "regularised", "second_order", "step_spacing", "whole"]
+
+
+def second_order(law: Any) -> LinearProcess:
+    """Return the linear process with a law's autocovariances; SGD stands for its map.
+
+    Parameters
+    ----------
+    law : OUProcess, LinearRecursion, SGDNearMinimum or an object with ``second_order()``
+        What the caller passed.
+
+    Returns
+    -------
+    OUProcess or LinearRecursion
+    """
+    offered = getattr(law, "second_order", None)
+    return as_linear(offered() if callable(offered) else law)
+
+
+def whole(name: str, value: Any, *, low: int, remedy: str = "") -> int:
+    """Return a whole number, given as one or as a float that is one.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name.
+    value : int or float
+        What the caller passed.
+    low : int
+        The least allowed.
+    remedy : str
+        What to do, for the message.
+
+    Returns
+    -------
+    int
+    """
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    return integer(name, value, low=low, remedy=remedy)
+
+
+def step_spacing(process: LinearProcess, spacing: Any) -> float:
+    """Return the time between draws, checked.
+
+    Parameters
+    ----------
+    process : OUProcess or LinearRecursion
+        The process.
+    spacing : float [t, or steps]
+        What the caller passed.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    OutOfRangeError
+        If it is not positive, or not a whole number of steps of a map.
+    """
+    value = real("spacing", spacing, low=0.0)
+    if isinstance(process, LinearRecursion) and not value.is_integer():
+        msg = f"`spacing` of a map must be a whole number of steps, got {value:g}; use the flow"
+        raise OutOfRangeError(msg)
+    return value
+
+
+def regularised(sgd: SGDNearMinimum) -> FloatArray:
+    """Return the curvature ``K = H + lambda I`` of the regularised loss.
+
+    Parameters
+    ----------
+    sgd : SGDNearMinimum
+        The run.
+
+    Returns
+    -------
+    (d, d) float64 [loss/weight^2]
+    """
+    return np.asarray(sgd.hessian + sgd.weight_decay * np.eye(sgd.dimension))
+
+
+def effective_rate(sgd: SGDNearMinimum, what: str) -> float:
+    """Return the rate by which a gradient enters the velocity, ``eta (1 - tau)``.
+
+    Parameters
+    ----------
+    sgd : SGDNearMinimum
+        The run.
+    what : str
+        The quantity, for the message.
+
+    Returns
+    -------
+    float [weight^2/loss]
+
+    Raises
+    ------
+    UnsupportedError
+        If epochs are shuffled or the momentum is Nesterov's.
+    """
+    if sgd.sampling == "shuffled":
+        msg = (
+            f"{what} needs batches that are independent from step to step; the noise of a shuffled "
+            "epoch sums to zero and has no level of its own: use another sampling"
+        )
+        raise UnsupportedError(msg)
+    if getattr(sgd, "nesterov", False):
+        msg = f"{what} is known for heavy-ball momentum only, not for Nesterov's; set nesterov=False"
+        raise UnsupportedError(msg)
+    dampening = float(getattr(sgd, "dampening", 0.0)) if sgd.momentum > 0.0 else 0.0
+    return float(sgd.learning_rate) * (1.0 - dampening)
