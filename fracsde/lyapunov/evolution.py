@@ -192,7 +192,7 @@ def along(
         V, step = ball.basis, momentum_steps(ball)
         pairs = (V.T @ U[: len(V)]) * (V.T @ X.reshape(2, len(V), -1))
     else:
-        return np.einsum("dp,tdp->tp", U, evolve(process, times, X, away=away))
+        return np.asarray(np.einsum("dp,tdp->tp", U, evolve(process, times, X, away=away)))
     out = np.empty((len(times), U.shape[1]))
     block = max(1, _HELD // (4 * len(U)))
     for first in range(0, len(times), block):

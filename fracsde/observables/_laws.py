@@ -15,11 +15,11 @@ from fracsde._check import integer, real
 from fracsde.errors import OutOfRangeError, UnsupportedError
 from fracsde.lyapunov.processes import as_linear
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
-from fracsde.problems.sgd import SGDNearMinimum
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.lyapunov.propagators import LinearProcess
+    from fracsde.problems.sgd import SGDNearMinimum
 
     class SecondOrderLaw(Protocol):
         """A law with the autocovariances of a linear process."""
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     LinearLaw: TypeAlias = OUProcess | LinearRecursion | SGDNearMinimum | SecondOrderLaw
 
-__all__ = ["LinearLaw", "effective_rate", "regularised", "second_order", "step_spacing", "whole"]
+__all__ = ["effective_rate", "regularised", "second_order", "step_spacing", "whole"]
 
 
 def second_order(law: Any) -> LinearProcess:
@@ -139,7 +139,9 @@ def effective_rate(sgd: SGDNearMinimum, what: str) -> float:
         )
         raise UnsupportedError(msg)
     if getattr(sgd, "nesterov", False):
-        msg = f"{what} is known for heavy-ball momentum only, not for Nesterov's; set nesterov=False"
+        msg = (
+            f"{what} is known for heavy-ball momentum only, not for Nesterov's; set nesterov=False"
+        )
         raise UnsupportedError(msg)
     dampening = float(getattr(sgd, "dampening", 0.0)) if sgd.momentum > 0.0 else 0.0
     return float(sgd.learning_rate) * (1.0 - dampening)
