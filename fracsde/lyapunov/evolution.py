@@ -1,9 +1,9 @@
 r"""What a linear process makes of given columns in time: :math:`E(t) X` and :math:`(E(t) - I) X`.
 
 Along a direction ``u`` only the numbers :math:`u^T E(t) X u` are formed.  Where the process falls
-apart into modes, a symmetric one or heavy-ball SGD (:mod:`fracsde.lyapunov.heavy_ball`), they are
-sums over its modes, at ``O(d)`` for each time however long; any other process is carried from one
-time to the next.
+apart into modes, a symmetric one or SGD with momentum (:mod:`fracsde.lyapunov.heavy_ball`), they
+are sums over its modes, at ``O(d)`` for each time however long; any other process is carried from
+one time to the next.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fracsde.lyapunov.heavy_ball import heavy_ball
 from fracsde.lyapunov.mode_powers import power_rows
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
+from fracsde.problems.sgd_steps import StepRule
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def lifted(process: LinearProcess, directions: ArrayLike | None) -> FloatArray:
 
 
 def weight_ball(process: LinearProcess) -> HeavyBall | None:
-    """Return the modes of heavy-ball SGD whose weights are what is observed.
+    """Return the modes of SGD with momentum whose weights are what is observed.
 
     Parameters
     ----------
@@ -91,9 +92,10 @@ def momentum_steps(ball: HeavyBall) -> FloatArray:
     -------
     (n, 2, 2) float64
     """
+    gain, keep, _ = StepRule(momentum=ball.momentum, nesterov=ball.nesterov).gains
     step = np.empty((len(ball.pull), 2, 2))
-    step[:, :, 0] = -ball.pull[:, None]
-    step[:, :, 1] = ball.momentum, ball.momentum - 1.0
+    step[:, :, 0] = -np.multiply.outer(ball.pull, (gain, 1.0))
+    step[:, :, 1] = keep, ball.momentum - 1.0
     return step
 
 

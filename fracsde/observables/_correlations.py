@@ -1,6 +1,6 @@
 r"""Squared norms of the correlations of a sampled process, in the basis where they are cheap.
 
-In the eigenvectors of a symmetric process, or of the curvature of heavy-ball SGD,
+In the eigenvectors of a symmetric process, or of the curvature of SGD with momentum,
 
 .. math::
     R_{ij}(s) = e_i(s)\,\Sigma_{ij} + f_i(s)\,Y_{ij}, \qquad Y_{ij} = \mathrm{E}[v_i w_j],
@@ -65,20 +65,25 @@ def correlations(process: LinearProcess, spacing: float) -> Correlations:
     -------
     Correlations
     """
+
+    def times(draws: IntArray) -> FloatArray:
+        return np.asarray(spacing * draws, dtype=np.float64)
+
     X = require_stationary(process).matrix
     modal, ball = modes(process), weight_ball(process)
-    if modal is not None:
+    # Norms survive the change of basis only where all coordinates are seen.
+    if modal is not None and len(process.observed) == process.dimension:
         V = modal.basis
         return _Modal(
-            kept=lambda s: modal.decay(spacing * s)[:, :, None],
-            away=lambda s: modal.away(spacing * s)[:, :, None],
+            kept=lambda s: modal.decay(times(s))[:, :, None],
+            away=lambda s: modal.away(times(s))[:, :, None],
             parts=(V.T @ X @ V)[None],
         )
     if ball is not None:
         V, step = ball.basis, momentum_steps(ball)
         return _Modal(
-            kept=lambda s: power_rows(step, spacing * s)[0],
-            away=lambda s: power_rows(step, spacing * s)[1],
+            kept=lambda s: power_rows(step, times(s))[0],
+            away=lambda s: power_rows(step, times(s))[1],
             parts=V.T @ X[:, : len(V)].reshape(2, len(V), len(V)) @ V,
         )
     E, away, _ = gap_law(process)(spacing)

@@ -17,7 +17,6 @@ from fracsde.lyapunov.processes import as_linear
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
     from fracsde.lyapunov.propagators import LinearProcess
     from fracsde.problems.sgd import SGDNearMinimum
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     LinearLaw: TypeAlias = OUProcess | LinearRecursion | SGDNearMinimum | SecondOrderLaw
 
-__all__ = ["effective_rate", "regularised", "second_order", "step_spacing", "whole"]
+__all__ = ["effective_rate", "second_order", "step_spacing", "whole"]
 
 
 def second_order(law: Any) -> LinearProcess:
@@ -98,21 +97,6 @@ def step_spacing(process: LinearProcess, spacing: Any) -> float:
     return value
 
 
-def regularised(sgd: SGDNearMinimum) -> FloatArray:
-    """Return the curvature ``K = H + lambda I`` of the regularised loss.
-
-    Parameters
-    ----------
-    sgd : SGDNearMinimum
-        The run.
-
-    Returns
-    -------
-    (d, d) float64 [loss/weight^2]
-    """
-    return np.asarray(sgd.hessian + sgd.weight_decay * np.eye(sgd.dimension))
-
-
 def effective_rate(sgd: SGDNearMinimum, what: str) -> float:
     """Return the rate by which a gradient enters the velocity, ``eta (1 - tau)``.
 
@@ -138,10 +122,9 @@ def effective_rate(sgd: SGDNearMinimum, what: str) -> float:
             "epoch sums to zero and has no level of its own: use another sampling"
         )
         raise UnsupportedError(msg)
-    if getattr(sgd, "nesterov", False):
+    if sgd.nesterov:
         msg = (
             f"{what} is known for heavy-ball momentum only, not for Nesterov's; set nesterov=False"
         )
         raise UnsupportedError(msg)
-    dampening = float(getattr(sgd, "dampening", 0.0)) if sgd.momentum > 0.0 else 0.0
-    return float(sgd.learning_rate) * (1.0 - dampening)
+    return float(sgd.learning_rate * sgd.rule.gains[0])

@@ -102,7 +102,7 @@ def _halves(process: LinearProcess, T: float) -> tuple[FloatArray | None, FloatA
             if modal.discrete
             else (_integral(modal.pull * T)[:, None])
         )
-        return V, weights * inner, inner
+        return V[process.observed], weights * inner, inner
     if ball is not None:
         V = ball.basis
         inner, cross = (V.T @ block @ V for block in X[:, : len(V)].reshape(2, len(V), len(V)))

@@ -20,8 +20,10 @@ and by Isserlis' theorem [Isserlis1918]_ the mean of :math:`N` of them has the v
 
 exactly; along a direction the norms and the trace are single numbers.  The parameter is that of
 [He2008]_: about :math:`4l/(3n)` where the process still diffuses freely, and falling to zero with
-:math:`1/n` where it has settled.  The sum has ``n`` terms, not :math:`n^2`, and in a process of modes each beyond the
-lag costs ``O(d)``: there :math:`\|C(s)\|_F^2` is a sum over modes with the weights
+:math:`1/n` where it has settled.
+
+The sum has ``n`` terms, not :math:`n^2`, and in a process of modes each beyond the lag costs
+``O(d)``: there :math:`\|C(s)\|_F^2` is a sum over modes with the weights
 :math:`\sum_j \Sigma_{ij}^2`.
 
 For a law with noise that depends on the state, these are the values of the normal law with the same
@@ -158,7 +160,9 @@ def averaging_error(
         squares = correlations(process, gap).kept_norms(when)
         return np.sqrt(_variance(squares, n))
     U = lifted(process, directions)
-    along_each = along(process, gap * when, U, require_stationary(process).matrix @ U)
+    along_each = along(
+        process, gap * when.astype(np.float64), U, require_stationary(process).matrix @ U
+    )
     return np.sqrt(_variance(along_each**2, n))
 
 
@@ -183,7 +187,7 @@ def _displacements_along(
     process: LinearProcess, lags: IntArray, n: int, gap: float, U: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     cross = require_stationary(process).matrix @ U
-    lost = -along(process, gap * np.arange(n), U, cross, away=True)
+    lost = -along(process, gap * np.arange(n, dtype=np.float64), U, cross, away=True)
     variance, mean = np.empty((len(lags), U.shape[1])), np.empty((len(lags), U.shape[1]))
     for i, lag in enumerate(lags):
         s = np.arange(n - lag)

@@ -35,7 +35,7 @@ import numpy as np
 
 from fracsde._check import positive_semidefinite
 from fracsde.errors import UnsupportedError
-from fracsde.observables._laws import effective_rate, regularised
+from fracsde.observables._laws import effective_rate
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
@@ -122,7 +122,7 @@ def fluctuation_dissipation(
     [-0.0476, -0.0476]
     """
     rate = effective_rate(sgd, "a fluctuation-dissipation relation")
-    K, d = regularised(sgd), sgd.dimension
+    K, d = sgd.curvature, sgd.dimension
     PK = _precondition(sgd, K)
     kick = rate * _precondition(sgd, np.eye(d))
     if covariance is None:

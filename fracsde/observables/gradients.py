@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fracsde.errors import UnsupportedError
-from fracsde.observables._laws import effective_rate, regularised
+from fracsde.observables._laws import effective_rate
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
@@ -123,7 +123,7 @@ def gradient_noise_scale(sgd: SGDNearMinimum) -> GradientNoiseScale:
             "that make the preconditioner 1, or drop it"
         )
         raise UnsupportedError(msg)
-    C, K = sgd.gradient_noise, regularised(sgd)
+    C, K = sgd.gradient_noise, sgd.curvature
     plain = float(np.trace(sgd.batch_noise))
     if not plain > 0.0:
         msg = "without gradient noise a settled run has no gradient: the noise scale is 0 / 0"

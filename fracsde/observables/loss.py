@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fracsde.observables._laws import regularised
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
@@ -94,7 +93,7 @@ def stationary_loss(sgd: SGDNearMinimum) -> StationaryLoss:
     0.5
     """
     found = stationary_covariance(sgd)
-    K = regularised(sgd)
+    K = sgd.curvature
     curvatures, directions = np.linalg.eigh(K)
     along = 0.5 * curvatures * np.einsum("di,di->i", directions, found.matrix @ directions)
     return StationaryLoss(

@@ -20,7 +20,8 @@ With :math:`\zeta = e^{2\pi i f} - 1` all three kinds of process have the same f
     S(f) = (a + F)^{-1}\,\texttt{noise}\,(a + F)^{-H}, \qquad
     (a, F) = (2\pi i f, A), \quad (\zeta, I - T), \quad (\zeta\,(1 - \mu e^{-2\pi i f}), \eta K),
 
-the last for the weights of heavy-ball SGD, with the noise :math:`\eta^2 Q` of its kicks.
+the last for the weights of heavy-ball SGD, with the noise :math:`\eta^2 Q` of its kicks, and alike
+for Nesterov's.
 Symmetric ``F`` are diagonalised once, others brought to Schur form; each frequency then costs
 ``O(d^2)`` along each direction.  No difference of nearly equal numbers is formed: slow modes and
 sharp resonances keep their digits.
@@ -40,6 +41,7 @@ from fracsde.lyapunov.processes import require_stationary
 from fracsde.lyapunov.propagators import modes
 from fracsde.observables._laws import second_order
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
+from fracsde.problems.sgd_steps import StepRule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +56,7 @@ __all__ = ["power_spectrum"]
 
 # Beyond it a spectrum is zero in floating point, and 2 pi f still is a number.
 _FASTEST = 1e300
+_PLAIN = StepRule()
 
 
 def power_spectrum(
@@ -112,7 +115,7 @@ class _Response:
     pull: NDArray[Any]
     noise: NDArray[Any]
     discrete: bool
-    momentum: float = 0.0
+    rule: StepRule = _PLAIN
 
     @property
     def triangular(self) -> bool:
@@ -127,7 +130,10 @@ class _Response:
         z = np.exp(2j * half)
         # exp(2 i x) - 1 without cancellation near zero frequency.
         zeta = 2j * np.sin(half) * np.exp(1j * half)
-        return np.asarray(zeta * (1.0 - self.momentum + self.momentum * zeta / z))
+        if not self.rule.has_velocity:
+            return np.asarray(zeta)
+        mu, (gain, keep, _) = self.rule.momentum, self.rule.gains
+        return np.asarray(zeta * (1.0 - mu + zeta) / (gain * z - gain * mu + keep))
 
 
 def _response(process: LinearProcess) -> _Response:
@@ -144,7 +150,7 @@ def _response(process: LinearProcess) -> _Response:
             pull=ball.pull,
             noise=ball.noise,
             discrete=True,
-            momentum=ball.momentum,
+            rule=StepRule(momentum=ball.momentum, nesterov=ball.nesterov),
         )
     d = process.dimension
     F = process.drift if isinstance(process, OUProcess) else np.eye(d) - process.transition

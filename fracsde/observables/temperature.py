@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import scipy.linalg
 
-from fracsde.observables._laws import effective_rate, regularised
+from fracsde.observables._laws import effective_rate
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
@@ -136,7 +136,7 @@ def effective_temperature(sgd: SGDNearMinimum) -> EffectiveTemperature:
     rate = effective_rate(sgd, "the temperature")
     found = stationary_covariance(sgd)
     R = _root(sgd.preconditioner, sgd.dimension)
-    curvatures, V = np.linalg.eigh(_even(R.T @ regularised(sgd) @ R))
+    curvatures, V = np.linalg.eigh(_even(R.T @ sgd.curvature @ R))
     whiten = np.asarray(np.linalg.solve(R, np.eye(len(R))).T @ V)
     d = len(V)
     potential = curvatures * _along(found.matrix, whiten)
