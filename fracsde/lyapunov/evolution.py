@@ -156,8 +156,9 @@ def evolve_observed(process: LinearProcess, times: FloatArray, X: FloatArray) ->
     if ball is None:
         return np.asarray(evolve(process, times, X)[:, process.observed])
     V = ball.basis
-    kept = power_rows(momentum_steps(ball), times)[0]
-    return finite(V @ np.einsum("tnm,mnp->tnp", kept, V.T @ X.reshape(2, len(V), -1)))
+    position, velocity = power_rows(momentum_steps(ball), times)[:, :, :, None]
+    of_weights, of_velocities = V.T @ X.reshape(2, len(V), -1)
+    return finite(V @ (position * of_weights + velocity * of_velocities))
 
 
 def along(
@@ -196,14 +197,13 @@ def along(
     else:
         return np.asarray(np.einsum("dp,tdp->tp", U, evolve(process, times, X, away=away)))
     out = np.empty((len(times), U.shape[1]))
-    block = max(1, _HELD // (4 * len(U)))
+    block = max(1, _HELD // (8 * len(U)))
     for first in range(0, len(times), block):
         part = slice(first, first + block)
         if modal is not None:
             out[part] = (modal.away if away else modal.decay)(times[part]) @ pairs
         else:
-            rows = power_rows(step, times[part])[1 if away else 0]
-            out[part] = np.einsum("tnm,mnp->tp", rows, pairs)
+            out[part] = (power_rows(step, times[part], distance=away) @ pairs).sum(axis=0)
     return finite(out)
 
 

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
 
 __all__ = ["power_rows", "step_count", "triangle_sum"]
 
 # A mode that is still alive after so many steps cannot be told from a marginal one.
 _FOREVER = 2**62
+# Lags are split at this bit.
+_LOW_BITS = 9
 
 
 def step_count(steps: float) -> int:
@@ -46,8 +48,10 @@ def step_count(steps: float) -> int:
     return int(min(steps, float(_FOREVER)))
 
 
-def power_rows(away: FloatArray, lags: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the first rows of the powers of each block, and of their distances from 1.
+def power_rows(away: FloatArray, lags: FloatArray, *, distance: bool = False) -> FloatArray:
+    """Return the first row of a power of each block, or of its distance from the identity.
+
+    A lag is split in two, so that a thousand neighbouring ones cost one product each.
 
     Parameters
     ----------
@@ -55,33 +59,50 @@ def power_rows(away: FloatArray, lags: FloatArray) -> tuple[FloatArray, FloatArr
         ``E - I`` of each block.
     lags : (lag,) float64
         Whole numbers of steps, not negative.
+    distance : bool
+        Whether to return the rows of ``E^k - I``, without cancellation, in place of ``E^k``.
 
     Returns
     -------
-    (lag, n, m) float64
-        First rows of ``E^k``.
-    (lag, n, m) float64
-        First rows of ``E^k - I``, without cancellation.
+    (m, lag, n) float64
+        Column of the row, lag, block.
     """
-    n, m, _ = away.shape
-    left = np.minimum(lags, float(_FOREVER)).astype(np.int64)
-    gone = np.zeros((len(left), n, m))
-    kept = np.zeros((len(left), n, m))
-    kept[:, :, 0] = 1.0
-    A, E = away, np.eye(m) + away
+    # Blocks come last from here on: (m, m, n).
+    A = np.ascontiguousarray(np.moveaxis(away, 0, -1))
+    steps = np.minimum(lags, float(_FOREVER)).astype(np.int64)
+    high, at_high = np.unique(steps >> _LOW_BITS, return_inverse=True)
+    low, at_low = np.unique(steps & (2**_LOW_BITS - 1), return_inverse=True)
+    far = _powers(A, high << _LOW_BITS, distance=distance)[:, 0][at_high]
+    near = _powers(A, low, distance=distance)[at_low]
+    rows = far + near[:, 0] if distance else np.zeros_like(far)
+    for j in range(len(A)):
+        rows += far[:, j, None] * near[:, j]
+    return np.ascontiguousarray(np.moveaxis(rows, 1, 0))
+
+
+def _powers(away: FloatArray, steps: IntArray, *, distance: bool) -> FloatArray:
+    # E^k or E^k - I for each number of steps, (k, m, m, n).
+    one = np.eye(len(away))[:, :, None]
+    out = np.empty((len(steps), *away.shape))
+    out[:] = 0.0 if distance else one
+    A, E, left = away, one + away, steps.copy()
     while left.any():
         odd = (left & 1).astype(bool)
-        if odd.any():
-            before = gone[odd]
-            gone[odd] = before + np.einsum("lnm,nmk->lnk", before, A) + A[:, 0]
-            kept[odd] = np.einsum("lnm,nmk->lnk", kept[odd], E)
+        if odd.any() and distance:
+            out[odd] = out[odd] + A + _product(out[odd], A)
+        elif odd.any():
+            out[odd] = _product(out[odd], E)
         left >>= 1
         if left.any():
-            A = 2.0 * A + A @ A
+            A = 2.0 * A + _product(A, A)
             # The power is the better known once most of it is gone.
-            alive = np.abs(A[:, :1, :1]) < 0.5
-            E = np.where(alive, np.eye(m) + A, E @ E)
-    return kept, gone
+            E = np.where(np.abs(A[0, 0]) < 0.5, one + A, _product(E, E))
+    return out
+
+
+def _product(left: FloatArray, right: FloatArray) -> FloatArray:
+    m = right.shape[0]
+    return np.asarray(sum(left[..., j, None, :] * right[j] for j in range(m)))
 
 
 def triangle_sum(away: FloatArray, steps: int) -> FloatArray:

@@ -75,15 +75,15 @@ def correlations(process: LinearProcess, spacing: float) -> Correlations:
     if modal is not None and len(process.observed) == process.dimension:
         V = modal.basis
         return _Modal(
-            kept=lambda s: modal.decay(times(s))[:, :, None],
-            away=lambda s: modal.away(times(s))[:, :, None],
+            kept=lambda s: modal.decay(times(s))[None],
+            away=lambda s: modal.away(times(s))[None],
             parts=(V.T @ X @ V)[None],
         )
     if ball is not None:
         V, step = ball.basis, momentum_steps(ball)
         return _Modal(
-            kept=lambda s: power_rows(step, times(s))[0],
-            away=lambda s: power_rows(step, times(s))[1],
+            kept=lambda s: power_rows(step, times(s)),
+            away=lambda s: power_rows(step, times(s), distance=True),
             parts=V.T @ X[:, : len(V)].reshape(2, len(V), len(V)) @ V,
         )
     E, away, _ = gap_law(process)(spacing)
@@ -94,7 +94,7 @@ def correlations(process: LinearProcess, spacing: float) -> Correlations:
 class _Modal:
     """Correlations as sums over modes; ``parts`` are ``Sigma`` and, with momentum, ``Y``."""
 
-    # From numbers of draws (s,) to what multiplies each part in E^s and in E^s - I: (s, n, m).
+    # From numbers of draws (s,) to what multiplies each part in E^s and in E^s - I: (part, s, n).
     kept: Callable[[IntArray], FloatArray]
     away: Callable[[IntArray], FloatArray]
     parts: FloatArray
@@ -108,24 +108,26 @@ class _Modal:
 
         near = [self._near(s, lag) for s in range(min(lag, count))]
         far = self._norms(np.arange(lag, count), increments)
-        once = self.away(np.array([lag]))[0]
-        variance = -2.0 * float(np.einsum("nm,mnn->", once, self.parts))
+        once = self.away(np.array([lag]))[:, 0]
+        variance = -2.0 * float(np.einsum("an,ann->", once, self.parts))
         return np.concatenate([near, far]), variance
 
     def _near(self, s: int, lag: int) -> float:
         # Increments that overlap: one of the three lags is negative, and its matrix transposed.
         at = self.away(np.array([s + lag, lag - s, s]))
-        later, earlier, same = (np.einsum("nm,mnk->nk", factors, self.parts) for factors in at)
+        later, earlier, same = np.einsum("asn,ank->snk", at, self.parts)
         return float(np.square(later + earlier.T - 2.0 * same).sum())
 
     def _norms(self, draws: IntArray, factors: Callable[[IntArray], FloatArray]) -> FloatArray:
-        products = np.einsum("anj,bnj->nab", self.parts, self.parts)
+        products = np.einsum("anj,bnj->abn", self.parts, self.parts)
         out = np.empty(len(draws))
-        block = max(1, _HELD // (8 * len(products)))
+        block = max(1, _HELD // (8 * products.shape[2]))
         for first in range(0, len(draws), block):
             part = slice(first, first + block)
             f = factors(draws[part])
-            out[part] = np.einsum("sna,nab,snb->s", f, products, f, optimize=True)
+            out[part] = sum(
+                (f[a] * f[b]) @ products[a, b] for a in range(len(f)) for b in range(len(f))
+            )
         return np.maximum(out, 0.0)
 
 

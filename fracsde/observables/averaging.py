@@ -125,9 +125,10 @@ def _sums(away: FloatArray, T: float) -> FloatArray:
 def _integral(x: FloatArray) -> FloatArray:
     # (x + exp(-x) - 1) / x^2, by its series where that cancels.
     series = np.zeros_like(x)
-    for j in range(17, 1, -1):
-        series = (1.0 - x * series) / j
     small = np.abs(x) < 0.5
+    near = np.where(small, x, 0.0)
+    for j in range(17, 1, -1):
+        series = (1.0 - near * series) / j
     safe = np.where(small, 1.0, x)
     return np.where(small, series, (safe + np.expm1(-safe)) / safe / safe)
 
