@@ -20,6 +20,9 @@ _HOME = {
     "OUProcess": "problems.ornstein_uhlenbeck",
     "LinearRecursion": "problems.ornstein_uhlenbeck",
     "SGDNearMinimum": "problems.sgd",
+    "StepRule": "problems.sgd_steps",
+    "EpochRecursion": "problems.epochs",
+    "StabilityLimits": "problems.sgd_limits",
     "FokkerPlanck": "problems.fokker_planck",
     "Gaussian": "problems.fokker_planck",
     "PointMass": "problems.fokker_planck",
@@ -63,6 +66,8 @@ _HOME = {
     "Status": "status",
     # verbs
     "stationary_covariance": "stationary",
+    "phase_covariance": "stationary",
+    "laws": "laws",
     "mean_at": "transients",
     "covariance_at": "transients",
     "autocovariance": "transients",
@@ -79,6 +84,8 @@ _HOME = {
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
+    "Laws": "laws",
+    "LawOfSGD": "laws",
     "Solution": "solution",
     "SeparableSolution": "separable_solution",
     "FractionalODESolution": "ode_solution",

@@ -20,7 +20,8 @@ On a fractional clock, :math:`X_t = Y(E_t)` with ``Y`` the flow, each is the flo
 :math:`E_t`, and a covariance gains that of the mean's path (:mod:`fracsde.subordination`).
 
 Results hold the observed coordinates only (the weights).  Starting states may give the weights
-alone; velocities then start at zero.  SGD stands for its map.
+alone; velocities then start at zero.  SGD stands for its map; with shuffled epochs it has the
+stationary autocovariance and displacement, averaged over phases, and no others.
 """
 
 from __future__ import annotations
@@ -39,13 +40,19 @@ from fracsde._subordination.averages import (
     small_enough,
 )
 from fracsde._subordination.starts import read_start
-from fracsde._transient_inputs import read_covariance, read_state, read_times
+from fracsde._transient_inputs import (
+    read_covariance,
+    read_epoch_directions,
+    read_state,
+    read_times,
+)
 from fracsde.errors import (
     InputError,
     UnsupportedError,
 )
+from fracsde.lyapunov.epoch_lags import epoch_autocovariance, epoch_displacement
 from fracsde.lyapunov.evolution import along, evolve, evolve_observed, finite, lifted
-from fracsde.lyapunov.processes import as_linear, require_stationary
+from fracsde.lyapunov.processes import as_epochs, as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.structured import DiagonalOU, LowRankOU
@@ -182,7 +189,8 @@ def autocovariance(
 ) -> FloatArray:
     """Return the stationary autocovariance ``R(s) = E[(X_{t+s} - m)(X_t - m)^T]``.
 
-    The row belongs to the later time.  On a random clock ``t`` is 0, where the clock starts.
+    The row belongs to the later time.  On a random clock ``t`` is 0, where the clock starts; in
+    shuffled epochs it is averaged over the phases of an epoch.
     Along a direction ``u`` it is ``u^T R(s) u``, which needs no matrix for each lag.
 
     Parameters
@@ -207,10 +215,11 @@ def autocovariance(
     clock = _on_clock(process)
     if clock is not None:
         whole = clock_autocovariance(clock, read_times("lags", lags, clock))
-        if directions is None:
-            return whole
-        U = finite_array("directions", directions, shape=(clock.dimension, None))
-        return np.asarray(np.einsum("dp,tde,ep->tp", U, whole, U))
+        return whole if directions is None else _forms(whole, directions)
+    epochs = as_epochs(process)
+    if epochs is not None:
+        whole = epoch_autocovariance(epochs, read_times("lags", lags, epochs))
+        return whole if directions is None else _forms(whole, directions)
     linear = as_linear(process)
     when = read_times("lags", lags, linear)
     if directions is not None:
@@ -269,6 +278,11 @@ def mean_square_displacement(
             raise InputError(msg)
         at = None if start is None else read_start(clock.base, start, 0.0)
         return clock_displacement(clock, read_times("lags", lags, clock), at, directions)
+    epochs = as_epochs(process)
+    if epochs is not None:
+        U = read_epoch_directions(epochs, directions, start)
+        each = np.maximum(epoch_displacement(epochs, read_times("lags", lags, epochs), U), 0.0)
+        return each if directions is not None else np.asarray(each.sum(axis=1))
     linear = as_linear(process)
     when = read_times("lags", lags, linear)
     U = lifted(linear, directions)
@@ -336,6 +350,12 @@ def _on_clock(process: Any) -> SubordinatedOU | None:
     if isinstance(process, (DiagonalOU, LowRankOU)):
         return SubordinatedOU(base=process, alpha=1.0)
     return process if isinstance(process, SubordinatedOU) else None
+
+
+def _forms(whole: FloatArray, directions: ArrayLike) -> FloatArray:
+    # The quadratic forms of matrices along directions.
+    U = finite_array("directions", directions, shape=(whole.shape[1], None))
+    return np.asarray(np.einsum("dp,tde,ep->tp", U, whole, U))
 
 
 def _displacement_from(
