@@ -22,6 +22,17 @@ With :math:`\zeta = e^{2\pi i f} - 1` all three kinds of process have the same f
 
 the last for the weights of heavy-ball SGD, with the noise :math:`\eta^2 Q` of its kicks, and alike
 for Nesterov's.
+**Shuffled epochs**, averaged over the phases of an epoch, have the same response and noise that is
+not white.  Within an epoch of ``M`` batches any two have the covariance :math:`-C/(N-1)`, across
+epochs none, so that with batches of :math:`b_p` examples
+
+.. math::
+    S_\xi(f) = \frac{C}{M (N - 1)} \Big[ N \sum_p \frac{1}{b_p} - M^2
+        + 4 \sum_{k=1}^{M-1} (M - k) \sin^2 \pi f k \Big], \qquad
+    4 \sum_{k=1}^{M-1} (M - k) \sin^2 \pi f k = M^2 - \frac{\sin^2 \pi f M}{\sin^2 \pi f} ,
+
+which vanishes at zero frequency when the batches are equal and use all examples.
+
 Symmetric ``F`` are diagonalised once, others brought to Schur form; each frequency then costs
 ``O(d^2)`` along each direction.  No difference of nearly equal numbers is formed: slow modes and
 sharp resonances keep their digits.
@@ -37,10 +48,10 @@ import scipy.linalg
 
 from fracsde._check import finite_array
 from fracsde.lyapunov.evolution import lifted, weight_ball
-from fracsde.lyapunov.processes import require_stationary
+from fracsde.lyapunov.processes import as_epochs, require_stationary
 from fracsde.lyapunov.propagators import modes
 from fracsde.observables._laws import second_order
-from fracsde.problems.ornstein_uhlenbeck import OUProcess
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.sgd_steps import StepRule
 
 if TYPE_CHECKING:
@@ -49,6 +60,7 @@ if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.lyapunov.propagators import LinearProcess
     from fracsde.observables._laws import LinearLaw
+    from fracsde.problems.epochs import EpochRecursion
 
     ComplexArray = NDArray[np.complex128]
 
@@ -68,8 +80,8 @@ def power_spectrum(
 
     Parameters
     ----------
-    law : OUProcess, LinearRecursion, SGDNearMinimum or an object with ``second_order()``
-        Stable; SGD stands for its map.
+    law : OUProcess, LinearRecursion, EpochRecursion, SGDNearMinimum or with ``second_order()``
+        Stable; SGD stands for its map, or for its shuffled epochs.
     frequencies : (f,) array_like [1/t, or 1/step]
         In cycles, of either sign, ``S(-f) = conj S(f)``.  Those of a map have period 1, so that
         0.5 is the fastest.
@@ -90,21 +102,23 @@ def power_spectrum(
     >>> power_spectrum(OUProcess(drift=[[1.0]], noise=[[2.0]]), [0.0, 0.5 / np.pi]).real.ravel()
     array([2., 1.])
     """
-    process = second_order(law)
+    epochs = as_epochs(law)
+    process = second_order(law) if epochs is None else _one_example(epochs)
     cycles = finite_array("frequencies", frequencies, ndim=(0, 1)).reshape(-1)
     U = lifted(process, directions)
     require_stationary(process)
     response = _response(process)
     a = response.argument(cycles)
     if response.triangular:
-        return _by_schur(response, a, U, matrices=directions is None)
-    V = response.basis
-    turned = V.T @ U[: len(V)]
-    if directions is None:
-        gain = 1.0 / (a[:, None] + response.pull)
-        inner = gain[:, :, None] * response.noise * gain.conj()[:, None, :]
-        return np.asarray(turned.T @ inner @ turned)
-    return _along(response, a, turned)
+        spectrum = _by_schur(response, a, U, matrices=directions is None)
+    elif directions is None:
+        spectrum = _matrices(response, a, response.basis.T @ U[: len(response.basis)])
+    else:
+        spectrum = _along(response, a, response.basis.T @ U[: len(response.basis)])
+    if epochs is None:
+        return spectrum
+    level = _epoch_level(epochs, cycles)
+    return np.asarray(spectrum * level.reshape(-1, *[1] * (spectrum.ndim - 1)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,6 +171,41 @@ def _response(process: LinearProcess) -> _Response:
     form, basis = scipy.linalg.schur(F, output="complex")
     noise = basis.conj().T @ process.noise @ basis
     return _Response(basis=basis, pull=form, noise=noise, discrete=not flow)
+
+
+def _one_example(epochs: EpochRecursion) -> LinearRecursion:
+    # The steps of shuffled epochs, driven by white noise of one example's covariance.
+    return LinearRecursion(
+        transition=epochs.transition,
+        noise=epochs.kick,
+        observe=epochs.observed,
+        context=epochs.context,
+    )
+
+
+def _epoch_level(epochs: EpochRecursion, cycles: FloatArray) -> FloatArray:
+    # The spectrum of an epoch's noise in units of that of one example.
+    N, M = epochs.dataset_size, epochs.steps
+    if N == 1:
+        return np.zeros(len(cycles))
+    x = np.pi * (cycles - np.rint(cycles))
+    s = np.abs(np.sin(x))
+    k = np.arange(1, M)
+    apart = np.empty(len(x))
+    for i in range(len(x)):
+        if M * s[i] > 1.0:
+            apart[i] = M**2 - (np.sin(M * x[i]) / s[i]) ** 2
+        else:  # where the difference would cancel
+            apart[i] = 4.0 * np.sum((M - k) * np.sin(k * x[i]) ** 2)
+    # Nothing is left where equal batches use all examples: N sum(1/b) = M^2.
+    spare = float(np.sum(N / epochs.batch_sizes - M))
+    return np.asarray((spare + apart) / (M * (N - 1.0)))
+
+
+def _matrices(response: _Response, a: ComplexArray, turned: FloatArray) -> NDArray[Any]:
+    gain = 1.0 / (a[:, None] + response.pull)
+    inner = gain[:, :, None] * response.noise * gain.conj()[:, None, :]
+    return np.asarray(turned.T @ inner @ turned)
 
 
 def _along(response: _Response, a: ComplexArray, turned: FloatArray) -> FloatArray:

@@ -20,9 +20,9 @@ from tests.support.linear_laws import FLOWS, LAWS, MAPS, NOISE, SETTINGS, SYMMET
 FREQUENCIES = np.array([0.0, 0.013, 0.1, 0.37, 0.5, -0.2, 1.1])
 
 
-def summed(law, frequencies: np.ndarray) -> np.ndarray:
-    # Wiener-Khinchin, term by term; every law here forgets within 3000 steps.
-    k = np.arange(3000)
+def summed(law, frequencies: np.ndarray, terms: int = 3000) -> np.ndarray:
+    # Wiener-Khinchin, term by term; every law here forgets within that many steps.
+    k = np.arange(terms)
     R = autocovariance(law, k)
     half = np.tensordot(np.exp(-2j * np.pi * np.multiply.outer(frequencies, k)), R, axes=1)
     return half + np.swapaxes(half.conj(), 1, 2) - R[0]
@@ -168,6 +168,49 @@ def test_digits_reject_the_eigenvalues_of_the_transition() -> None:
     plain = 1.0 / np.prod(1.0 - np.linalg.eigvals(law.map().transition)) ** 2
     assert abs(plain / exact - 1.0) > 1e-6
     assert power_spectrum(law, [0.0])[0, 0, 0].real == pytest.approx(exact, rel=1e-14)
+
+
+EPOCHS = {
+    "equal": {"dataset_size": 12},
+    "smaller last": {"dataset_size": 11},
+    "drop last": {"dataset_size": 11, "drop_last": True},
+    "momentum": {"dataset_size": 12, "momentum": 0.7},
+    "nesterov": {"dataset_size": 15, "momentum": 0.6, "nesterov": True, "batch_size": 4},
+    "full batch": {"dataset_size": 2},
+}
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_exact_spectrum_of_shuffled_epochs_is_the_sum_of_their_autocovariances(name) -> None:
+    law = sgd(sampling="shuffled", **EPOCHS[name])
+    found, expected = power_spectrum(law, FREQUENCIES), summed(law, FREQUENCIES, 500)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    U = np.array([[1.0, 0.5], [-2.0, 0.0], [0.3, 1.0]])
+    along = power_spectrum(law, FREQUENCIES, directions=U)
+    np.testing.assert_allclose(along, np.einsum("dp,fde,ep->fp", U, expected, U).real, atol=1e-11)
+    np.testing.assert_array_equal(power_spectrum(law.epochs(), FREQUENCIES), found)
+
+
+def test_spectrum_of_shuffled_epochs_vanishes_at_zero_with_all_its_digits() -> None:
+    law = sgd(sampling="shuffled", dataset_size=2000)
+    assert np.all(power_spectrum(law, [0.0]) == 0.0)
+    # Quadratically: the level is C (M^2 - 1) M / (3 (N - 1)) (pi f)^2 for slow frequencies.
+    M, f = 1000, np.array([1e-9, 1e-6])
+    zero = np.linalg.inv(SYMMETRIC) @ NOISE @ np.linalg.inv(SYMMETRIC)
+    level = M * (M**2 - 1) / (3 * 1999) * (np.pi * f) ** 2
+    found = power_spectrum(law, f).real / level[:, None, None]
+    np.testing.assert_allclose(found, np.broadcast_to(zero, found.shape), rtol=2e-5)
+    # What is left out of each epoch diffuses.
+    dropped = sgd(sampling="shuffled", dataset_size=2001, drop_last=True)
+    assert np.all(np.diagonal(power_spectrum(dropped, [0.0])[0]).real > 1e-4)
+
+
+@pytest.mark.twin
+def test_epochs_reject_independent_batches() -> None:
+    drawn = {"dataset_size": 12, "sampling": "without_replacement"}
+    found = power_spectrum(sgd(**drawn), [0.1])
+    expected = summed(sgd(sampling="shuffled", dataset_size=12), np.array([0.1]), 500)
+    assert np.abs(found - expected).max() > 0.1 * np.abs(expected).max()
 
 
 def test_extreme_frequencies_are_zero_and_not_an_overflow() -> None:
