@@ -191,7 +191,8 @@ def autocovariance(
 
     The row belongs to the later time.  On a random clock ``t`` is 0, where the clock starts; in
     shuffled epochs it is averaged over the phases of an epoch.
-    Along a direction ``u`` it is ``u^T R(s) u``, which needs no matrix for each lag.
+    Along a direction ``u`` it is ``u^T R(s) u``, which for a linear process needs no matrix for
+    each lag.
 
     Parameters
     ----------

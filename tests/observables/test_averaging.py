@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import mpmath
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from scipy.integrate import quad_vec
 
 from fracsde.errors import InputError, OutOfRangeError, UnstableError
 from fracsde.observables import averaged_covariance, power_spectrum
-from fracsde.problems.ornstein_uhlenbeck import OUProcess
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.simulate import simulate
 from fracsde.stationary import stationary_covariance
 from fracsde.transients import autocovariance
@@ -96,6 +98,34 @@ def test_digits_reject_the_closed_form_in_floating_point() -> None:
     plain = T * (1 + phi) / (1 - phi) - 2 * phi * (1 - phi**T) / (1 - phi) ** 2
     plain *= 2.0**-60 / (1 - phi**2) / T**2
     assert abs(plain / one_mode(2.0**-30, 1.0, T) - 1.0) > 1e-8
+
+
+@dataclass(frozen=True)
+class Multiplicative:
+    """A scalar recursion whose noise grows with the state: x' = a x + sqrt(1 + b x^2) z."""
+
+    a: float = 0.5
+    b: float = 0.1
+
+    def second_order(self) -> LinearRecursion:
+        variance = 1.0 / (1.0 - self.a**2 - self.b)
+        return LinearRecursion(transition=[[self.a]], noise=[[1.0 + self.b * variance]])
+
+
+def test_law_with_noise_that_depends_on_the_state_has_these_observables() -> None:
+    law, chains, window = Multiplicative(), 20_000, 12
+    rng = np.random.default_rng(seed_of("multiplicative"))
+    x = np.zeros((40 + window, chains))
+    for t in range(1, len(x)):
+        noise = np.sqrt(1.0 + law.b * x[t - 1] ** 2) * rng.normal(size=chains)
+        x[t] = law.a * x[t - 1] + noise
+    squares = x[40:].mean(axis=0) ** 2
+    # The fourth moment of this law is 3.5 variances squared; a normal one has 3.
+    D = averaged_covariance(law, window)[0, 0]
+    assert follows(squares.mean(), D, np.sqrt(3.0 / chains) * D)
+    frozen = LinearRecursion(transition=[[law.a]], noise=[[1.0]])
+    assert not follows(squares.mean(), averaged_covariance(frozen, window)[0, 0], D / 70)
+    assert power_spectrum(law, [0.0])[0, 0, 0].real == pytest.approx(4.0 * (1.0 + 0.1 / 0.65))
 
 
 def test_law_of_simulated_averages() -> None:

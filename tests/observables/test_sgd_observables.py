@@ -73,6 +73,14 @@ def test_exact_trace_identity_of_the_loss() -> None:
     assert stationary_loss(run).regularised == pytest.approx(expected, rel=1e-13)
 
 
+def test_loss_of_shuffled_epochs_is_smaller_and_that_of_their_covariance() -> None:
+    shuffled = sgd(sampling="shuffled", dataset_size=40, learning_rate=0.05)
+    S, K = stationary_covariance(shuffled).matrix, shuffled.curvature
+    found = stationary_loss(shuffled)
+    assert found.regularised == pytest.approx(np.trace(K @ S) / 2, rel=1e-12)
+    assert found.regularised < 0.8 * stationary_loss(sgd(learning_rate=0.05)).regularised
+
+
 def test_law_of_the_simulated_loss() -> None:
     run = sgd(momentum=0.6)
     w = simulate(run, [0, 1], chains=20_000, rng=seed_of("loss"), backend="numpy").values[:, 0]
