@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = ["averaged_covariance"]
 
+# Windows of so many relaxation times are white, and their squares still numbers.
+_WHITE = 1e307
+
 
 def averaged_covariance(law: LinearLaw, window: float) -> FloatArray:
     r"""Return the covariance of the mean over a window of the stationary process.
@@ -61,8 +64,7 @@ def averaged_covariance(law: LinearLaw, window: float) -> FloatArray:
 
     References
     ----------
-    [Mandt2017]_ for the small rates and the case of one step per eigenvalue, [PolyakJuditsky1992]_
-    for the leading term
+    [PolyakJuditsky1992]_ for the leading term, [Mandt2017]_ for the window of a flow
 
     Examples
     --------
@@ -100,7 +102,7 @@ def _halves(process: LinearProcess, T: float) -> tuple[FloatArray | None, FloatA
         weights = (
             _sums(-modal.pull[:, None, None], T)[:, 0]
             if modal.discrete
-            else (_integral(modal.pull * T)[:, None])
+            else _integral(modal.pull, T)[:, None]
         )
         return V[process.observed], weights * inner, inner
     if ball is not None:
@@ -122,8 +124,10 @@ def _sums(away: FloatArray, T: float) -> FloatArray:
     return triangle_sum(away, steps) / steps / T
 
 
-def _integral(x: FloatArray) -> FloatArray:
-    # (x + exp(-x) - 1) / x^2, by its series where that cancels.
+def _integral(pull: FloatArray, T: float) -> FloatArray:
+    # (x + exp(-x) - 1) / x^2 at x = pull T, by its series where that cancels.
+    with np.errstate(over="ignore"):
+        x = np.minimum(pull * T, _WHITE)
     series = np.zeros_like(x)
     small = np.abs(x) < 0.5
     near = np.where(small, x, 0.0)
@@ -136,9 +140,9 @@ def _integral(x: FloatArray) -> FloatArray:
 def _matrix_integral(A: FloatArray, T: float) -> FloatArray:
     # A short window by the exponential of a block matrix, then doubled.
     d = len(A)
-    reach = 2.0 * float(np.linalg.norm(A, 1)) * T
-    doublings = max(0, int(np.ceil(np.log2(reach)))) if reach > 0.0 else 0
-    t = T / 2.0**doublings
+    reach = np.log2(2.0 * float(np.linalg.norm(A, 1))) + np.log2(T)
+    doublings = max(0, int(np.ceil(reach)))
+    t = float(np.ldexp(T, -doublings))
     block = np.zeros((3 * d, 3 * d))
     block[:d, :d], block[:d, d : 2 * d], block[d : 2 * d, 2 * d :] = -A * t, np.eye(d), np.eye(d)
     top = scipy.linalg.expm(block)[:d]

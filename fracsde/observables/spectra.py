@@ -34,8 +34,8 @@ epochs none, so that with batches of :math:`b_p` examples
 which vanishes at zero frequency when the batches are equal and use all examples.
 
 Symmetric ``F`` are diagonalised once, others brought to Schur form; each frequency then costs
-``O(d^2)`` along each direction.  No difference of nearly equal numbers is formed: slow modes and
-sharp resonances keep their digits.
+``O(d^2)`` along each direction.  Slow modes and sharp resonances keep their digits, since neither
+:math:`\zeta` nor ``F`` comes from a difference that cancels.
 """
 
 from __future__ import annotations

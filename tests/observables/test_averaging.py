@@ -66,6 +66,12 @@ def test_limit_of_long_windows_is_the_spectrum_at_zero(name: str) -> None:
         np.testing.assert_allclose(T * averaged_covariance(law, T), zero, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("drift", [[[1e10]], [[1e10, 0.0], [1e9, 2e10]]])
+def test_extreme_windows_are_zero_and_not_an_overflow(drift: list) -> None:
+    law = OUProcess(drift=drift, noise=np.eye(len(drift)))
+    assert np.abs(averaged_covariance(law, 1e305)).max() < 1e-300
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_leading_term_knows_neither_rate_nor_momentum_nor_preconditioner(name: str) -> None:
     inverse = np.linalg.inv(SYMMETRIC)
