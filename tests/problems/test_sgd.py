@@ -18,6 +18,7 @@ from fracsde.errors import (
 )
 from fracsde.lyapunov.sgd_modes import step_modes
 from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.problems.subordinated import SubordinatedOU
 from fracsde.stationary import stationary_covariance
 from fracsde.status import Status
 from tests.support.exact import close
@@ -400,3 +401,5 @@ def test_refuses_flows_it_does_not_have() -> None:
     with pytest.raises(UnsupportedError, match="look-ahead adds friction"):
         sgd(nesterov=True).flow(limit="kunin")
     assert stationary_covariance(sgd(nesterov=True).flow(limit="underdamped")).status.ok
+    with pytest.raises(UnsupportedError, match=r"observes 3 of 6 coordinates; .* without inertia"):
+        SubordinatedOU(base=sgd().flow(limit="kunin"), alpha=0.5)
