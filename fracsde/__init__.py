@@ -20,6 +20,9 @@ _HOME = {
     "OUProcess": "problems.ornstein_uhlenbeck",
     "LinearRecursion": "problems.ornstein_uhlenbeck",
     "SGDNearMinimum": "problems.sgd",
+    "LeastSquaresSGD": "problems.least_squares",
+    "GaussianLeastSquaresSGD": "problems.least_squares",
+    "QuadraticSGD": "problems.quadratic_sgd",
     "StepRule": "problems.sgd_steps",
     "EpochRecursion": "problems.epochs",
     "StabilityLimits": "problems.sgd_limits",
@@ -66,6 +69,7 @@ _HOME = {
     "Status": "status",
     # verbs
     "stationary_covariance": "stationary",
+    "second_moment_radius": "lyapunov.moment_radius",
     "phase_covariance": "stationary",
     "laws": "laws",
     "mean_at": "transients",
@@ -84,6 +88,7 @@ _HOME = {
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
+    "SpectralRadius": "lyapunov.moment_radius",
     "Laws": "laws",
     "LawOfSGD": "laws",
     "Solution": "solution",

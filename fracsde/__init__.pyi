@@ -16,6 +16,8 @@ from fracsde.grids import TimeGrid as TimeGrid
 from fracsde.laws import LawOfSGD as LawOfSGD
 from fracsde.laws import Laws as Laws
 from fracsde.laws import laws as laws
+from fracsde.lyapunov.moment_radius import SpectralRadius as SpectralRadius
+from fracsde.lyapunov.moment_radius import second_moment_radius as second_moment_radius
 from fracsde.ode_solution import FractionalODESolution as FractionalODESolution
 from fracsde.operators.finite_volume import FiniteVolume as FiniteVolume
 from fracsde.operators.hermite import Hermite as Hermite
@@ -28,11 +30,14 @@ from fracsde.problems.fokker_planck import Gaussian as Gaussian
 from fracsde.problems.fokker_planck import PointMass as PointMass
 from fracsde.problems.fractional import FractionalFokkerPlanck as FractionalFokkerPlanck
 from fracsde.problems.fractional_ode import FractionalODE as FractionalODE
+from fracsde.problems.least_squares import GaussianLeastSquaresSGD as GaussianLeastSquaresSGD
+from fracsde.problems.least_squares import LeastSquaresSGD as LeastSquaresSGD
 from fracsde.problems.manufactured import Manufactured as Manufactured
 from fracsde.problems.manufactured import manufactured as manufactured
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursion
 from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.potentials import Potential as Potential
+from fracsde.problems.quadratic_sgd import QuadraticSGD as QuadraticSGD
 from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerPlanck
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
 from fracsde.problems.sgd_limits import StabilityLimits as StabilityLimits

@@ -25,7 +25,9 @@ from fracsde._check import choice
 from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
 from fracsde.lyapunov.dense import METHODS
 from fracsde.lyapunov.epochs import stationary_phases
+from fracsde.lyapunov.moments import stationary_moments
 from fracsde.lyapunov.processes import as_epochs, as_linear, stationary_state, usable
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
@@ -55,8 +57,9 @@ class StationaryCovariance:
         Bound on the spectral norm of the numerical error of ``state_matrix``.
     status : Status
         The outcome; the matrices are NaN unless it is ``SUCCESS`` or ``INACCURATE``.
-    method : {"eigen", "bartels_stewart"}
-        How the equation was solved.
+    method : str
+        How the equation was solved: ``"eigen"``, ``"bartels_stewart"``,
+        ``"conjugate_gradients"`` or ``"vectorised"``.
     provenance : Provenance
         Where the result came from.
     """
@@ -73,7 +76,7 @@ class StationaryCovariance:
 
 
 def stationary_covariance(
-    process: OUProcess | LinearRecursion | EpochRecursion | SGDNearMinimum,
+    process: (OUProcess | LinearRecursion | EpochRecursion | SGDNearMinimum | QuadraticLossSGD),
     *,
     method: str = "auto",
     throw: bool = True,
@@ -82,13 +85,15 @@ def stationary_covariance(
 
     Parameters
     ----------
-    process : OUProcess, LinearRecursion, EpochRecursion or SGDNearMinimum
+    process : OUProcess, LinearRecursion, EpochRecursion, SGDNearMinimum or QuadraticLossSGD
         SGD stands for its map, ``sgd.map()``; in shuffled epochs for ``sgd.epochs()``, averaged
-        over the phases of an epoch.
-    method : {"auto", "eigen", "bartels_stewart"}
+        over the phases of an epoch.  The noise of a LeastSquaresSGD or QuadraticSGD depends on
+        the state (:mod:`fracsde.lyapunov.moments`).
+    method : {"auto", "eigen", "bartels_stewart", "conjugate_gradients", "vectorised"}
         ``"eigen"`` needs a symmetric drift or transition, or the map of symmetric curvature with
         momentum, and is taken for those by ``"auto"``; anything else, defective matrices
-        included, goes through a Schur form.  Shuffled epochs have only ``"eigen"``.
+        included, goes through a Schur form.  Shuffled epochs have only ``"eigen"``; where the
+        noise depends on the state they are ``"conjugate_gradients"`` and ``"vectorised"``.
     throw : bool
         Whether to raise where there is no stationary law or the residual is too large; with
         ``False`` look at ``status``.
@@ -120,6 +125,9 @@ def stationary_covariance(
     >>> round(float(stationary_covariance(sgd.flow()).matrix[0, 0]), 12)
     0.5
     """
+    if isinstance(process, QuadraticLossSGD):
+        state = stationary_moments(process, method=method)
+        return _record(usable(state) if throw else state, process, method)
     choice("method", method, METHODS)
     epochs = as_epochs(process)
     if epochs is None:
@@ -196,7 +204,9 @@ def phase_covariance(process: EpochRecursion | SGDNearMinimum, phases: ArrayLike
 
 
 def _record(
-    state: StationaryState, process: OUProcess | LinearRecursion | EpochRecursion, method: str
+    state: StationaryState,
+    process: OUProcess | LinearRecursion | EpochRecursion | QuadraticLossSGD,
+    method: str,
 ) -> StationaryCovariance:
     observed = process.observed
     return StationaryCovariance(

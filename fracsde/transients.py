@@ -21,7 +21,8 @@ On a fractional clock, :math:`X_t = Y(E_t)` with ``Y`` the flow, each is the flo
 
 Results hold the observed coordinates only (the weights).  Starting states may give the weights
 alone; velocities then start at zero.  SGD stands for its map; with shuffled epochs it has the
-stationary autocovariance and displacement, averaged over phases, and no others.
+stationary autocovariance and displacement, averaged over phases, and no others.  Where noise
+depends on the state (LeastSquaresSGD, QuadraticSGD) see also :mod:`fracsde.lyapunov.moment_paths`.
 """
 
 from __future__ import annotations
@@ -52,9 +53,12 @@ from fracsde.errors import (
 )
 from fracsde.lyapunov.epoch_lags import epoch_autocovariance, epoch_displacement
 from fracsde.lyapunov.evolution import along, evolve, evolve_observed, finite, lifted
+from fracsde.lyapunov.moment_paths import covariances_along, displacements_from
+from fracsde.lyapunov.moments import equal_moments, frozen_noise
 from fracsde.lyapunov.processes import as_epochs, as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU
 
@@ -66,7 +70,15 @@ if TYPE_CHECKING:
     from fracsde.lyapunov.propagators import LinearProcess
     from fracsde.problems.sgd import SGDNearMinimum
 
-    Process = OUProcess | LinearRecursion | SGDNearMinimum | SubordinatedOU | DiagonalOU | LowRankOU
+    Process = (
+        OUProcess
+        | LinearRecursion
+        | SGDNearMinimum
+        | QuadraticLossSGD
+        | SubordinatedOU
+        | DiagonalOU
+        | LowRankOU
+    )
 
 __all__ = [
     "autocovariance",
@@ -107,7 +119,7 @@ def mean_at(
     clock = _on_clock(process)
     if clock is not None:
         return clock_mean(clock, read_times("times", times, clock), initial)
-    linear = as_linear(process)
+    linear = as_linear(frozen_noise(process))
     when = read_times("times", times, linear)
     start = read_state("initial", linear, initial) - linear.mean
     moved = evolve(linear, when, start[:, None])[:, :, 0]
@@ -133,7 +145,8 @@ def covariance_at(
         Covariance of the observed coordinates or of the whole state at time 0; 0 for a start
         from one point.
     initial : (d,) array_like [x] or "stationary", optional
-        Mean at time 0, which a SubordinatedOU needs; others spread alike from everywhere.
+        Mean at time 0, which a SubordinatedOU needs, and which SGD with state-dependent noise
+        takes for the minimum unless told; others spread alike from everywhere.
 
     Returns
     -------
@@ -160,7 +173,7 @@ def covariance_at(
             initial = dense.base.mean
         start = read_start(dense.base, initial, initial_covariance)
         return clock_covariance(dense, read_times("times", times, clock), start)
-    linear = as_linear(process)
+    linear = as_linear(frozen_noise(process))
     when = read_times("times", times, linear)
     if isinstance(initial, str):
         msg = (
@@ -168,9 +181,10 @@ def covariance_at(
             "not depend on the mean; the stationary covariance is stationary_covariance(process)"
         )
         raise InputError(msg)
-    if initial is not None:
-        read_state("initial", linear, initial)
+    begin = linear.mean if initial is None else read_state("initial", linear, initial)
     current = read_covariance(linear, initial_covariance)
+    if isinstance(process, QuadraticLossSGD):
+        return finite(covariances_along(process, when, begin, current))
     law = gap_law(linear)
     observed = np.ix_(linear.observed, linear.observed)
     out = np.empty((len(when), len(linear.observed), len(linear.observed)))
@@ -221,7 +235,7 @@ def autocovariance(
     if epochs is not None:
         whole = epoch_autocovariance(epochs, read_times("lags", lags, epochs))
         return whole if directions is None else _forms(whole, directions)
-    linear = as_linear(process)
+    linear = as_linear(equal_moments(process))
     when = read_times("lags", lags, linear)
     if directions is not None:
         U = lifted(linear, directions)
@@ -284,10 +298,12 @@ def mean_square_displacement(
         U = read_epoch_directions(epochs, directions, start)
         each = np.maximum(epoch_displacement(epochs, read_times("lags", lags, epochs), U), 0.0)
         return each if directions is not None else np.asarray(each.sum(axis=1))
-    linear = as_linear(process)
+    linear = as_linear(equal_moments(process) if start is None else frozen_noise(process))
     when = read_times("lags", lags, linear)
     U = lifted(linear, directions)
-    if start is not None:
+    if start is not None and isinstance(process, QuadraticLossSGD):
+        each = displacements_from(process, when, read_state("start", linear, start), U)
+    elif start is not None:
         each = _displacement_from(linear, when, read_state("start", linear, start) - linear.mean, U)
     else:
         cross = require_stationary(linear).matrix @ U
@@ -328,7 +344,7 @@ def relaxation_rates(process: Process) -> NDArray[np.complex128]:
         )
         raise UnsupportedError(msg)
     clock = _on_clock(process)
-    linear = as_linear(process if clock is None else small_enough(clock.base))
+    linear = as_linear(frozen_noise(process) if clock is None else small_enough(clock.base))
     modal = modes(linear)
     if isinstance(linear, OUProcess):
         values = np.linalg.eigvals(linear.drift) if modal is None else modal.pull

@@ -1,8 +1,10 @@
 r"""What observables need of a law: a linear process with its autocovariances.
 
 A law whose noise depends on the state has the mean, covariance and autocovariances of a linear
-process with constant noise.  Such a law offers it as ``law.second_order()`` and then has every
-observable that second moments determine; those of fourth moments are the normal law's.
+process with constant noise: SGD on quadratic losses through
+:func:`~fracsde.lyapunov.moments.equal_moments`, any other law that offers it as
+``law.second_order()``.  It then has every observable that second moments determine; those of fourth
+moments are the normal law's.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import numpy as np
 
 from fracsde._check import integer, real
 from fracsde.errors import OutOfRangeError, UnsupportedError
+from fracsde.lyapunov.moments import equal_moments
 from fracsde.lyapunov.processes import as_linear
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 
 if TYPE_CHECKING:
     from fracsde.lyapunov.propagators import LinearProcess
+    from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
     from fracsde.problems.sgd import SGDNearMinimum
 
     class SecondOrderLaw(Protocol):
@@ -27,7 +31,9 @@ if TYPE_CHECKING:
             """Return that process."""
             ...
 
-    LinearLaw: TypeAlias = OUProcess | LinearRecursion | SGDNearMinimum | SecondOrderLaw
+    LinearLaw: TypeAlias = (
+        OUProcess | LinearRecursion | SGDNearMinimum | QuadraticLossSGD | SecondOrderLaw
+    )
 
 __all__ = ["effective_rate", "second_order", "step_spacing", "whole"]
 
@@ -37,7 +43,7 @@ def second_order(law: Any) -> LinearProcess:
 
     Parameters
     ----------
-    law : OUProcess, LinearRecursion, SGDNearMinimum or an object with ``second_order()``
+    law : OUProcess, LinearRecursion, SGDNearMinimum, QuadraticLossSGD or with ``second_order()``
         What the caller passed.
 
     Returns
@@ -45,7 +51,7 @@ def second_order(law: Any) -> LinearProcess:
     OUProcess or LinearRecursion
     """
     offered = getattr(law, "second_order", None)
-    return as_linear(offered() if callable(offered) else law)
+    return as_linear(offered() if callable(offered) else equal_moments(law))
 
 
 def whole(name: str, value: Any, *, low: int, remedy: str = "") -> int:

@@ -53,7 +53,7 @@ def averaged_covariance(law: LinearLaw, window: float) -> FloatArray:
 
     Parameters
     ----------
-    law : OUProcess, LinearRecursion, SGDNearMinimum or an object with ``second_order()``
+    law : OUProcess, LinearRecursion, SGDNearMinimum, QuadraticLossSGD or with ``second_order()``
         Stable; SGD stands for its map.
     window : float [t], or int [steps]
         ``T``: a length of time for a flow, a number of iterates, at least 1, for a map.

@@ -66,7 +66,7 @@ def ergodicity_breaking(
 
     Parameters
     ----------
-    law : OUProcess, LinearRecursion, SGDNearMinimum or an object with ``second_order()``
+    law : OUProcess, LinearRecursion, SGDNearMinimum, QuadraticLossSGD or with ``second_order()``
         Stable; SGD stands for its map.
     lags : (lag,) array_like [draws]
         Whole numbers, from 1 to ``draws - 1``.
@@ -121,7 +121,7 @@ def averaging_error(
 
     Parameters
     ----------
-    law : OUProcess, LinearRecursion, SGDNearMinimum or an object with ``second_order()``
+    law : OUProcess, LinearRecursion, SGDNearMinimum, QuadraticLossSGD or with ``second_order()``
         Stable; SGD stands for its map.
     draws : int
         Length of the record.

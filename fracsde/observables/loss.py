@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
@@ -66,15 +67,16 @@ class StationaryLoss:
     provenance: Provenance
 
 
-def stationary_loss(sgd: SGDNearMinimum) -> StationaryLoss:
+def stationary_loss(sgd: SGDNearMinimum | QuadraticLossSGD) -> StationaryLoss:
     r"""Return the mean excess loss of SGD near its minimum.
 
     .. math:: \tfrac12 \operatorname{Tr}(K \Sigma), \quad \tfrac12 \operatorname{Tr}(H \Sigma)
 
     Parameters
     ----------
-    sgd : SGDNearMinimum
-        Stable; the law is that of its map.
+    sgd : SGDNearMinimum or QuadraticLossSGD
+        Stable; the law is that of its map, of its shuffled epochs, or of noise that depends on
+        the state.
 
     Returns
     -------
@@ -94,11 +96,12 @@ def stationary_loss(sgd: SGDNearMinimum) -> StationaryLoss:
     """
     found = stationary_covariance(sgd)
     K = sgd.curvature
+    H = (sgd.near_minimum() if isinstance(sgd, QuadraticLossSGD) else sgd).hessian
     curvatures, directions = np.linalg.eigh(K)
     along = 0.5 * curvatures * np.einsum("di,di->i", directions, found.matrix @ directions)
     return StationaryLoss(
         regularised=0.5 * float(np.sum(K * found.matrix)),
-        data=0.5 * float(np.sum(sgd.hessian * found.matrix)),
+        data=0.5 * float(np.sum(H * found.matrix)),
         along=along,
         curvatures=curvatures,
         directions=directions,

@@ -80,8 +80,9 @@ def power_spectrum(
 
     Parameters
     ----------
-    law : OUProcess, LinearRecursion, EpochRecursion, SGDNearMinimum or with ``second_order()``
-        Stable; SGD stands for its map, or for its shuffled epochs.
+    law : OUProcess, LinearRecursion, EpochRecursion, SGDNearMinimum, QuadraticLossSGD, or other
+        Stable; SGD near a minimum stands for its map, or for its shuffled epochs.  Any object with
+        ``second_order()`` will do.
     frequencies : (f,) array_like [1/t, or 1/step]
         In cycles, of either sign, ``S(-f) = conj S(f)``.  Those of a map have period 1, so that
         0.5 is the fastest.

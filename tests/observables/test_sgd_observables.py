@@ -14,6 +14,7 @@ from fracsde.observables import (
     power_spectrum,
     stationary_loss,
 )
+from fracsde.problems.least_squares import LeastSquaresSGD
 from fracsde.simulate import simulate
 from fracsde.stationary import stationary_covariance
 from tests.support.exact import EPS
@@ -79,6 +80,20 @@ def test_loss_of_shuffled_epochs_is_smaller_and_that_of_their_covariance() -> No
     found = stationary_loss(shuffled)
     assert found.regularised == pytest.approx(np.trace(K @ S) / 2, rel=1e-12)
     assert found.regularised < 0.8 * stationary_loss(sgd(learning_rate=0.05)).regularised
+
+
+@pytest.mark.parametrize("setting", [{}, {"momentum": 0.5}])
+def test_exact_loss_of_least_squares_takes_its_noise_as_it_is(setting: dict) -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(30, 3)), rng.normal(size=30)
+    run = LeastSquaresSGD(
+        inputs=x, targets=y, learning_rate=0.1, batch_size=4, ridge=0.05, **setting
+    )
+    S = stationary_covariance(run).matrix
+    found = stationary_loss(run)
+    assert found.data == pytest.approx(np.trace(x.T @ x @ S) / 60, rel=1e-12)
+    assert found.regularised == pytest.approx(found.data + 0.025 * np.trace(S), rel=1e-12)
+    assert found.data > 1.05 * stationary_loss(run.near_minimum()).data
 
 
 def test_law_of_the_simulated_loss() -> None:

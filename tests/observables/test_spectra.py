@@ -74,7 +74,7 @@ def test_routes_agree_parseval_and_the_stationary_covariance(name: str) -> None:
 
         total = quad_vec(integrand, -np.pi / 2, np.pi / 2, epsabs=1e-11, epsrel=1e-11)[0]
     else:
-        total = power_spectrum(law, np.arange(1024) / 1024).mean(axis=0).real
+        total = power_spectrum(law, np.arange(4096) / 4096).mean(axis=0).real
     np.testing.assert_allclose(total, expected, rtol=0, atol=2e-10 * np.abs(expected).max())
 
 

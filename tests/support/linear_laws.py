@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fracsde.problems.least_squares import LeastSquaresSGD
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.sgd import SGDNearMinimum
 
@@ -37,5 +38,12 @@ MAPS = {
     "alternating map": LinearRecursion(transition=np.eye(3) - 1.6 * SYMMETRIC, noise=NOISE),
     "part of a map": LinearRecursion(transition=np.eye(3) - SYMMETRIC, noise=NOISE, observe=[2, 0]),
     **{f"sgd {name}": sgd(**setting) for name, setting in SETTINGS.items()},
+    "least squares": LeastSquaresSGD(
+        inputs=np.vstack([TURNING, NOISE, SYMMETRIC]),
+        targets=np.arange(9.0),
+        learning_rate=0.3,
+        batch_size=3,
+        momentum=0.5,
+    ),
 }
 LAWS = {**FLOWS, **MAPS}
