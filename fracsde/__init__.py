@@ -98,7 +98,7 @@ _HOME = {
     "Report": "compare",
     "Verdict": "compare",
 }
-_FOLDERS = ("errors", "estimators", "networks", "physics", "potentials", "special")
+_FOLDERS = ("errors", "estimators", "networks", "observables", "physics", "potentials", "special")
 
 __all__ = [*_HOME]
 

@@ -3,6 +3,7 @@
 from fracsde import errors as errors
 from fracsde import estimators as estimators
 from fracsde import networks as networks
+from fracsde import observables as observables
 from fracsde import physics as physics
 from fracsde import potentials as potentials
 from fracsde import special as special

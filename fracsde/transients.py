@@ -48,11 +48,11 @@ from fracsde._transient_inputs import (
     read_times,
 )
 from fracsde.errors import (
-    ComputationError,
     InputError,
     UnsupportedError,
 )
 from fracsde.lyapunov.epoch_lags import epoch_autocovariance, epoch_displacement
+from fracsde.lyapunov.evolution import along, evolve, evolve_observed, finite, lifted
 from fracsde.lyapunov.moment_paths import covariances_along, displacements_from
 from fracsde.lyapunov.moments import equal_moments, frozen_noise
 from fracsde.lyapunov.processes import as_epochs, as_linear, require_stationary
@@ -61,7 +61,6 @@ from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU
-from fracsde.status import Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,7 +115,7 @@ def mean_at(
     linear = as_linear(frozen_noise(process))
     when = read_times("times", times, linear)
     start = read_state("initial", linear, initial) - linear.mean
-    moved = _evolve(linear, when, start[:, None])[:, :, 0]
+    moved = evolve(linear, when, start[:, None])[:, :, 0]
     return np.asarray((linear.mean + moved)[:, linear.observed])
 
 
@@ -178,7 +177,7 @@ def covariance_at(
     begin = linear.mean if initial is None else read_state("initial", linear, initial)
     current = read_covariance(linear, initial_covariance)
     if isinstance(process, QuadraticLossSGD):
-        return _finite(covariances_along(process, when, begin, current))
+        return finite(covariances_along(process, when, begin, current))
     law = gap_law(linear)
     observed = np.ix_(linear.observed, linear.observed)
     out = np.empty((len(when), len(linear.observed), len(linear.observed)))
@@ -189,14 +188,18 @@ def covariance_at(
         E, _, G = laws[which]
         current = E @ current @ E.T + G
         out[place] = 0.5 * (current + current.T)[observed]
-    return _finite(out)
+    return finite(out)
 
 
-def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
+def autocovariance(
+    process: Process, lags: ArrayLike, *, directions: ArrayLike | None = None
+) -> FloatArray:
     """Return the stationary autocovariance ``R(s) = E[(X_{t+s} - m)(X_t - m)^T]``.
 
     The row belongs to the later time.  On a random clock ``t`` is 0, where the clock starts; in
     shuffled epochs it is averaged over the phases of an epoch.
+    Along a direction ``u`` it is ``u^T R(s) u``, which for a linear process needs no matrix for
+    each lag.
 
     Parameters
     ----------
@@ -204,10 +207,13 @@ def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
         Stable.
     lags : (lag,) array_like [t, or steps]
         Not negative, in any order; whole numbers for a map.
+    directions : (k, p) array_like [1], optional
+        One direction per column, used as they are, not normalised.
 
     Returns
     -------
-    (lag, k, k) float64 [x^2]
+    (lag, k, k) or (lag, p) float64 [x^2]
+        The matrices, or the number along each direction.
 
     Examples
     --------
@@ -216,14 +222,19 @@ def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
     """
     clock = _on_clock(process)
     if clock is not None:
-        return clock_autocovariance(clock, read_times("lags", lags, clock))
+        whole = clock_autocovariance(clock, read_times("lags", lags, clock))
+        return whole if directions is None else _forms(whole, directions)
     epochs = as_epochs(process)
     if epochs is not None:
-        return epoch_autocovariance(epochs, read_times("lags", lags, epochs))
+        whole = epoch_autocovariance(epochs, read_times("lags", lags, epochs))
+        return whole if directions is None else _forms(whole, directions)
     linear = as_linear(equal_moments(process))
     when = read_times("lags", lags, linear)
+    if directions is not None:
+        U = lifted(linear, directions)
+        return along(linear, when, U, require_stationary(linear).matrix @ U)
     columns = require_stationary(linear).matrix[:, linear.observed]
-    return np.asarray(_evolve(linear, when, columns)[:, linear.observed])
+    return evolve_observed(linear, when, columns)
 
 
 def mean_square_displacement(
@@ -282,24 +293,15 @@ def mean_square_displacement(
         return each if directions is not None else np.asarray(each.sum(axis=1))
     linear = as_linear(equal_moments(process) if start is None else frozen_noise(process))
     when = read_times("lags", lags, linear)
-    size, observed = linear.dimension, linear.observed
-    U = np.zeros((size, len(observed)))
-    U[observed, np.arange(len(observed))] = 1.0
-    if directions is not None:
-        U = U @ finite_array("directions", directions, shape=(len(observed), None))
+    U = lifted(linear, directions)
     if start is not None and isinstance(process, QuadraticLossSGD):
         each = displacements_from(process, when, read_state("start", linear, start), U)
     elif start is not None:
         each = _displacement_from(linear, when, read_state("start", linear, start) - linear.mean, U)
     else:
         cross = require_stationary(linear).matrix @ U
-        modal = modes(linear)
-        if modal is not None:
-            pairs = (modal.basis.T @ U) * (modal.basis.T @ cross)
-            each = -2.0 * modal.away(when) @ pairs
-        else:
-            each = -2.0 * np.einsum("dp,tdp->tp", U, _evolve(linear, when, cross, away=True))
-    each = _finite(np.maximum(each, 0.0))
+        each = -2.0 * along(linear, when, U, cross, away=True)
+    each = finite(np.maximum(each, 0.0))
     return each if directions is not None else np.asarray(each.sum(axis=1))
 
 
@@ -360,25 +362,10 @@ def _on_clock(process: Any) -> SubordinatedOU | None:
     return process if isinstance(process, SubordinatedOU) else None
 
 
-def _evolve(
-    process: LinearProcess, times: FloatArray, X: FloatArray, *, away: bool = False
-) -> FloatArray:
-    # E(t) X, or (E(t) - I) X, for every time: (t, d, p).
-    modal = modes(process)
-    if modal is not None:
-        factors = modal.away(times) if away else modal.decay(times)
-        return _finite(modal.basis @ (factors[:, :, None] * (modal.basis.T @ X)))
-    law = gap_law(process)
-    order = np.argsort(times, kind="stable")
-    gaps, index = distinct_gaps(np.append(0.0, times[order]))
-    laws = [law(gap)[:2] for gap in gaps]
-    out = np.empty((len(times), *X.shape))
-    current = np.zeros_like(X) if away else X
-    for place, which in zip(order, index, strict=True):
-        E, apart = laws[which]
-        current = E @ current + apart @ X if away else E @ current
-        out[place] = current
-    return _finite(out)
+def _forms(whole: FloatArray, directions: ArrayLike) -> FloatArray:
+    # The quadratic forms of matrices along directions.
+    U = finite_array("directions", directions, shape=(whole.shape[1], None))
+    return np.asarray(np.einsum("dp,tde,ep->tp", U, whole, U))
 
 
 def _displacement_from(
@@ -390,10 +377,3 @@ def _displacement_from(
         _, away, G = law(float(time))
         out[i] = ((away @ start) @ U) ** 2 + np.einsum("dp,dp->p", U, G @ U)
     return out
-
-
-def _finite(array: FloatArray) -> FloatArray:
-    if not np.all(np.isfinite(array)):
-        detail = "The process grows beyond the largest float; ask for shorter times."
-        raise ComputationError(Status.NOT_FINITE, detail)
-    return array

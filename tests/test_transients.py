@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import mpmath
 import numpy as np
 import pytest
 import scipy.linalg
@@ -311,3 +314,79 @@ def test_messages_name_the_starting_state_as_the_caller_does() -> None:
         mean_square_displacement(process, [1.0], start=[1.0])
     with pytest.raises(ShapeError, match="`initial` must have 3 entries"):
         mean_at(process, [1.0], [1.0])
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_routes_agree_autocovariance_along_directions_and_matrices(name: str) -> None:
+    process, lags = PROCESSES[name], [0, 1, 2, 600, 3]
+    U = np.array([[1.0, 0.5], [-2.0, 0.0], [0.3, 1.0]])
+    R = autocovariance(process, lags)
+    expected = np.einsum("dp,tde,ep->tp", U, R, U)
+    found = autocovariance(process, lags, directions=U)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_momentum_in_modes_is_momentum_in_matrices() -> None:
+    # A transition that misses the form of momentum by rounding goes the general way.
+    process = MAPS["momentum"]
+    odd = np.array(process.transition)
+    odd[0, 1] *= 1 + 2.0**-50
+    general = LinearRecursion(transition=odd, noise=process.noise, observe=process.observe)
+    lags = [0, 1, 5, 40, 513, 2000]
+    np.testing.assert_allclose(
+        autocovariance(process, lags), autocovariance(general, lags), rtol=0, atol=1e-12
+    )
+    U = np.eye(3)
+    np.testing.assert_allclose(
+        mean_square_displacement(process, lags, directions=U),
+        mean_square_displacement(general, lags, directions=U),
+        rtol=1e-11,
+    )
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_slow_modes_of_maps_keep_their_digits_over_a_thousand_million_steps(momentum) -> None:
+    pull = 2.0**-34
+    sgd = SGDNearMinimum(
+        hessian=np.diag([pull, 1.0]),
+        gradient_noise=np.eye(2),
+        learning_rate=1.0,
+        batch_size=1,
+        momentum=momentum,
+    )
+    lags = [1, 10**3, 10**6, 10**9, 10**12]
+    with mpmath.workdps(50):
+        k, mu = mpmath.mpf(pull), mpmath.mpf(momentum)
+        root = mpmath.sqrt((1 + mu - k) ** 2 - 4 * mu)
+        slow, fast = (1 + mu - k + root) / 2, (1 + mu - k - root) / 2
+        variance = 1 / (k * (1 - mu) * (2 - k / (1 + mu)))
+        kicked = k * variance / (1 + mu)  # E[v w]
+        exact = []
+        for lag in lags:
+            powers = [(slow**n - fast**n) / root for n in (lag, lag + 1)]
+            # E^n of the weight: from a deviation of the weight and from a velocity.
+            weight, velocity = powers[1] - mu * powers[0], mu * powers[0]
+            exact.append(float(2 * (variance - weight * variance - velocity * kicked)))
+    found = mean_square_displacement(sgd, lags, directions=[[1.0], [0.0]])[:, 0]
+    np.testing.assert_allclose(found, exact, rtol=1e-12)
+
+
+def test_directions_need_no_matrix_for_each_lag() -> None:
+    # As matrices, 300 lags of 400 weights would be 400 megabytes.
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(400, 400))
+    sgd = SGDNearMinimum(
+        hessian=np.diag(np.geomspace(1e-4, 1.0, 400)),
+        gradient_noise=root @ root.T,
+        learning_rate=0.5,
+        batch_size=10,
+        momentum=0.9,
+    )
+    lags = np.unique(np.geomspace(1, 1e9, 300).round())
+    tracemalloc.start()
+    found = autocovariance(sgd, lags, directions=np.eye(400)[:, :2])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.shape == (len(lags), 2)
+    # The matrices of the state, and blocks of 2^22 numbers.
+    assert peak < 250e6 < len(lags) * 400 * 400 * 8

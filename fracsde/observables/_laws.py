@@ -1,0 +1,136 @@
+r"""What observables need of a law: a linear process with its autocovariances.
+
+A law whose noise depends on the state has the mean, covariance and autocovariances of a linear
+process with constant noise: SGD on quadratic losses through
+:func:`~fracsde.lyapunov.moments.equal_moments`, any other law that offers it as
+``law.second_order()``.  It then has every observable that second moments determine; those of fourth
+moments are the normal law's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+
+from fracsde._check import integer, real
+from fracsde.errors import OutOfRangeError, UnsupportedError
+from fracsde.lyapunov.moments import equal_moments
+from fracsde.lyapunov.processes import as_linear
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+
+if TYPE_CHECKING:
+    from fracsde.lyapunov.propagators import LinearProcess
+    from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
+    from fracsde.problems.sgd import SGDNearMinimum
+
+    class SecondOrderLaw(Protocol):
+        """A law with the autocovariances of a linear process."""
+
+        def second_order(self) -> LinearProcess:
+            """Return that process."""
+            ...
+
+    LinearLaw: TypeAlias = (
+        OUProcess | LinearRecursion | SGDNearMinimum | QuadraticLossSGD | SecondOrderLaw
+    )
+
+__all__ = ["effective_rate", "second_order", "step_spacing", "whole"]
+
+
+def second_order(law: Any) -> LinearProcess:
+    """Return the linear process with a law's autocovariances; SGD stands for its map.
+
+    Parameters
+    ----------
+    law : OUProcess, LinearRecursion, SGDNearMinimum, QuadraticLossSGD or with ``second_order()``
+        What the caller passed.
+
+    Returns
+    -------
+    OUProcess or LinearRecursion
+    """
+    offered = getattr(law, "second_order", None)
+    return as_linear(offered() if callable(offered) else equal_moments(law))
+
+
+def whole(name: str, value: Any, *, low: int, remedy: str = "") -> int:
+    """Return a whole number, given as one or as a float that is one.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name.
+    value : int or float
+        What the caller passed.
+    low : int
+        The least allowed.
+    remedy : str
+        What to do, for the message.
+
+    Returns
+    -------
+    int
+    """
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    return integer(name, value, low=low, remedy=remedy)
+
+
+def step_spacing(process: LinearProcess, spacing: Any) -> float:
+    """Return the time between draws, checked.
+
+    Parameters
+    ----------
+    process : OUProcess or LinearRecursion
+        The process.
+    spacing : float [t, or steps]
+        What the caller passed.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    OutOfRangeError
+        If it is not positive, or not a whole number of steps of a map.
+    """
+    value = real("spacing", spacing, low=0.0)
+    if isinstance(process, LinearRecursion) and not value.is_integer():
+        msg = f"`spacing` of a map must be a whole number of steps, got {value:g}; use the flow"
+        raise OutOfRangeError(msg)
+    return value
+
+
+def effective_rate(sgd: SGDNearMinimum, what: str) -> float:
+    """Return the rate by which a gradient enters the velocity, ``eta (1 - tau)``.
+
+    Parameters
+    ----------
+    sgd : SGDNearMinimum
+        The run.
+    what : str
+        The quantity, for the message.
+
+    Returns
+    -------
+    float [weight^2/loss]
+
+    Raises
+    ------
+    UnsupportedError
+        If epochs are shuffled or the momentum is Nesterov's.
+    """
+    if sgd.sampling == "shuffled":
+        msg = (
+            f"{what} needs batches that are independent from step to step; the noise of a shuffled "
+            "epoch sums to zero and has no level of its own: use another sampling"
+        )
+        raise UnsupportedError(msg)
+    if sgd.nesterov:
+        msg = (
+            f"{what} is known for heavy-ball momentum only, not for Nesterov's; set nesterov=False"
+        )
+        raise UnsupportedError(msg)
+    return float(sgd.learning_rate * sgd.rule.gains[0])
