@@ -297,19 +297,18 @@ def _run(
 ) -> None:
     steps, which, slot = plan
     observed = np.ascontiguousarray(process.observed)
+    mean = process.mean[observed]
     if not isinstance(steps, DecoupledSteps):
         engine.dense_paths(
-            state, steps.transition, steps.factor, which, slot, observed, values, key
+            state, steps.transition, steps.factor, which, slot, observed, mean, values, key
         )
-        values[:, 1:] += process.mean[observed]
         return
-    begin = np.ascontiguousarray(state @ steps.inverse.T)
-    turn = steps.basis[observed].T
-    inner = values if turn.shape[0] == turn.shape[1] else np.empty((*values.shape[:2], len(turn)))
-    engine.decoupled_paths(begin, steps.decay, steps.scale, which, slot, inner, key)
-    for chain in range(len(values)):
-        values[chain, 1:] = inner[chain, 1:] @ turn
-        values[chain, 1:] += process.mean[observed]
+    turn = steps.basis[observed]
+    begin = state @ steps.inverse.T
+    same = turn.shape[0] == turn.shape[1] and np.array_equal(turn, np.eye(len(turn)))
+    engine.decoupled_paths(
+        begin, steps.decay, steps.scale, which, slot, None if same else turn, mean, values, key
+    )
 
 
 def _checked_times(times: Any, process: LinearProcess | None) -> FloatArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 import pytest
@@ -128,23 +130,46 @@ def test_engine_numba_equals_reference(name: str, chains: int) -> None:
     assert (one.provenance.backend, two.provenance.backend) == ("numpy", "numba")
 
 
-@pytest.mark.parametrize("chains", [2, 40])
+# Single precision: a sum of 130 terms of the size of 1, ten steps deep.
+ROUNDING = {np.float64: 1e-11, np.float32: 1e-4}
+
+
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+@pytest.mark.parametrize("chains", [2, 73])
 @pytest.mark.parametrize("d", [1, 5, 26, 130])
-def test_engine_kernels_equal_reference_at_every_size(d: int, chains: int, seed: int) -> None:
+def test_engine_kernels_equal_reference_at_every_size(d, chains, precision, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    start, key = rng.normal(size=(chains, d)), seed_key(seed)
+    start, key, mean = rng.normal(size=(chains, d)), seed_key(seed), rng.normal(size=d)
     E = rng.normal(size=(2, d, d)) / (2 * np.sqrt(d))
-    L = rng.normal(size=(2, d, max(1, d - 1)))
-    which, slot = np.array([0, 1, 1, 0, 0, 0]), np.array([1, -1, 2, 3, -1, 4])
+    L = rng.normal(size=(2, d, max(1, d - 1))) / np.sqrt(d)
+    which, slot = np.array([0, 1, 1, 0, 0, 0, 0]), np.array([1, -1, 2, 3, -1, -1, 4])
     observed = np.arange(0, d, 2)
-    out = np.zeros((2, chains, 5, len(observed)))
-    for engine, mine in zip((reference, numba_cpu), out, strict=True):
-        engine.dense_paths(start, E, L, which, slot, observed, mine, key)
-    np.testing.assert_allclose(out[0], out[1], rtol=0, atol=1e-11)
-    free, rho, sigma = np.zeros((2, chains, 5, d)), E[:, 0].copy(), L[:, :, 0].copy()
-    for engine, mine in zip((reference, numba_cpu), free, strict=True):
-        engine.decoupled_paths(start, rho, sigma, which, slot, mine, key)
-    np.testing.assert_allclose(free[0], free[1], rtol=0, atol=1e-12)
+    rho, sigma, turn = E[:, 0].copy(), L[:, :, 0].copy(), E[0, observed]
+    runs: list[tuple[Any, ...]] = [
+        ("dense_paths", start, E, L, which, slot, observed, mean[observed]),
+        ("decoupled_paths", start, rho, sigma, which, slot, None, mean),
+        ("decoupled_paths", start, rho, sigma, which, slot, turn, mean[observed]),
+    ]
+    for name, *arguments in runs:
+        out = np.zeros((2, chains, 5, len(arguments[-1])), dtype=precision)
+        for engine, mine in zip((reference, numba_cpu), out, strict=True):
+            getattr(engine, name)(*arguments, mine, key)
+        np.testing.assert_allclose(out[0], out[1], rtol=0, atol=ROUNDING[precision])
+
+
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+@pytest.mark.parametrize(("d", "chains", "steps"), [(1, 3, 2500), (10, 1, 333), (40, 300, 60)])
+def test_engine_long_runs_cross_tiles_and_chunks(d, chains, steps, precision, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    start, key, mean = np.zeros((chains, d)), seed_key(seed), np.zeros(d)
+    rho, sigma = rng.uniform(0.1, 0.9, size=(2, 1, d))
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    which, slot = np.zeros(steps, dtype=np.int64), np.arange(steps)
+    for basis in (None, turn):
+        out = np.zeros((2, chains, steps, d), dtype=precision)
+        for engine, mine in zip((reference, numba_cpu), out, strict=True):
+            engine.decoupled_paths(start, rho, sigma, which, slot, basis, mean, mine, key)
+        np.testing.assert_allclose(out[0], out[1], rtol=0, atol=ROUNDING[precision])
 
 
 @pytest.mark.twin
