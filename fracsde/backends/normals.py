@@ -381,6 +381,6 @@ def philox_singles_reference(
     return _box_muller(u.astype(np.float64), n, x).reshape(*words.shape)
 
 
-def _box_muller(u: FloatArray, n: FloatArray, x: FloatArray) -> FloatArray:
+def _box_muller(u: NDArray[Any], n: NDArray[Any], x: NDArray[Any]) -> FloatArray:
     radius, angle = np.sqrt(-2.0 * np.log(u)), 0.5 * pi * (n + x)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)

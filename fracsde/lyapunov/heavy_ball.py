@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde.lyapunov.decomposition import eigenvectors
+from fracsde.lyapunov.products import congruent
 from fracsde.lyapunov.rounding import EPS, is_symmetric
 
 if TYPE_CHECKING:
@@ -105,8 +107,7 @@ class HeavyBall:
         cross = weights * (apart + (1.0 - mu) * k) / lost
         velocities = weights * total / (1.0 + mu)
         cross = V @ cross @ V.T
-        state = np.block([[V @ weights @ V.T, cross], [cross.T, V @ velocities @ V.T]])
-        return np.asarray(0.5 * (state + state.T))
+        return np.block([[congruent(V, weights), cross], [cross.T, congruent(V, velocities)]])
 
     def inverse_norm(self) -> float:
         """Return the norm of the map from noise to covariance, attained at the identity.
@@ -165,5 +166,5 @@ def heavy_ball(process: LinearRecursion) -> HeavyBall | None:
     )
     if not fits:
         return None
-    pull, V = np.linalg.eigh(0.5 * (K + K.T))
-    return HeavyBall(pull=pull, basis=V, momentum=mu, noise=V.T @ noise[:n, :n] @ V)
+    pull, V = eigenvectors(K)
+    return HeavyBall(pull=pull, basis=V, momentum=mu, noise=congruent(V.T, noise[:n, :n]))
