@@ -22,8 +22,10 @@ from fracsde.errors import (
 from fracsde.grids import TimeGrid
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.problems.structured import DiagonalOU
+from fracsde.records.trajectory import Trajectory
 from fracsde.schemes.paths import EulerMaruyama, ExactOU
-from fracsde.simulate import simulate
+from fracsde.simulate import simulate, simulate_into
 from fracsde.stationary import stationary_covariance
 from fracsde.transients import autocovariance, covariance_at, mean_at, mean_square_displacement
 from tests.support import damage
@@ -282,3 +284,69 @@ def test_refuses_what_is_not_a_scheme(scheme) -> None:
 def test_message_names_rng(rng) -> None:
     with pytest.raises(InputError, match="`rng` must be"):
         simulate(TURNING, [0.0, 1.0], chains=2, rng=rng)
+
+
+def test_paths_written_into_memory_equal_those_of_simulate() -> None:
+    for process in (TURNING, BALANCED, SGD):
+        run = simulate(process, TIMES, chains=20, rng=3)
+        out = np.full(run.values.shape, np.nan)
+        source = simulate_into(out, process, TIMES, rng=3)
+        np.testing.assert_array_equal(out, run.values)
+        assert source == run.provenance
+
+
+def single(process, seed: int) -> Trajectory:
+    """Return a run in single precision."""
+    out = np.empty((CHAINS, len(TIMES), 2), dtype=np.float32)
+    simulate_into(out, process, TIMES, rng=seed)
+    return Trajectory(values=out, times=TIMES)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_law_of_single_precision_paths_is_the_stated_one(name: str, seed: int) -> None:
+    assert law_holds(PROCESSES[name], single(PROCESSES[name], seed))
+
+
+@pytest.mark.twin
+def test_law_rejects_single_precision_paths_with_five_per_cent_more_noise(seed: int) -> None:
+    louder = OUProcess(drift=DRIFT, noise=1.05 * NOISE, mean=MEAN)
+    assert not law_holds(TURNING, single(louder, seed))
+
+
+@pytest.mark.parametrize("chains", [3, 70])
+def test_single_precision_paths_do_not_depend_on_threads(chains: int) -> None:
+    before = numba.get_num_threads()
+    runs = np.empty((2, chains, len(TIMES), 2), dtype=np.float32)
+    try:
+        for threads, out in zip((1, before), runs, strict=True):
+            numba.set_num_threads(threads)
+            simulate_into(out, BALANCED, TIMES, rng=3)
+    finally:
+        numba.set_num_threads(before)
+    np.testing.assert_array_equal(*runs)
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        None,
+        [[[0.0]]],
+        np.empty((2, 5)),
+        np.empty((2, 5, 2), dtype=np.int64),
+        np.empty((2, 5, 2), dtype=np.float16),
+        np.empty((2, 5, 4))[:, :, ::2],
+        np.broadcast_to(0.0, (2, 5, 2)),
+    ],
+)
+def test_refuses_to_write_into_what_is_not_a_plain_array(out) -> None:
+    with pytest.raises(InputError, match=r"np\.empty"):
+        simulate_into(out, TURNING, TIMES, rng=1)
+
+
+def test_refuses_memory_of_another_shape() -> None:
+    with pytest.raises(ShapeError, match="`out` must have shape"):
+        simulate_into(np.empty((2, 1, 2)), TURNING, TIMES, rng=1)
+    with pytest.raises(OutOfRangeError, match="`chains`"):
+        simulate_into(np.empty((0, 1, 2)), TURNING, TIMES, rng=1)
+    with pytest.raises(UnsupportedError, match="use simulate"):
+        simulate_into(np.empty((1, 1, 2)), DiagonalOU(drift=[1.0], noise=1.0), [0.0], rng=1)
