@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FUSED_DIMENSION", "decoupled_paths", "dense_paths", "standard_normals"]
 
 # Measured: the fused kernels win up to here, given a vector's worth of chains.
-FUSED_DIMENSION, TURNED_DIMENSION = 128, 24
+FUSED_DIMENSION, TURNED_DIMENSION = 128, 64
 _FEW_CHAINS, _FEW_DIMENSION = 8, 256
 _GROUP = 64
 _TILE = 1024  # numbers that stay in the first-level cache
