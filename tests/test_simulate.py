@@ -160,7 +160,7 @@ def test_engine_kernels_equal_reference_at_every_size(d, chains, precision, seed
 
 
 @pytest.mark.parametrize("precision", [np.float64, np.float32])
-@pytest.mark.parametrize(("d", "chains", "steps"), [(1, 3, 2500), (10, 1, 333), (40, 300, 60)])
+@pytest.mark.parametrize(("d", "chains", "steps"), [(1, 3, 2500), (10, 1, 333), (70, 300, 50)])
 def test_engine_long_runs_cross_tiles_and_chunks(d, chains, steps, precision, seed: int) -> None:
     rng = np.random.default_rng(seed)
     start, key, mean = np.zeros((chains, d)), seed_key(seed), np.zeros(d)
