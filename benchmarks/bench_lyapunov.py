@@ -1,8 +1,8 @@
 """Question: how much does symmetry save on a Lyapunov equation, and how near is its floor.
 
 A symmetric drift is solved from its eigenvectors.  The floor is the eigendecomposition itself;
-five products of matrices come on top, one of them for the residual.
-Predicted: 1.5 to 2.5 times the floor, and 4 to 10 times less than
+two changes of coordinates come on top, of three quarters of two products each, since their results
+are symmetric.  Predicted: 1.5 to 2 times the floor, and 4 to 10 times less than
 ``scipy.linalg.solve_continuous_lyapunov``, which needs a Schur form and an unblocked solve.
 
 Momentum doubles the dimension and loses the symmetry; its modes give it back.  Predicted: 3 to 6

@@ -84,6 +84,7 @@ _HOME = {
     "sample_at": "subordination",
     "solve": "solve",
     "simulate": "simulate",
+    "simulate_into": "simulate",
     "compare": "compare",
     "cite": "citations",
     # what the verbs return

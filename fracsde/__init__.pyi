@@ -67,6 +67,7 @@ from fracsde.schemes.propagator import Propagator as Propagator
 from fracsde.schemes.subordinated import Subordinated as Subordinated
 from fracsde.separable_solution import SeparableSolution as SeparableSolution
 from fracsde.simulate import simulate as simulate
+from fracsde.simulate import simulate_into as simulate_into
 from fracsde.solution import Solution as Solution
 from fracsde.solve import solve as solve
 from fracsde.stationary import StationaryCovariance as StationaryCovariance

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 import pytest
@@ -20,8 +22,10 @@ from fracsde.errors import (
 from fracsde.grids import TimeGrid
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.problems.structured import DiagonalOU
+from fracsde.records.trajectory import Trajectory
 from fracsde.schemes.paths import EulerMaruyama, ExactOU
-from fracsde.simulate import simulate
+from fracsde.simulate import simulate, simulate_into
 from fracsde.stationary import stationary_covariance
 from fracsde.transients import autocovariance, covariance_at, mean_at, mean_square_displacement
 from tests.support import damage
@@ -128,23 +132,46 @@ def test_engine_numba_equals_reference(name: str, chains: int) -> None:
     assert (one.provenance.backend, two.provenance.backend) == ("numpy", "numba")
 
 
-@pytest.mark.parametrize("chains", [2, 40])
+# Single precision: a sum of 130 terms of the size of 1, ten steps deep.
+ROUNDING = {np.float64: 1e-11, np.float32: 1e-4}
+
+
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+@pytest.mark.parametrize("chains", [2, 73])
 @pytest.mark.parametrize("d", [1, 5, 26, 130])
-def test_engine_kernels_equal_reference_at_every_size(d: int, chains: int, seed: int) -> None:
+def test_engine_kernels_equal_reference_at_every_size(d, chains, precision, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    start, key = rng.normal(size=(chains, d)), seed_key(seed)
+    start, key, mean = rng.normal(size=(chains, d)), seed_key(seed), rng.normal(size=d)
     E = rng.normal(size=(2, d, d)) / (2 * np.sqrt(d))
-    L = rng.normal(size=(2, d, max(1, d - 1)))
-    which, slot = np.array([0, 1, 1, 0, 0, 0]), np.array([1, -1, 2, 3, -1, 4])
+    L = rng.normal(size=(2, d, max(1, d - 1))) / np.sqrt(d)
+    which, slot = np.array([0, 1, 1, 0, 0, 0, 0]), np.array([1, -1, 2, 3, -1, -1, 4])
     observed = np.arange(0, d, 2)
-    out = np.zeros((2, chains, 5, len(observed)))
-    for engine, mine in zip((reference, numba_cpu), out, strict=True):
-        engine.dense_paths(start, E, L, which, slot, observed, mine, key)
-    np.testing.assert_allclose(out[0], out[1], rtol=0, atol=1e-11)
-    free, rho, sigma = np.zeros((2, chains, 5, d)), E[:, 0].copy(), L[:, :, 0].copy()
-    for engine, mine in zip((reference, numba_cpu), free, strict=True):
-        engine.decoupled_paths(start, rho, sigma, which, slot, mine, key)
-    np.testing.assert_allclose(free[0], free[1], rtol=0, atol=1e-12)
+    rho, sigma, turn = E[:, 0].copy(), L[:, :, 0].copy(), E[0, observed]
+    runs: list[tuple[Any, ...]] = [
+        ("dense_paths", start, E, L, which, slot, observed, mean[observed]),
+        ("decoupled_paths", start, rho, sigma, which, slot, None, mean),
+        ("decoupled_paths", start, rho, sigma, which, slot, turn, mean[observed]),
+    ]
+    for name, *arguments in runs:
+        out = np.zeros((2, chains, 5, len(arguments[-1])), dtype=precision)
+        for engine, mine in zip((reference, numba_cpu), out, strict=True):
+            getattr(engine, name)(*arguments, mine, key)
+        np.testing.assert_allclose(out[0], out[1], rtol=0, atol=ROUNDING[precision])
+
+
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+@pytest.mark.parametrize(("d", "chains", "steps"), [(1, 3, 2500), (10, 1, 333), (70, 300, 50)])
+def test_engine_long_runs_cross_tiles_and_chunks(d, chains, steps, precision, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    start, key, mean = np.zeros((chains, d)), seed_key(seed), np.zeros(d)
+    rho, sigma = rng.uniform(0.1, 0.9, size=(2, 1, d))
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    which, slot = np.zeros(steps, dtype=np.int64), np.arange(steps)
+    for basis in (None, turn):
+        out = np.zeros((2, chains, steps, d), dtype=precision)
+        for engine, mine in zip((reference, numba_cpu), out, strict=True):
+            engine.decoupled_paths(start, rho, sigma, which, slot, basis, mean, mine, key)
+        np.testing.assert_allclose(out[0], out[1], rtol=0, atol=ROUNDING[precision])
 
 
 @pytest.mark.twin
@@ -257,3 +284,69 @@ def test_refuses_what_is_not_a_scheme(scheme) -> None:
 def test_message_names_rng(rng) -> None:
     with pytest.raises(InputError, match="`rng` must be"):
         simulate(TURNING, [0.0, 1.0], chains=2, rng=rng)
+
+
+def test_paths_written_into_memory_equal_those_of_simulate() -> None:
+    for process in (TURNING, BALANCED, SGD):
+        run = simulate(process, TIMES, chains=20, rng=3)
+        out = np.full(run.values.shape, np.nan)
+        source = simulate_into(out, process, TIMES, rng=3)
+        np.testing.assert_array_equal(out, run.values)
+        assert source == run.provenance
+
+
+def single(process, seed: int) -> Trajectory:
+    """Return a run in single precision."""
+    out = np.empty((CHAINS, len(TIMES), 2), dtype=np.float32)
+    simulate_into(out, process, TIMES, rng=seed)
+    return Trajectory(values=out, times=TIMES)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_law_of_single_precision_paths_is_the_stated_one(name: str, seed: int) -> None:
+    assert law_holds(PROCESSES[name], single(PROCESSES[name], seed))
+
+
+@pytest.mark.twin
+def test_law_rejects_single_precision_paths_with_five_per_cent_more_noise(seed: int) -> None:
+    louder = OUProcess(drift=DRIFT, noise=1.05 * NOISE, mean=MEAN)
+    assert not law_holds(TURNING, single(louder, seed))
+
+
+@pytest.mark.parametrize("chains", [3, 70])
+def test_single_precision_paths_do_not_depend_on_threads(chains: int) -> None:
+    before = numba.get_num_threads()
+    runs = np.empty((2, chains, len(TIMES), 2), dtype=np.float32)
+    try:
+        for threads, out in zip((1, before), runs, strict=True):
+            numba.set_num_threads(threads)
+            simulate_into(out, BALANCED, TIMES, rng=3)
+    finally:
+        numba.set_num_threads(before)
+    np.testing.assert_array_equal(*runs)
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        None,
+        [[[0.0]]],
+        np.empty((2, 5)),
+        np.empty((2, 5, 2), dtype=np.int64),
+        np.empty((2, 5, 2), dtype=np.float16),
+        np.empty((2, 5, 4))[:, :, ::2],
+        np.broadcast_to(0.0, (2, 5, 2)),
+    ],
+)
+def test_refuses_to_write_into_what_is_not_a_plain_array(out) -> None:
+    with pytest.raises(InputError, match=r"np\.empty"):
+        simulate_into(out, TURNING, TIMES, rng=1)
+
+
+def test_refuses_memory_of_another_shape() -> None:
+    with pytest.raises(ShapeError, match="`out` must have shape"):
+        simulate_into(np.empty((2, 1, 2)), TURNING, TIMES, rng=1)
+    with pytest.raises(OutOfRangeError, match="`chains`"):
+        simulate_into(np.empty((0, 1, 2)), TURNING, TIMES, rng=1)
+    with pytest.raises(UnsupportedError, match="use simulate"):
+        simulate_into(np.empty((1, 1, 2)), DiagonalOU(drift=[1.0], noise=1.0), [0.0], rng=1)

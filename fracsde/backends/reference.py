@@ -4,25 +4,36 @@ r"""Paths of linear steps in plain NumPy: the definition of correct.
     X_{n+1} = E_n X_n + L_n z_n \quad\text{(dense)}, \qquad
     y_{n+1} = \rho_n \circ y_n + \sigma_n \circ z_n \quad\text{(decoupled)} .
 
-The normals of chain ``c`` at step ``n`` come from the Philox blocks
-``(pair, n, c, purpose)``, two from each: they depend neither on how many chains run together nor
-on the engine.
+Normal ``i`` of chain ``c`` at step ``n`` comes from the Philox block
+``(i, n // lanes, c, purpose)``, which serves as many consecutive steps as it gives normals: two in
+double precision, four in single.  It depends neither on how many chains run together nor on the
+engine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde.backends.philox import philox_normals_reference
+from fracsde.backends.normals import philox_normals_reference, philox_singles_reference
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fracsde._typing import FloatArray, IntArray
 
-__all__ = ["PURPOSE_START", "PURPOSE_STEP", "decoupled_paths", "dense_paths", "standard_normals"]
+__all__ = [
+    "PURPOSE_SINGLE",
+    "PURPOSE_START",
+    "PURPOSE_STEP",
+    "decoupled_paths",
+    "dense_paths",
+    "standard_normals",
+    "step_normals",
+]
 
-PURPOSE_START, PURPOSE_STEP = 0, 1
+PURPOSE_START, PURPOSE_STEP, PURPOSE_SINGLE = 0, 1, 2
 
 Key = tuple[np.uint32, np.uint32]
 
@@ -55,6 +66,36 @@ def standard_normals(chains: int, columns: int, *, step: int, purpose: int, key:
     return both.reshape(chains, 2 * pairs)[:, :columns]
 
 
+def step_normals(
+    chains: int, columns: int, *, step: int, key: Key, single: bool = False
+) -> FloatArray:
+    """Return the normals that drive one step of all chains.
+
+    Parameters
+    ----------
+    chains, columns : int
+        Number of chains, and of normals for each.
+    step : int
+        The step, counted from 0.
+    key : two uint32
+        From :func:`fracsde.backends.philox.seed_key`.
+    single : bool
+        Whether the path is in single precision.
+
+    Returns
+    -------
+    (chains, columns) float64
+    """
+    lanes = 4 if single else 2
+    counter = np.empty((chains, columns, 4), dtype=np.uint32)
+    counter[..., 0] = np.arange(columns)
+    counter[..., 1] = step // lanes
+    counter[..., 2] = np.arange(chains)[:, None]
+    counter[..., 3] = PURPOSE_SINGLE if single else PURPOSE_STEP
+    every = (philox_singles_reference if single else philox_normals_reference)(counter, key)
+    return every[..., step % lanes]
+
+
 def dense_paths(
     start: FloatArray,
     transition: FloatArray,
@@ -62,7 +103,8 @@ def dense_paths(
     which: IntArray,
     slot: IntArray,
     observed: IntArray,
-    out: FloatArray,
+    mean: FloatArray,
+    out: NDArray[Any],
     key: Key,
 ) -> None:
     """Iterate dense steps and record the observed coordinates.
@@ -81,17 +123,19 @@ def dense_paths(
         The draw that each step ends in, -1 where it is not recorded.
     observed : (k,) int64
         Coordinates to record.
-    out : (chain, draw, k) float64
-        Written at the recorded draws.
+    mean : (k,) float64
+        Added to the record.
+    out : (chain, draw, k) float64 or float32
+        Written at the recorded draws; its precision is that of the steps.
     key : two uint32
         Key of the normals.
     """
-    X = start
+    X, E, L = (np.asarray(array, dtype=out.dtype) for array in (start, transition, factor))
     for step, kind in enumerate(which):
-        z = standard_normals(len(X), factor.shape[2], step=step, purpose=PURPOSE_STEP, key=key)
-        X = X @ transition[kind].T + z @ factor[kind].T
+        z = step_normals(len(X), L.shape[2], step=step, key=key, single=out.itemsize == 4)
+        X = X @ E[kind].T + z.astype(out.dtype) @ L[kind].T
         if slot[step] >= 0:
-            out[:, slot[step]] = X[:, observed]
+            out[:, slot[step]] = X[:, observed] + mean
 
 
 def decoupled_paths(
@@ -100,10 +144,12 @@ def decoupled_paths(
     scale: FloatArray,
     which: IntArray,
     slot: IntArray,
-    out: FloatArray,
+    turn: FloatArray | None,
+    mean: FloatArray,
+    out: NDArray[Any],
     key: Key,
 ) -> None:
-    """Iterate independent scalar steps and record all coordinates.
+    """Iterate independent scalar steps and record them, turned or not.
 
     Parameters
     ----------
@@ -113,14 +159,18 @@ def decoupled_paths(
         Factor and standard deviation of each kind of step.
     which, slot : (n,) int64
         As for :func:`dense_paths`.
-    out : (chain, draw, d) float64
-        Written at the recorded draws.
+    turn : (k, d) float64 or None
+        Matrix from states to recorded coordinates; None where they are the same.
+    mean : (k,) float64
+        Added to the record.
+    out : (chain, draw, k) float64 or float32
+        Written at the recorded draws; its precision is that of the steps.
     key : two uint32
         Key of the normals.
     """
-    y = start
+    y, rho, sigma = (np.asarray(array, dtype=out.dtype) for array in (start, decay, scale))
     for step, kind in enumerate(which):
-        z = standard_normals(len(y), y.shape[1], step=step, purpose=PURPOSE_STEP, key=key)
-        y = decay[kind] * y + scale[kind] * z
+        z = step_normals(len(y), y.shape[1], step=step, key=key, single=out.itemsize == 4)
+        y = rho[kind] * y + sigma[kind] * z.astype(out.dtype)
         if slot[step] >= 0:
-            out[:, slot[step]] = y
+            out[:, slot[step]] = (y if turn is None else y @ turn.astype(out.dtype).T) + mean

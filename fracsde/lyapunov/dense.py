@@ -23,7 +23,13 @@ so defective matrices are as good as any.
     \frac{\|D\|_F}{2\|A\|_2\|\Sigma\|_F + \|Q\|_F}, \qquad
     \frac{\|D\|_F}{(1 + \|T\|_2^2)\|\Sigma\|_F + \|Q\|_F} ,
 
-with the spectral norms from a few power iterations, hence never too large.
+with the spectral norms from eigenvalues or a few power iterations, hence never too large.  From
+256 rows on the size of ``D`` comes from products with random directions
+(:mod:`fracsde.lyapunov.products`): the residual is then known to some ten per cent, and
+``error_estimate`` takes three times as much.
+
+A symmetric equation costs, on top of its eigenvectors, two changes of coordinates of :math:`3n^3`
+operations each.
 
 The inverse of a stable equation maps positive matrices to positive ones, so its norm is attained
 at the identity ([RussoDye1966]_): one more solve, with ``I`` for ``Q``, gives the condition
@@ -36,26 +42,25 @@ Not here: which process the matrices come from and whether it is stable, see
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.linalg
 
-from fracsde._check import choice, matrix, symmetric
-from fracsde.errors import ComputationError, NotSymmetricError
-from fracsde.lyapunov.rounding import EPS, binary_unit, is_symmetric, spectral_norm, times_units
-from fracsde.lyapunov.triangular import (
-    quasi_triangular_eigenvalues,
-    stein_columns,
-    triangular_lyapunov,
+from fracsde._check import matrix, symmetric
+from fracsde.errors import ComputationError
+from fracsde.lyapunov.decomposition import (
+    METHODS,
+    Decomposition,
+    decompose,
+    inverse,
+    inverse_norm,
+    spectral_size,
 )
+from fracsde.lyapunov.products import defect_norm
+from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_norm, times_units
 from fracsde.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
     from fracsde._typing import ArrayLike, FloatArray
 
 __all__ = [
@@ -69,8 +74,6 @@ __all__ = [
     "solve_lyapunov",
     "solve_stein",
 ]
-
-METHODS = ("auto", "eigen", "bartels_stewart")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,34 +97,6 @@ class MatrixSolution:
     residual: float
     error_estimate: float
     method: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Decomposition:
-    """A matrix in the form in which its equation is solved.
-
-    Parameters
-    ----------
-    matrix : (n, n) float64
-        ``A`` of a Lyapunov or ``T`` of a Stein equation.
-    discrete : bool
-        Whether the equation is Stein's.
-    method : {"eigen", "bartels_stewart"}
-        Which form it is.
-    eigenvalues : (n,) float64 or complex128
-        Of ``matrix``.
-    form : (n,) or (n, n) array
-        ``l`` or ``a``, or the Schur form.
-    basis : (n, n) array
-        Eigenvectors, or Schur vectors.
-    """
-
-    matrix: FloatArray
-    discrete: bool
-    method: str
-    eigenvalues: NDArray[Any]
-    form: NDArray[Any]
-    basis: NDArray[Any]
 
 
 def solve_lyapunov(A: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> MatrixSolution:
@@ -202,61 +177,6 @@ def solve_stein(T: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> MatrixSo
     return in_units(solve_decomposed(form, Q / size), size)
 
 
-def decompose(
-    array: FloatArray, *, discrete: bool, method: str = "auto", name: str = "matrix"
-) -> Decomposition:
-    """Bring the matrix of an equation into the form in which it is solved.
-
-    Parameters
-    ----------
-    array : (n, n) float64
-        ``A`` or ``T``.
-    discrete : bool
-        Whether the equation is Stein's.
-    method : {"auto", "eigen", "bartels_stewart"}
-        As for :func:`solve_lyapunov`.
-    name : str
-        The matrix's name, for messages.
-
-    Returns
-    -------
-    Decomposition
-
-    Raises
-    ------
-    NotSymmetricError
-        If ``method="eigen"`` and the matrix is not symmetric.
-    """
-    choice("method", method, METHODS)
-    even = method != "bartels_stewart" and is_symmetric(array)
-    if method == "eigen" and not even:
-        gap = float(np.abs(array - array.T).max())
-        msg = (
-            f"method='eigen' needs a symmetric `{name}`, got one that differs from its transpose "
-            f"by up to {gap:.3g}; use method='auto' or 'bartels_stewart'"
-        )
-        raise NotSymmetricError(msg)
-    form: NDArray[Any]
-    if even:
-        target = np.eye(len(array)) - array if discrete else array
-        form, basis = np.linalg.eigh(0.5 * (target + target.T))
-        eigenvalues = 1.0 - form if discrete else form
-    elif discrete:
-        form, basis = scipy.linalg.schur(array, output="complex")
-        eigenvalues = form.diagonal().copy()
-    else:
-        form, basis = scipy.linalg.schur(array, output="real")
-        eigenvalues = quasi_triangular_eigenvalues(form)
-    return Decomposition(
-        matrix=array,
-        discrete=discrete,
-        method="eigen" if even else "bartels_stewart",
-        eigenvalues=eigenvalues,
-        form=form,
-        basis=basis,
-    )
-
-
 def solve_decomposed(decomposition: Decomposition, Q: FloatArray) -> MatrixSolution:
     """Solve the equation of a decomposed matrix.
 
@@ -276,17 +196,25 @@ def solve_decomposed(decomposition: Decomposition, Q: FloatArray) -> MatrixSolut
     ComputationError
         If the equation has no unique solution.
     """
-    solve = _inverse(decomposition)
+    solve = inverse(decomposition)
     array, discrete = decomposition.matrix, decomposition.discrete
-    norm, method = _inverse_norm(decomposition, solve), decomposition.method
+    norm, method = inverse_norm(decomposition, solve), decomposition.method
 
     def checked(S: FloatArray) -> MatrixSolution:
-        return measured(array, Q, S, discrete=discrete, method=method, norm=norm)
+        return measured(
+            array,
+            Q,
+            S,
+            discrete=discrete,
+            method=method,
+            norm=norm,
+            size=spectral_size(decomposition),
+        )
 
     solution = checked(solve(Q))
     # A badly scaled matrix may need a second look, which costs one triangular solve.
     if solution.residual > len(Q) * EPS:
-        gap, _ = _defect(array, Q, solution.matrix, discrete=discrete)
+        gap = _defect(array, Q, solution.matrix, discrete=discrete)
         better = checked(solution.matrix + solve(_even(gap)))
         solution = better if better.residual < solution.residual else solution
     return solution
@@ -311,7 +239,14 @@ def in_units(solution: MatrixSolution, size: float, rate: float = 1.0) -> Matrix
 
 
 def measured(
-    array: FloatArray, Q: FloatArray, S: FloatArray, *, discrete: bool, method: str, norm: float
+    array: FloatArray,
+    Q: FloatArray,
+    S: FloatArray,
+    *,
+    discrete: bool,
+    method: str,
+    norm: float,
+    size: float | None = None,
 ) -> MatrixSolution:
     """Put the residual and the error estimate beside a solution.
 
@@ -325,6 +260,8 @@ def measured(
         How it was solved.
     norm : float
         Norm of the map from ``Q`` to the solution.
+    size : float, optional
+        Spectral norm of the matrix, where it is known; not too large.
 
     Returns
     -------
@@ -337,63 +274,18 @@ def measured(
     """
     if not np.all(np.isfinite(S)):
         raise ComputationError(Status.NOT_FINITE, "Rescale the equation.")
-    gap, scale = _defect(array, Q, S, discrete=discrete)
-    missed = float(np.linalg.norm(gap))
-    residual, estimate = missed / scale if scale > 0.0 else 0.0, (missed + EPS * scale) * norm
+    missed, bound = defect_norm(array, Q, S, discrete=discrete)
+    size = spectral_norm(array) if size is None else size
+    factor = 1.0 + size**2 if discrete else 2.0 * size
+    scale = factor * float(np.linalg.norm(S)) + float(np.linalg.norm(Q))
+    residual, estimate = missed / scale if scale > 0.0 else 0.0, (bound + EPS * scale) * norm
     return MatrixSolution(matrix=S, residual=residual, error_estimate=estimate, method=method)
 
 
-def _defect(
-    array: FloatArray, Q: FloatArray, S: FloatArray, *, discrete: bool
-) -> tuple[FloatArray, float]:
-    # What the equation leaves, and the size of its terms.
+def _defect(array: FloatArray, Q: FloatArray, S: FloatArray, *, discrete: bool) -> FloatArray:
+    # What the equation leaves.
     product = array @ S
-    gap = product @ array.T + Q - S if discrete else Q - product - product.T
-    size = spectral_norm(array)
-    factor = 1.0 + size**2 if discrete else 2.0 * size
-    return gap, factor * float(np.linalg.norm(S)) + float(np.linalg.norm(Q))
-
-
-def _inverse(decomposition: Decomposition) -> Callable[[FloatArray], FloatArray]:
-    # Return the map from ``Q`` to the symmetric solution.
-    form, U, discrete = decomposition.form, decomposition.basis, decomposition.discrete
-    if decomposition.method == "eigen":
-        sums = np.add.outer(form, form)
-        denominators = sums - np.multiply.outer(form, form) if discrete else sums
-        _require_unique(denominators)
-        return lambda Q: _even(U @ ((U.T @ Q @ U) / denominators) @ U.T)
-    if discrete:
-        s = decomposition.eigenvalues
-        _require_unique(1.0 - np.multiply.outer(s, s.conj()))
-        return lambda Q: _even((U @ stein_columns(form, U.conj().T @ Q @ U) @ U.conj().T).real)
-    _require_unique(np.add.outer(decomposition.eigenvalues, decomposition.eigenvalues))
-    return lambda Q: _even(U @ triangular_lyapunov(form, U.T @ Q @ U) @ U.T)
-
-
-def _inverse_norm(decomposition: Decomposition, solve: Callable[[FloatArray], FloatArray]) -> float:
-    # Return the norm of the map from ``Q`` to the solution, attained at the identity.
-    values = decomposition.eigenvalues
-    stable = np.abs(values).max() < 1.0 if decomposition.discrete else values.real.min() > 0.0
-    if not stable:
-        return float("inf")
-    if decomposition.method == "eigen":
-        form = decomposition.form
-        pairs = form * (2.0 - form) if decomposition.discrete else 2.0 * form
-        return float(1.0 / pairs.min())
-    n = len(values)
-    top = scipy.linalg.eigvalsh(solve(np.eye(n)), subset_by_index=[n - 1, n - 1])
-    return float(top[0])
-
-
-def _require_unique(denominators: NDArray[Any]) -> None:
-    # Refuse an equation that is singular outright; nearly singular ones report their error.
-    smallest = float(np.abs(denominators).min())
-    if smallest < np.finfo(np.float64).tiny:
-        detail = (
-            "Two eigenvalues of the matrix add to zero (Lyapunov) or multiply to 1 (Stein), so "
-            "the equation has no unique solution; remove that direction first."
-        )
-        raise ComputationError(Status.MARGINAL, detail)
+    return product @ array.T + Q - S if discrete else Q - product - product.T
 
 
 def _even(array: FloatArray) -> FloatArray:

@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde.lyapunov.decomposition import eigenvectors
+from fracsde.lyapunov.products import congruent
 from fracsde.lyapunov.rounding import EPS, is_symmetric
 from fracsde.problems.sgd_steps import StepRule
 
@@ -113,8 +115,7 @@ class HeavyBall:
         V = self.basis
         weights, cross, velocities = self._nesterov() if self.nesterov else self._plain()
         cross = V @ cross @ V.T
-        state = np.block([[V @ weights @ V.T, cross], [cross.T, V @ velocities @ V.T]])
-        return np.asarray(0.5 * (state + state.T))
+        return np.block([[congruent(V, weights), cross], [cross.T, congruent(V, velocities)]])
 
     def _plain(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         k, mu = self.pull, self.momentum
@@ -195,8 +196,8 @@ def heavy_ball(process: LinearRecursion) -> HeavyBall | None:
         return None
     for rule in (StepRule(momentum=mu), StepRule(momentum=mu, nesterov=True)):
         if np.array_equal(T, rule.transition(K)) and np.array_equal(noise, rule.kick(N)):
-            pull, V = np.linalg.eigh(0.5 * (K + K.T))
+            pull, V = eigenvectors(K)
             return HeavyBall(
-                pull=pull, basis=V, momentum=mu, noise=V.T @ N @ V, nesterov=rule.nesterov
+                pull=pull, basis=V, momentum=mu, noise=congruent(V.T, N), nesterov=rule.nesterov
             )
     return None

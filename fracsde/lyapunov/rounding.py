@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde._check import asymmetry
+
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
@@ -41,7 +43,7 @@ def binary_unit(array: FloatArray) -> float:
     float
         1 for an array of zeros.
     """
-    largest = float(np.abs(array).max())
+    largest = max(float(array.max()), -float(array.min()))
     return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest > 0.0 else 1.0
 
 
@@ -59,8 +61,11 @@ def times_units(array: FloatArray | float, size: float, rate: float) -> FloatArr
     -------
     ndarray of float64
     """
+    shift = math.frexp(size)[1] - math.frexp(rate)[1]
     with np.errstate(over="ignore", under="ignore"):
-        return np.asarray(np.ldexp(array, math.frexp(size)[1] - math.frexp(rate)[1]))
+        if abs(shift) < 1000:  # the power itself is a float
+            return np.asarray(array * math.ldexp(1.0, shift), dtype=np.float64)
+        return np.asarray(np.ldexp(array, shift))
 
 
 def is_symmetric(array: FloatArray) -> bool:
@@ -75,7 +80,9 @@ def is_symmetric(array: FloatArray) -> bool:
     -------
     bool
     """
-    gap = float(np.abs(array - array.T).max())
+    gap = asymmetry(array)
+    if gap == 0.0:
+        return True
     return gap <= 4.0 * EPS * float(np.sqrt(len(array))) * float(np.abs(array).max())
 
 

@@ -32,7 +32,8 @@ import numpy as np
 from numba import njit
 from scipy.special import ndtr, ndtri
 
-from fracsde.backends.philox import philox4x32, philox_normal_pair
+from fracsde.backends.normals import philox_normal_pair
+from fracsde.backends.philox import philox4x32
 from fracsde.errors import ComputationError, UnsupportedError
 from fracsde.problems.densities import Gaussian, PointMass, cell_masses
 from fracsde.problems.fokker_planck import require_line

@@ -46,6 +46,9 @@ __all__ = [
     "noise_factor",
 ]
 
+# Smallest pivot of a Cholesky factor, of 1, that rounding has not made.
+_REGULAR = 1e-5
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DenseSteps:
@@ -220,12 +223,20 @@ def noise_factor(covariance: FloatArray) -> FloatArray:
     Returns
     -------
     (d, r) float64
-        One column per direction that varies; at least one column.
+        Triangular where the covariance is regular; otherwise one column per direction that
+        varies, and at least one column.
     """
     # Scaled to unit diagonal first: small variances keep their digits beside large ones.
     deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     safe = np.where(deviation > 0.0, deviation, 1.0)
-    values, vectors = np.linalg.eigh(covariance / np.multiply.outer(safe, safe))
+    scaled = covariance / np.multiply.outer(safe, safe)
+    try:
+        root = np.linalg.cholesky(scaled)
+    except np.linalg.LinAlgError:
+        root = np.zeros((1, 1))
+    if float(np.diag(root).min()) > _REGULAR:
+        return np.asarray(deviation[:, None] * root)
+    values, vectors = np.linalg.eigh(scaled)
     keep = values > 4.0 * len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
     keep[-1] = True
     roots = np.sqrt(np.maximum(values[keep], 0.0))
@@ -245,6 +256,7 @@ def _decoupled(
     # Modes, noise of each, and the change of coordinates; nothing where there is none.
     modal = modes(process)
     if modal is not None:
+        modal = _aligned(modal)
         noise = modal.basis.T @ process.noise @ modal.basis
         if _off_diagonal(noise) <= 1e-14 * float(np.abs(noise).max()):
             return modal, np.diag(noise), modal.basis, modal.basis.T
@@ -262,6 +274,18 @@ def _decoupled(
     pull, turn = np.linalg.eigh(even if flow else np.eye(len(even)) - even)
     modal = Modes(basis=turn, pull=pull, discrete=not flow)
     return modal, np.ones(len(pull)), root @ turn, turn.T @ unroot
+
+
+def _aligned(modal: Modes) -> Modes:
+    # Modes that are the coordinates themselves, in the order of the coordinates.
+    place = np.abs(modal.basis).argmax(axis=0)
+    unit = np.zeros_like(modal.basis)
+    unit[place, np.arange(len(place))] = 1.0
+    if not np.array_equal(np.abs(modal.basis), unit) or len(set(place.tolist())) < len(place):
+        return modal
+    return Modes(
+        basis=np.eye(len(place)), pull=modal.pull[np.argsort(place)], discrete=modal.discrete
+    )
 
 
 def _off_diagonal(array: FloatArray) -> float:

@@ -1,0 +1,238 @@
+"""Normals equal NumPy's Box-Muller map of the same words, and follow the law to the tails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numba import njit, prange
+from scipy import stats
+
+from fracsde.backends import normals
+from fracsde.backends.normals import (
+    fill_lanes,
+    fill_normals,
+    philox_normals_reference,
+    philox_singles_reference,
+)
+from fracsde.backends.philox import seed_key
+from tests.support.laws import follows
+
+KEY = seed_key(20240607)
+# Two units in the last place of the largest normal, and as many of its angle.
+ROUNDING = 8.5 * 4 * 2.0**-52
+SINGLE_ROUNDING = 6.8 * 4 * 2.0**-23
+PRECISIONS = [np.float64, np.float32]
+
+
+def counters(n: int, c1: int = 3, c2: int = 5, c3: int = 7) -> np.ndarray:
+    block = np.empty((n, 4), dtype=np.uint32)
+    block[:] = 0, c1, c2, c3
+    block[:, 0] = np.arange(n)
+    return block
+
+
+def addresses(n: int) -> list[np.ndarray]:
+    """Return counter words of ``n`` blocks, as `fill_lanes` takes them."""
+    return [np.arange(n, dtype=np.uint64), *(np.full(n, c, dtype=np.uint64) for c in (3, 5))]
+
+
+def lanes(n: int, precision: type, *, shift: int = 0, purpose: int = 7) -> np.ndarray:
+    """Return the normals of ``n`` blocks."""
+    z = np.full((2 if precision is np.float64 else 4, n), np.nan, dtype=precision)
+    fill_lanes(z, *addresses(n), shift, purpose, *KEY)
+    return z
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 511, 512, 513, 1031])
+def test_compiled_normals_equal_reference_to_rounding(n: int) -> None:
+    expected = philox_normals_reference(counters((n + 1) // 2), KEY).reshape(-1)[:n]
+    out = np.full(n, np.nan)
+    fill_normals(out, 0, 3, 5, 7, *KEY)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=ROUNDING)
+
+
+def test_normals_do_not_depend_on_how_the_array_is_cut() -> None:
+    whole, parts = np.empty(4000), np.empty(4000)
+    fill_normals(whole, 0, 3, 5, 7, *KEY)
+    for start, stop in [(0, 2), (2, 700), (700, 2222), (2222, 4000)]:
+        fill_normals(parts[start:stop], start // 2, 3, 5, 7, *KEY)
+    np.testing.assert_array_equal(whole, parts)
+
+
+def test_normals_do_not_depend_on_threads() -> None:
+    @njit(parallel=True, error_model="numpy")
+    def rows(out, k0, k1):
+        for row in prange(out.shape[0]):
+            fill_normals(out[row], 0, row, 0, 0, k0, k1)
+
+    together = np.empty((8, 333))
+    rows(together, *KEY)
+    for row in range(8):
+        alone = np.empty(333)
+        fill_normals(alone, 0, row, 0, 0, *KEY)
+        np.testing.assert_array_equal(together[row], alone)
+
+
+def normal_law_p_value(sample: np.ndarray) -> float:
+    """Chi-squared over 200 equally likely cells."""
+    cells = np.minimum((200 * stats.norm.cdf(sample)).astype(int), 199)
+    return float(stats.chisquare(np.bincount(cells, minlength=200)).pvalue)
+
+
+def test_normals_follow_the_normal_law() -> None:
+    # 400 000 draws see an error of scale of two per cent (the twin) with certainty.
+    sample = np.empty(400_000)
+    fill_normals(sample, 0, 1, 2, 3, *KEY)
+    assert normal_law_p_value(sample) > 1e-7
+    product = sample[0::2] * sample[1::2]
+    assert abs(product.mean()) < 5.3 / np.sqrt(len(product))
+    lagged = sample[:-1] * sample[1:]
+    assert abs(lagged.mean()) < 5.3 / np.sqrt(len(lagged))
+
+
+@pytest.mark.twin
+def test_normal_law_rejects_scale_wrong_by_two_per_cent() -> None:
+    sample = np.empty(400_000)
+    fill_normals(sample, 0, 1, 2, 3, *KEY)
+    assert normal_law_p_value(1.02 * sample) < 1e-7
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 17, 1031])
+def test_lanes_equal_reference_to_rounding(n: int) -> None:
+    double = philox_normals_reference(counters(n), KEY)
+    np.testing.assert_allclose(lanes(n, np.float64).T, double, rtol=0, atol=ROUNDING)
+    single = philox_singles_reference(counters(n), KEY)
+    found = lanes(n, np.float32).T
+    np.testing.assert_allclose(found, single, rtol=0, atol=SINGLE_ROUNDING)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_lanes_depend_on_the_address_alone(precision: type) -> None:
+    together = lanes(100, precision, shift=3)
+    z = np.empty((len(together), 40), dtype=precision)
+    c0, c1, c2 = (words[60:] for words in addresses(100))
+    fill_lanes(z, c0, c1 + np.uint64(3), c2, 0, 7, *KEY)
+    np.testing.assert_array_equal(z, together[:, 60:])
+
+
+def special_words(bits: int) -> np.ndarray:
+    """Return the words with the smallest and the largest numbers, and those beside octants."""
+    top = 2**bits
+    eighths = [k * top // 8 + e for k in range(8) for e in (-1, 0, 1)]
+    return np.array(
+        [word % top for word in [0, 1, top - 1, top - 2, *eighths]], dtype=f"u{bits // 8}"
+    )
+
+
+def test_map_is_right_at_the_ends_of_its_range() -> None:
+    words = special_words(64)
+    found = np.array([_map(word, word) for word in words])
+    u = 1.0 - (words >> np.uint64(12)) * 2.0**-52
+    x = ((words << np.uint64(2)) >> np.uint64(12)) * 2.0**-52 - 0.5
+    angle = 0.5 * np.pi * ((words >> np.uint64(62)).astype(np.float64) + x)
+    radius = np.sqrt(-2.0 * np.log(u))
+    np.testing.assert_allclose(found[:, 0], radius, rtol=4e-16, atol=0)
+    np.testing.assert_allclose(found[:, 1], np.cos(angle), rtol=0, atol=8e-16)
+    np.testing.assert_allclose(found[:, 2], np.sin(angle), rtol=0, atol=8e-16)
+
+
+def test_single_map_is_right_at_the_ends_of_its_range() -> None:
+    words = special_words(32)
+    found = np.array([_single_map(word, word) for word in words])
+    u = (words.astype(np.float32) * np.float32(2.0**-32) + np.float32(2.0**-33)).astype(float)
+    x = ((words << np.uint32(2)) >> np.uint32(9)) * 2.0**-23 - 0.5
+    angle = 0.5 * np.pi * ((words >> np.uint32(30)).astype(np.float64) + x)
+    np.testing.assert_allclose(found[:, 0], np.sqrt(-2.0 * np.log(u)), rtol=3e-7, atol=0)
+    np.testing.assert_allclose(found[:, 1], np.cos(angle), rtol=0, atol=3e-7)
+    np.testing.assert_allclose(found[:, 2], np.sin(angle), rtol=0, atol=3e-7)
+
+
+@njit(error_model="numpy")
+def _map(first, second):
+    return normals._radius(first), *normals._turn(second)
+
+
+@njit(error_model="numpy")
+def _single_map(first, second):
+    return normals._radius32(first), *normals._turn32(second)
+
+
+@njit(error_model="numpy")
+def _tail_counts(counts, edges, z, c0, c1, c2, k0, k1, rounds):
+    for shift in range(rounds):
+        fill_lanes(z, c0, c1, c2, shift, 7, k0, k1)
+        for lane in range(z.shape[0]):
+            for i in range(z.shape[1]):
+                size = abs(z[lane, i])
+                k = 0
+                while k < len(edges) and size > edges[k]:
+                    counts[k] += 1
+                    k += 1
+
+
+def tail_counts(edges: np.ndarray, precision: type, total: int) -> tuple[np.ndarray, int]:
+    """Return how many of about ``total`` normals exceed each edge in magnitude, and how many."""
+    z = lanes(1000, precision)
+    counts, rounds = np.zeros(len(edges), dtype=np.int64), total // z.size
+    _tail_counts(counts, edges, z, *addresses(1000), *KEY, rounds)
+    return counts, rounds * z.size
+
+
+EDGES = np.array([0.5, 1.0, 2.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_law_of_the_tails_to_four_deviations(precision: type) -> None:
+    # 20 million: 1267 beyond four deviations, so that a tail a fifth too heavy is seen.
+    counts, total = tail_counts(EDGES, precision, 20_000_000)
+    share = 2.0 * stats.norm.sf(EDGES)
+    assert follows(counts / total, share, np.sqrt(share * (1 - share) / total))
+
+
+@pytest.mark.twin
+def test_law_of_the_tails_rejects_a_scale_wrong_by_one_per_cent() -> None:
+    counts, total = tail_counts(EDGES / 1.01, np.float64, 20_000_000)
+    share = 2.0 * stats.norm.sf(EDGES)
+    assert not follows(counts / total, share, np.sqrt(share * (1 - share) / total))
+
+
+def test_double_tail_reaches_beyond_eight_deviations_and_single_beyond_six() -> None:
+    largest = [_map(np.uint64(2**64 - 1), np.uint64(0))[0]]
+    largest.append(_single_map(np.uint32(0), np.uint32(0))[0])
+    np.testing.assert_allclose(largest, np.sqrt([104 * np.log(2), 66 * np.log(2)]), rtol=3e-7)
+    # The share of words whose radius exceeds r is exp(-r**2 / 2), as far out as words reach.
+    for r in (5.0, 6.8, 8.0):
+        word = np.uint64(int((1.0 - np.exp(-0.5 * r * r)) * 2.0**52)) << np.uint64(12)
+        spacing = 2.0**-52 / (r * np.exp(-0.5 * r * r))  # of radii, about r
+        assert abs(_map(word, np.uint64(0))[0] - r) < 2.0 * spacing
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_law_of_every_lane_and_of_its_neighbours(precision: type) -> None:
+    z = lanes(200_000, precision).astype(np.float64)
+    for row in z:
+        assert stats.kstest(row, "norm").pvalue > 1e-8
+    error = 1.0 / np.sqrt(z.shape[1])
+    products = [np.mean(a * b) for i, a in enumerate(z) for b in z[:i]]
+    assert follows(np.array(products), 0.0, error)
+    assert follows(np.mean(z[:, 1:] * z[:, :-1], axis=1), 0.0, error)
+    moments = np.mean(z**4, axis=1)
+    assert follows(moments, 3.0, np.sqrt(96.0) * error)
+
+
+@pytest.mark.twin
+def test_law_rejects_a_lane_that_repeats_its_neighbour() -> None:
+    z = lanes(200_000, np.float32).astype(np.float64)
+    z[3] = np.roll(z[2], 1)
+    lagged = np.mean(z[2, :-1] * z[3, 1:])
+    assert not follows(lagged, 0.0, 1.0 / np.sqrt(z.shape[1]))
+
+
+def test_streams_under_different_keys_and_words_are_uncorrelated() -> None:
+    n = 100_000
+    base = np.empty(n)
+    fill_normals(base, 0, 0, 0, 0, *KEY)
+    for other_key, words in [(seed_key(1), (0, 0, 0)), (KEY, (1, 0, 0)), (KEY, (0, 0, 1))]:
+        other = np.empty(n)
+        fill_normals(other, 0, *words, *other_key)
+        assert abs(np.mean(base * other)) < 5.3 / np.sqrt(n)
