@@ -20,6 +20,8 @@ _HOME = {
     "OUProcess": "problems.ornstein_uhlenbeck",
     "LinearRecursion": "problems.ornstein_uhlenbeck",
     "SGDNearMinimum": "problems.sgd",
+    "GaussianInputsSGD": "problems.multipliers",
+    "RandomMultiplier": "problems.multipliers",
     "FokkerPlanck": "problems.fokker_planck",
     "Gaussian": "problems.fokker_planck",
     "PointMass": "problems.fokker_planck",
@@ -63,6 +65,7 @@ _HOME = {
     "Status": "status",
     # verbs
     "stationary_covariance": "stationary",
+    "tail_index": "tails",
     "mean_at": "transients",
     "covariance_at": "transients",
     "autocovariance": "transients",
@@ -79,6 +82,7 @@ _HOME = {
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
+    "TailIndex": "tails",
     "Solution": "solution",
     "SeparableSolution": "separable_solution",
     "FractionalODESolution": "ode_solution",

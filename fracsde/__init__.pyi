@@ -25,6 +25,8 @@ from fracsde.problems.fractional import FractionalFokkerPlanck as FractionalFokk
 from fracsde.problems.fractional_ode import FractionalODE as FractionalODE
 from fracsde.problems.manufactured import Manufactured as Manufactured
 from fracsde.problems.manufactured import manufactured as manufactured
+from fracsde.problems.multipliers import GaussianInputsSGD as GaussianInputsSGD
+from fracsde.problems.multipliers import RandomMultiplier as RandomMultiplier
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursion
 from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.potentials import Potential as Potential
@@ -65,6 +67,8 @@ from fracsde.subordination import distribution_at as distribution_at
 from fracsde.subordination import sample_at as sample_at
 from fracsde.subordination import two_time_covariance as two_time_covariance
 from fracsde.subordination import variance_along as variance_along
+from fracsde.tails import TailIndex as TailIndex
+from fracsde.tails import tail_index as tail_index
 from fracsde.transients import autocovariance as autocovariance
 from fracsde.transients import covariance_at as covariance_at
 from fracsde.transients import mean_at as mean_at
