@@ -9,9 +9,9 @@ threshold ``u``,
     \frac{\operatorname{Var} \sum_t \psi_t}{k^2}, \qquad
     \psi_t = \Bigl(\log\frac{|x_t - c|}{u}\Bigr)_+ - \frac{1}{\hat\alpha}\,[\,|x_t - c| > u\,],
 
-which is :math:`\hat\alpha/\sqrt k` for independent draws.  Those of a run are not: large values come
-in clusters.  The variance of :math:`\sum \psi` is therefore taken from the spread across chains, or
-along a few long ones from the autocorrelation time of :math:`\psi` [Hsing1991]_.
+which is :math:`\hat\alpha/\sqrt k` for independent draws.  Those of a run are not: large values
+come in clusters.  The variance of :math:`\sum \psi` is therefore taken from the spread across
+chains, or along a few long ones from the autocorrelation time of :math:`\psi` [Hsing1991]_.
 
 **How many.**  The logarithms' gaps :math:`Z_i = i\,(\log x_{(i)} - \log x_{(i+1)})` are independent
 exponentials where the tail is a power law, and drift where it ceases to be one.  The drift is
