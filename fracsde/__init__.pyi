@@ -23,6 +23,8 @@ from fracsde.problems.fokker_planck import Gaussian as Gaussian
 from fracsde.problems.fokker_planck import PointMass as PointMass
 from fracsde.problems.fractional import FractionalFokkerPlanck as FractionalFokkerPlanck
 from fracsde.problems.fractional_ode import FractionalODE as FractionalODE
+from fracsde.problems.least_squares import GaussianLeastSquaresSGD as GaussianLeastSquaresSGD
+from fracsde.problems.least_squares import LeastSquaresSGD as LeastSquaresSGD
 from fracsde.problems.manufactured import Manufactured as Manufactured
 from fracsde.problems.manufactured import manufactured as manufactured
 from fracsde.problems.multipliers import GaussianInputsSGD as GaussianInputsSGD
@@ -30,6 +32,7 @@ from fracsde.problems.multipliers import RandomMultiplier as RandomMultiplier
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursion
 from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.potentials import Potential as Potential
+from fracsde.problems.quadratic_sgd import QuadraticSGD as QuadraticSGD
 from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerPlanck
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
 from fracsde.problems.structured import DiagonalOU as DiagonalOU

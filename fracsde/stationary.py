@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from fracsde.lyapunov.moments import require_stationary_moments, stationary_moments
 from fracsde.lyapunov.processes import as_linear, require_stationary, stationary_state
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
+    from fracsde.lyapunov.processes import StationaryState
     from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
     from fracsde.problems.sgd import SGDNearMinimum
     from fracsde.status import Status
@@ -46,8 +49,9 @@ class StationaryCovariance:
         Bound on the spectral norm of the numerical error of ``state_matrix``.
     status : Status
         The outcome; the matrices are NaN unless it is ``SUCCESS`` or ``INACCURATE``.
-    method : {"eigen", "bartels_stewart"}
-        How the equation was solved.
+    method : str
+        How the equation was solved: ``"eigen"``, ``"bartels_stewart"``,
+        ``"conjugate_gradients"`` or ``"vectorised"``.
     provenance : Provenance
         Where the result came from.
     """
@@ -64,7 +68,7 @@ class StationaryCovariance:
 
 
 def stationary_covariance(
-    process: OUProcess | LinearRecursion | SGDNearMinimum,
+    process: OUProcess | LinearRecursion | SGDNearMinimum | QuadraticLossSGD,
     *,
     method: str = "auto",
     throw: bool = True,
@@ -73,11 +77,13 @@ def stationary_covariance(
 
     Parameters
     ----------
-    process : OUProcess, LinearRecursion or SGDNearMinimum
-        SGD stands for its map, ``sgd.map()``.
-    method : {"auto", "eigen", "bartels_stewart"}
+    process : OUProcess, LinearRecursion, SGDNearMinimum or QuadraticLossSGD
+        SGD near a minimum stands for its map, ``sgd.map()``; a LeastSquaresSGD or QuadraticSGD is
+        taken with its noise as it depends on the state.
+    method : {"auto", "eigen", "bartels_stewart"}, or {"auto", "conjugate_gradients", "vectorised"}
         ``"eigen"`` needs a symmetric drift or transition and is taken for those by ``"auto"``;
-        anything else, defective matrices included, goes through a Schur form.
+        anything else, defective matrices included, goes through a Schur form.  The second set
+        belongs to state-dependent noise, see :mod:`fracsde.lyapunov.moments`.
     throw : bool
         Whether to raise where there is no stationary law or the residual is too large; with
         ``False`` look at ``status``.
@@ -107,9 +113,19 @@ def stationary_covariance(
     >>> round(float(stationary_covariance(sgd.flow()).matrix[0, 0]), 12)
     0.5
     """
+    if isinstance(process, QuadraticLossSGD):
+        state = (require_stationary_moments if throw else stationary_moments)(
+            process, method=method
+        )
+        return _packed(state, np.arange(process.dimension), provenance(process, method))
     linear = as_linear(process)
     state = (require_stationary if throw else stationary_state)(linear, method=method)
-    observed = linear.observed
+    return _packed(state, linear.observed, provenance(linear, method))
+
+
+def _packed(
+    state: StationaryState, observed: IntArray, provenance: Provenance
+) -> StationaryCovariance:
     return StationaryCovariance(
         matrix=state.matrix[np.ix_(observed, observed)],
         state_matrix=state.matrix,
@@ -117,5 +133,5 @@ def stationary_covariance(
         error_estimate=state.error_estimate,
         status=state.status,
         method=state.method,
-        provenance=provenance(linear, method),
+        provenance=provenance,
     )

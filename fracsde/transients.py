@@ -20,7 +20,8 @@ On a fractional clock, :math:`X_t = Y(E_t)` with ``Y`` the flow, each is the flo
 :math:`E_t`, and a covariance gains that of the mean's path (:mod:`fracsde.subordination`).
 
 Results hold the observed coordinates only (the weights).  Starting states may give the weights
-alone; velocities then start at zero.  SGD stands for its map.
+alone; velocities then start at zero.  SGD stands for its map; where its noise depends on the state
+(LeastSquaresSGD, QuadraticSGD) see also :mod:`fracsde.lyapunov.moment_paths`.
 """
 
 from __future__ import annotations
@@ -45,9 +46,12 @@ from fracsde.errors import (
     InputError,
     UnsupportedError,
 )
+from fracsde.lyapunov.moment_paths import covariances_along, displacements_from
+from fracsde.lyapunov.moments import equal_moments, frozen_noise
 from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU
 from fracsde.status import Status
@@ -60,7 +64,15 @@ if TYPE_CHECKING:
     from fracsde.lyapunov.propagators import LinearProcess
     from fracsde.problems.sgd import SGDNearMinimum
 
-    Process = OUProcess | LinearRecursion | SGDNearMinimum | SubordinatedOU | DiagonalOU | LowRankOU
+    Process = (
+        OUProcess
+        | LinearRecursion
+        | SGDNearMinimum
+        | QuadraticLossSGD
+        | SubordinatedOU
+        | DiagonalOU
+        | LowRankOU
+    )
 
 __all__ = [
     "autocovariance",
@@ -101,7 +113,7 @@ def mean_at(
     clock = _on_clock(process)
     if clock is not None:
         return clock_mean(clock, read_times("times", times, clock), initial)
-    linear = as_linear(process)
+    linear = as_linear(frozen_noise(process))
     when = read_times("times", times, linear)
     start = read_state("initial", linear, initial) - linear.mean
     moved = _evolve(linear, when, start[:, None])[:, :, 0]
@@ -127,7 +139,8 @@ def covariance_at(
         Covariance of the observed coordinates or of the whole state at time 0; 0 for a start
         from one point.
     initial : (d,) array_like [x] or "stationary", optional
-        Mean at time 0, which a SubordinatedOU needs; others spread alike from everywhere.
+        Mean at time 0, which a SubordinatedOU needs, and which SGD with state-dependent noise
+        takes for the minimum unless told; others spread alike from everywhere.
 
     Returns
     -------
@@ -154,7 +167,7 @@ def covariance_at(
             initial = dense.base.mean
         start = read_start(dense.base, initial, initial_covariance)
         return clock_covariance(dense, read_times("times", times, clock), start)
-    linear = as_linear(process)
+    linear = as_linear(frozen_noise(process))
     when = read_times("times", times, linear)
     if isinstance(initial, str):
         msg = (
@@ -162,9 +175,10 @@ def covariance_at(
             "not depend on the mean; the stationary covariance is stationary_covariance(process)"
         )
         raise InputError(msg)
-    if initial is not None:
-        read_state("initial", linear, initial)
+    begin = linear.mean if initial is None else read_state("initial", linear, initial)
     current = read_covariance(linear, initial_covariance)
+    if isinstance(process, QuadraticLossSGD):
+        return _finite(covariances_along(process, when, begin, current))
     law = gap_law(linear)
     observed = np.ix_(linear.observed, linear.observed)
     out = np.empty((len(when), len(linear.observed), len(linear.observed)))
@@ -202,7 +216,7 @@ def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
     clock = _on_clock(process)
     if clock is not None:
         return clock_autocovariance(clock, read_times("lags", lags, clock))
-    linear = as_linear(process)
+    linear = as_linear(equal_moments(process))
     when = read_times("lags", lags, linear)
     columns = require_stationary(linear).matrix[:, linear.observed]
     return np.asarray(_evolve(linear, when, columns)[:, linear.observed])
@@ -257,14 +271,16 @@ def mean_square_displacement(
             raise InputError(msg)
         at = None if start is None else read_start(clock.base, start, 0.0)
         return clock_displacement(clock, read_times("lags", lags, clock), at, directions)
-    linear = as_linear(process)
+    linear = as_linear(equal_moments(process) if start is None else frozen_noise(process))
     when = read_times("lags", lags, linear)
     size, observed = linear.dimension, linear.observed
     U = np.zeros((size, len(observed)))
     U[observed, np.arange(len(observed))] = 1.0
     if directions is not None:
         U = U @ finite_array("directions", directions, shape=(len(observed), None))
-    if start is not None:
+    if start is not None and isinstance(process, QuadraticLossSGD):
+        each = displacements_from(process, when, read_state("start", linear, start), U)
+    elif start is not None:
         each = _displacement_from(linear, when, read_state("start", linear, start) - linear.mean, U)
     else:
         cross = require_stationary(linear).matrix @ U
@@ -310,7 +326,7 @@ def relaxation_rates(process: Process) -> NDArray[np.complex128]:
         )
         raise UnsupportedError(msg)
     clock = _on_clock(process)
-    linear = as_linear(process if clock is None else small_enough(clock.base))
+    linear = as_linear(frozen_noise(process) if clock is None else small_enough(clock.base))
     modal = modes(linear)
     if isinstance(linear, OUProcess):
         values = np.linalg.eigvals(linear.drift) if modal is None else modal.pull

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.lyapunov.propagators import LinearProcess
 
-__all__ = ["StationaryState", "as_linear", "require_stationary", "stationary_state"]
+__all__ = ["StationaryState", "as_linear", "outcome", "require_stationary", "stationary_state"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,14 +116,14 @@ def stationary_state(process: LinearProcess, *, method: str = "auto") -> Station
         ball = heavy_ball(process)
     if ball is not None:
         used = "eigen"
-        status, detail = _stability(
+        status, detail = outcome(
             ball.eigenvalues(), ball.margins(), ball.tolerance(), discrete=True
         )
     else:
         name = "drift" if flow else "transition"
         form = decompose(array / rate, discrete=not flow, method=method, name=name)
         used = form.method
-        status, detail = _stability(
+        status, detail = outcome(
             rate * form.eigenvalues, _margins(form), _tolerance(form), discrete=form.discrete
         )
     if not status.ok:
@@ -207,9 +207,28 @@ def _margins(form: Decomposition) -> FloatArray:
     return np.asarray(1.0 - np.abs(form.eigenvalues) if form.discrete else form.eigenvalues.real)
 
 
-def _stability(
+def outcome(
     values: NDArray[Any], margin: FloatArray, tolerance: float, *, discrete: bool
 ) -> tuple[Status, str]:
+    """Say whether a process with the given eigenvalues has a stationary law.
+
+    Parameters
+    ----------
+    values : (n,) float64 or complex128
+        Eigenvalues.
+    margin : (n,) float64
+        Distance of each inside the border of stability.
+    tolerance : float
+        What rounding can move a margin by.
+    discrete : bool
+        Whether they are of a transition.
+
+    Returns
+    -------
+    Status
+    str
+        What was found, empty on success.
+    """
     growing = int(np.sum(margin < -tolerance))
     level = int(np.sum(np.abs(margin) <= tolerance))
     worst = complex(values[int(np.argmin(margin))])
