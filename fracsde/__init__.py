@@ -20,7 +20,6 @@ _HOME = {
     "OUProcess": "problems.ornstein_uhlenbeck",
     "LinearRecursion": "problems.ornstein_uhlenbeck",
     "SGDNearMinimum": "problems.sgd",
-    "GaussianInputsSGD": "problems.multipliers",
     "RandomMultiplier": "problems.multipliers",
     "LeastSquaresSGD": "problems.least_squares",
     "GaussianLeastSquaresSGD": "problems.least_squares",
@@ -69,6 +68,7 @@ _HOME = {
     # verbs
     "stationary_covariance": "stationary",
     "tail_index": "tails",
+    "stationary_cumulants": "cumulants",
     "mean_at": "transients",
     "covariance_at": "transients",
     "autocovariance": "transients",
@@ -85,6 +85,7 @@ _HOME = {
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
+    "StationaryCumulants": "cumulants",
     "TailIndex": "tails",
     "Solution": "solution",
     "SeparableSolution": "separable_solution",

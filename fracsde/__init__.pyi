@@ -10,6 +10,8 @@ from fracsde.citations import cite as cite
 from fracsde.compare import Report as Report
 from fracsde.compare import Verdict as Verdict
 from fracsde.compare import compare as compare
+from fracsde.cumulants import StationaryCumulants as StationaryCumulants
+from fracsde.cumulants import stationary_cumulants as stationary_cumulants
 from fracsde.grids import SpaceGrid as SpaceGrid
 from fracsde.grids import TimeGrid as TimeGrid
 from fracsde.ode_solution import FractionalODESolution as FractionalODESolution
@@ -27,7 +29,6 @@ from fracsde.problems.least_squares import GaussianLeastSquaresSGD as GaussianLe
 from fracsde.problems.least_squares import LeastSquaresSGD as LeastSquaresSGD
 from fracsde.problems.manufactured import Manufactured as Manufactured
 from fracsde.problems.manufactured import manufactured as manufactured
-from fracsde.problems.multipliers import GaussianInputsSGD as GaussianInputsSGD
 from fracsde.problems.multipliers import RandomMultiplier as RandomMultiplier
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursion
 from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess

@@ -36,13 +36,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fracsde._check import integer, real
-from fracsde._tails.gaussian import isotropic_law
-from fracsde._tails.laws import NormLaw
 from fracsde._tails.populations import Population
-from fracsde._tails.roots import Found, from_law, from_populations, from_samples
-from fracsde._tails.steps import GaussianStep, MatrixStep, drawn_matrices
+from fracsde._tails.routes import Effort, multiplier_index, sgd_index
 from fracsde.errors import ComputationError, InputError, UnstableError
-from fracsde.problems.multipliers import GaussianInputsSGD, RandomMultiplier
+from fracsde.problems.multipliers import RandomMultiplier
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.provenance import Provenance, provenance
 from fracsde.records.measurement import Prediction, Quantity
 from fracsde.status import Status
@@ -50,14 +48,11 @@ from fracsde.status import Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fracsde._tails.populations import Step
-    from fracsde._typing import FloatArray, RandomState
+    from fracsde._typing import RandomState
 
 __all__ = ["TailIndex", "tail_index"]
 
-_SAMPLES = 1 << 20
 _REPLICAS = 16
-_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,7 +130,7 @@ class TailIndex:
 
 
 def tail_index(
-    problem: GaussianInputsSGD | RandomMultiplier,
+    problem: QuadraticLossSGD | RandomMultiplier,
     *,
     rng: RandomState = 0,
     confidence: float = 0.99,
@@ -148,7 +143,7 @@ def tail_index(
 
     Parameters
     ----------
-    problem : GaussianInputsSGD or RandomMultiplier
+    problem : LeastSquaresSGD, GaussianLeastSquaresSGD, QuadraticSGD or RandomMultiplier
         The recursion.
     rng : int, SeedSequence or Generator
         Random numbers of the sampled routes.
@@ -171,6 +166,8 @@ def tail_index(
     ------
     InputError
         If the problem is of another kind.
+    UnsupportedError
+        If epochs are shuffled.
     UnstableError
         If the top Lyapunov exponent is not negative, so that there is no stationary law.
     ComputationError
@@ -189,7 +186,10 @@ def tail_index(
     --------
     With batches of two the index of one weight is exactly 2 at ``eta a = 1``:
 
-    >>> sgd = GaussianInputsSGD(covariance=1.0, learning_rate=1.0, batch_size=2)
+    >>> from fracsde.problems.least_squares import GaussianLeastSquaresSGD
+    >>> sgd = GaussianLeastSquaresSGD(
+    ...     covariance=[[1.0]], label_noise=1.0, learning_rate=1.0, batch_size=2
+    ... )
     >>> round(tail_index(sgd).index, 10)
     2.0
 
@@ -206,17 +206,19 @@ def tail_index(
         steps=integer("steps", steps, low=8),
         settling=max(1, steps // 4),
     )
-    generator = np.random.default_rng(rng)
-    watch = _counter(progress)
-    if isinstance(problem, GaussianInputsSGD):
-        method, found = _gaussian(problem, generator, level, size, watch)
+    effort = Effort(
+        rng=np.random.default_rng(rng), confidence=level, size=size, watch=_counter(progress)
+    )
+    if isinstance(problem, QuadraticLossSGD):
+        method, found = sgd_index(problem, effort)
     elif isinstance(problem, RandomMultiplier):
-        method, found = _multiplier(problem, generator, level, size, watch)
+        method, found = multiplier_index(problem, effort)
     else:
         kind = type(problem).__name__  # type: ignore[unreachable]  # callers need not check types
         msg = (
-            "`problem` must be GaussianInputsSGD or RandomMultiplier, got "
-            f"{kind}; noise that does not depend on the state makes no tails"
+            "`problem` must be SGD on quadratic losses, as LeastSquaresSGD and QuadraticSGD are, "
+            f"or a RandomMultiplier, got {kind}; noise that does not depend on the state makes "
+            "no tails of its own"
         )
         raise InputError(msg)
     if throw and found.status in {Status.UNSTABLE, Status.MARGINAL}:
@@ -249,92 +251,3 @@ def _counter(progress: Callable[[int], None] | None) -> Callable[[], None] | Non
         progress(done)
 
     return watch
-
-
-def _gaussian(
-    sgd: GaussianInputsSGD,
-    rng: np.random.Generator,
-    confidence: float,
-    size: Population,
-    watch: Callable[[], None] | None,
-) -> tuple[str, Found]:
-    spectrum, eta, B = sgd.spectrum, sgd.learning_rate, sgd.batch_size
-    top = float(spectrum.max())
-    if sgd.momentum == 0.0 and float(spectrum.min()) > (1.0 - 1e-12) * top:
-
-        def law_at(order: float, coarsen: float) -> NormLaw:
-            return isotropic_law(
-                keep=1.0 - eta * sgd.ridge,
-                theta=eta * top / B,
-                batch=B,
-                dimension=len(spectrum),
-                order=order,
-                coarsen=coarsen,
-            )
-
-        return "quadrature", from_law(law_at, rounding=_EPS * (16.0 + B + len(spectrum)))
-    step = GaussianStep(
-        spectrum=spectrum, rate=eta, batch=B, ridge=sgd.ridge, momentum=sgd.momentum
-    )
-    states = len(spectrum) * (1 if sgd.momentum == 0.0 else 2)
-    return _populations(step, states, rng, confidence, size, watch, bounded=False)
-
-
-def _multiplier(
-    law: RandomMultiplier,
-    rng: np.random.Generator,
-    confidence: float,
-    size: Population,
-    watch: Callable[[], None] | None,
-) -> tuple[str, Found]:
-    d, sampler = law.dimension, law.sampler
-    if sampler is None:
-        values, weights = law.values, law.weights
-        assert values is not None and weights is not None  # noqa: PT018 - checked on construction
-        if d == 1:
-            likely = weights > 0.0
-            return "enumeration", _enumerated(values.ravel()[likely], np.log(weights[likely]))
-        bounded = bool(np.linalg.norm(values, 2, axis=(1, 2)).max() <= 1.0 + 4.0 * _EPS)
-
-        def draw(generator: np.random.Generator, count: int) -> FloatArray:
-            chosen = generator.choice(len(values), size=count, p=weights)
-            return np.asarray(values[chosen], dtype=np.float64)
-
-        step = MatrixStep(sampler=draw, dimension=d)
-        return _populations(step, d, rng, confidence, size, watch, bounded=bounded)
-    if d == 1:
-        drawn = drawn_matrices(sampler, rng, _SAMPLES, 1).ravel()
-        return "sampling", from_samples(_equal_law(drawn), confidence=confidence)
-    step = MatrixStep(sampler=sampler, dimension=d)
-    return _populations(step, d, rng, confidence, size, watch, bounded=False)
-
-
-def _equal_law(multipliers: FloatArray) -> NormLaw:
-    weight = np.full(len(multipliers), -np.log(len(multipliers)))
-    return NormLaw(log_norm=_log_size(multipliers), log_weight=weight)
-
-
-def _enumerated(multipliers: FloatArray, log_weight: FloatArray) -> Found:
-    law = NormLaw(log_norm=_log_size(multipliers), log_weight=log_weight)
-    return from_law(lambda order, coarsen: law, rounding=16.0 * _EPS)
-
-
-def _log_size(multipliers: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore"):
-        return np.log(np.abs(multipliers))
-
-
-def _populations(
-    step: Step,
-    states: int,
-    rng: np.random.Generator,
-    confidence: float,
-    size: Population,
-    watch: Callable[[], None] | None,
-    *,
-    bounded: bool,
-) -> tuple[str, Found]:
-    found = from_populations(
-        step, states, bounded=bounded, size=size, confidence=confidence, rng=rng, watch=watch
-    )
-    return "populations", found

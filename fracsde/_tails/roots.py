@@ -88,8 +88,10 @@ def from_law(law_at: Callable[[float, float], NormLaw], *, rounding: float) -> F
     return Found(index, interval, lyapunov, lyapunov_error, status, detail)
 
 
-def from_samples(law: NormLaw, *, confidence: float) -> Found:
+def from_samples(law: NormLaw, *, confidence: float, bounded: bool = False) -> Found:
     """Solve for the index with a sample of the law, all weights equal.
+
+    ``bounded`` says that no multiplier exceeds 1, those that were not drawn included.
 
     Returns
     -------
@@ -103,6 +105,8 @@ def from_samples(law: NormLaw, *, confidence: float) -> Found:
     refused = _no_law(lyapunov, lyapunov_error)
     if refused is not None:
         return refused
+    if bounded:
+        return Found(_INF, (_INF, _INF), lyapunov, lyapunov_error, Status.SUCCESS, "")
     if law.largest <= 4.0 * _EPS:
         detail = f"None of {count} samples exceeds 1 in size, which bounds no moment."
         inaccurate = Status.INACCURATE

@@ -1,15 +1,12 @@
 r"""One step of the homogeneous recursion, applied to many vectors with independent matrices.
 
-.. math::
-    v' = \mu v - \eta\,(H_B + \lambda I)\,w, \qquad w' = w + v', \qquad
-    H_B = \frac1B \sum_{i=1}^B a_i a_i^T ,
-
-on states :math:`(w, v)`, or ``w`` alone without momentum.  For Gaussian inputs of covariance
-:math:`A = \operatorname{diag}(\sigma^2)` the product needs no batch: with
-:math:`u = A^{1/2} w` and its direction :math:`\hat u`,
+SGD on quadratic losses, in the modes ``z`` of :mod:`fracsde.problems.second_moments` and about its
+minimum, moves by the rule of :mod:`fracsde.problems.sgd_steps` with the pull of a batch,
+:math:`\eta\,(H_B + \lambda W^T W)\,z`.  For Gaussian inputs of covariance :math:`A` the product
+needs no batch: with :math:`u = A^{1/2} z` and its direction :math:`\hat u`,
 
 .. math::
-    B H_B w = A^{1/2}\,|u|\,\bigl(R\,\hat u + \sqrt R\,n\bigr), \qquad R \sim \chi^2_B,
+    B H_B z = A^{1/2}\,|u|\,\bigl(R\,\hat u + \sqrt R\,n\bigr), \qquad R \sim \chi^2_B,
 
 where ``n`` is a standard Gaussian vector across :math:`\hat u`.  High moments of the product live
 on rare large ``R``; half of them are therefore drawn from :math:`\chi^2_{B+2s}`, the law tilted by
@@ -19,7 +16,7 @@ on rare large ``R``; half of them are therefore drawn from :math:`\chi^2_{B+2s}`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from scipy.special import gammaln
@@ -30,90 +27,149 @@ from fracsde.errors import NotFiniteError, ShapeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
+    from fracsde.problems.sgd_steps import StepRule
 
-__all__ = ["BatchStep", "GaussianStep", "MatrixStep", "drawn_matrices"]
+__all__ = ["BatchPull", "GaussianPull", "MatrixStep", "Pull", "QuadraticStep", "drawn_matrices"]
+
+_PART = 1 << 20  # numbers gathered at a time
 
 
-def _moved(
-    vectors: FloatArray, pull: FloatArray, rate: float, ridge: float, momentum: float
-) -> FloatArray:
-    # ``pull`` is H_B w; the first half of a state is the weights.
-    d = pull.shape[1]
-    w = vectors[:, :d]
-    change = -rate * (pull + ridge * w)
-    if vectors.shape[1] == d:
-        return w + change
-    change += momentum * vectors[:, d:]
-    return np.concatenate([w + change, change], axis=1)
+class Pull(Protocol):
+    """Products of batches' Hessians with vectors."""
+
+    def __call__(
+        self, rng: np.random.Generator, z: FloatArray, s: float
+    ) -> tuple[FloatArray, FloatArray | float]:
+        """Return ``(n, r)`` products, and log ratios of likelihoods for :func:`growth`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GaussianStep:
-    """Least squares with Gaussian inputs of the given spectrum."""
+class QuadraticStep:
+    """SGD on quadratic losses: a rule, and how a batch pulls.
 
-    spectrum: FloatArray
+    Parameters
+    ----------
+    pull : Pull
+        ``H_B z``.
+    decay : (r, r) float64 [loss/weight^2]
+        ``lambda W^T W``.
+    rate : float [weight^2/loss]
+        ``eta``.
+    rule : StepRule
+        How a gradient becomes a step.
+    """
+
+    pull: Pull
+    decay: FloatArray
     rate: float
-    batch: int
-    ridge: float
-    momentum: float
+    rule: StepRule
 
     def __call__(
         self, rng: np.random.Generator, vectors: FloatArray, s: float
-    ) -> tuple[FloatArray, FloatArray]:
-        """Move the vectors.
+    ) -> tuple[FloatArray, FloatArray | float]:
+        """Move states (weights, velocities).
 
         Returns
         -------
-        (n, states) float64, (n,) float64
+        (n, states) float64, (n,) float64 or float
         """
-        d, scale = len(self.spectrum), np.sqrt(self.spectrum)
-        u = vectors[:, :d] * scale
+        r = len(self.decay)
+        z, velocity = vectors[:, :r], vectors[:, r:]
+        product, log_ratio = self.pull(rng, z, s)
+        change = self.rate * (product + z @ self.decay)
+        if not self.rule.has_velocity:
+            return z - change, log_ratio
+        a, b, c = self.rule.gains
+        moved = z - a * change + b * velocity
+        return np.concatenate(
+            [moved, self.rule.momentum * velocity - c * change], axis=1
+        ), log_ratio
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GaussianPull:
+    """Least squares with Gaussian inputs; ``root`` is ``A^(1/2)``, symmetric."""
+
+    root: FloatArray
+    batch: int
+
+    def __call__(
+        self, rng: np.random.Generator, z: FloatArray, s: float
+    ) -> tuple[FloatArray, FloatArray | float]:
+        """Multiply batches' Hessians.
+
+        Returns
+        -------
+        (n, r) float64, (n,) float64 or float
+        """
+        u = z @ self.root
         length = np.linalg.norm(u, axis=1, keepdims=True)
         unit = u / np.maximum(length, np.finfo(np.float64).tiny)
         tilted = rng.random(len(u)) < 0.5 if s > 0.0 else np.zeros(len(u), dtype=np.bool_)
         R = rng.chisquare(self.batch + 2.0 * s * tilted)[:, None]
         across = rng.standard_normal(u.shape)
         across -= np.sum(across * unit, axis=1, keepdims=True) * unit
-        pull = scale * length * (R * unit + np.sqrt(R) * across) / self.batch
-        moved = _moved(vectors, pull, self.rate, self.ridge, self.momentum)
+        product = (length * (R * unit + np.sqrt(R) * across)) @ self.root / self.batch
         if s == 0.0:
-            return moved, np.zeros(len(u))
+            return product, 0.0
         # The tilted density over the plain one.
         log_ratio = s * np.log(0.5 * R[:, 0]) + gammaln(0.5 * self.batch)
         log_ratio -= gammaln(0.5 * self.batch + s)
-        return moved, -np.logaddexp(np.log(0.5), np.log(0.5) + log_ratio)
+        return product, -np.logaddexp(np.log(0.5), np.log(0.5) + log_ratio)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class BatchStep:
-    """Least squares on a finite data set."""
+class BatchPull:
+    """Finitely many examples with Hessians ``F_n^T diag(signs_n) F_n``, or whole ones.
 
-    inputs: FloatArray
-    rate: float
+    Parameters
+    ----------
+    factors : (N, k, r) float64 or None
+        Rows of the factors.
+    signs : (N, k) float64 or None
+        Their weights, one by default.
+    hessians : (N, r, r) float64 or None
+        In place of factors.
+    batch : int
+        ``B``.
+    replace : bool
+        How batches are drawn.
+    """
+
+    factors: FloatArray | None
+    signs: FloatArray | None
+    hessians: FloatArray | None
     batch: int
-    ridge: float
-    momentum: float
     replace: bool
 
     def __call__(
-        self, rng: np.random.Generator, vectors: FloatArray, _: float
+        self, rng: np.random.Generator, z: FloatArray, s: float
     ) -> tuple[FloatArray, float]:
-        """Move the vectors.
+        """Multiply batches' Hessians.
 
         Returns
         -------
-        (n, states) float64, float
+        (n, r) float64, float
         """
-        N, d = self.inputs.shape
-        pull = np.empty((len(vectors), d))
-        part = max(1, (1 << 20) // (self.batch * d))
-        for start in range(0, len(vectors), part):
-            w = vectors[start : start + part, :d]
-            rows = self.inputs[drawn_batches(rng, len(w), N, self.batch, replace=self.replace)]
-            along = np.einsum("nbd,nd->nb", rows, w)
-            pull[start : start + part] = np.einsum("nbd,nb->nd", rows, along) / self.batch
-        return _moved(vectors, pull, self.rate, self.ridge, self.momentum), 0.0
+        held = self.factors if self.hessians is None else self.hessians
+        assert held is not None  # one of the two is given
+        product = np.empty_like(z)
+        part = max(1, _PART // (self.batch * held[0].size))
+        for start in range(0, len(z), part):
+            some = slice(start, start + part)
+            batch = drawn_batches(rng, len(z[some]), len(held), self.batch, replace=self.replace)
+            product[some] = self._mean(held, batch, z[some])
+        return product, 0.0
+
+    def _mean(self, held: FloatArray, batch: IntArray, z: FloatArray) -> FloatArray:
+        rows = held[batch]
+        along = np.einsum("nbkr,nr->nbk", rows, z)
+        if self.hessians is not None:
+            return np.asarray(along.mean(axis=1))
+        if self.signs is not None:
+            along *= self.signs[batch]
+        return np.asarray(np.einsum("nbkr,nbk->nr", rows, along) / self.batch)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +180,7 @@ class MatrixStep:
     dimension: int
 
     def __call__(
-        self, rng: np.random.Generator, vectors: FloatArray, _: float
+        self, rng: np.random.Generator, vectors: FloatArray, s: float
     ) -> tuple[FloatArray, float]:
         """Move the vectors.
 

@@ -1,18 +1,13 @@
-r"""Recursions with random multipliers, whose stationary laws have heavy tails.
+r"""A recursion with random multipliers, whose stationary law has heavy tails.
 
 .. math::
     x' = M x + q, \qquad (M, q) \text{ independent from step to step.}
 
-:class:`GaussianInputsSGD` is least squares on an endless stream of Gaussian inputs
-:math:`a \sim N(0, A)` with targets :math:`a\cdot w^* + \epsilon`,
+SGD on quadratic losses is one, with multipliers known from the data
+(:mod:`fracsde.problems.quadratic_loss_sgd`); here is one of any law.  The law of ``q`` does not
+matter for the tail index.
 
-.. math::
-    M = I - \eta\Bigl(\frac1B\sum_{i=1}^B a_i a_i^T + \lambda I\Bigr), \qquad
-    q = \frac{\eta}{B} \sum_{i=1}^B \epsilon_i a_i \quad (\mu = 0),
-
-in coordinates :math:`w - w^*`.  :class:`RandomMultiplier` is any law of ``M``.
-
-References: [Kesten1973]_, [Gurbuzbalaban2021]_.
+References: [Kesten1973]_.
 """
 
 from __future__ import annotations
@@ -22,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fracsde._check import finite_array, integer, positive_semidefinite, real
+from fracsde._check import finite_array, integer
 from fracsde.errors import InputError, OutOfRangeError, ShapeError
 
 if TYPE_CHECKING:
@@ -30,90 +25,7 @@ if TYPE_CHECKING:
 
     from fracsde._typing import FloatArray
 
-__all__ = ["GaussianInputsSGD", "RandomMultiplier"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GaussianInputsSGD:
-    r"""SGD for least squares on a stream of Gaussian inputs: the loss of one is half its square.
-
-    Parameters
-    ----------
-    covariance : float, (d,) or (d, d) array_like [loss/weight^2]
-        Covariance ``A`` of the inputs, the Hessian of the mean loss: a number for ``dimension``
-        equal variances, a vector of variances, or a matrix.
-    learning_rate : float [weight^2/loss]
-        ``eta``, positive.
-    batch_size : int
-        ``B``, fresh inputs per step.
-    dimension : int, optional
-        ``d``, where ``covariance`` is a number; 1 if not given.
-    label_noise : float [loss^0.5]
-        Standard deviation of :math:`\epsilon`, Gaussian and independent of the input.
-    ridge : float [loss/weight^2]
-        Coefficient ``lambda`` of half the squared length of :math:`w - w^*`.
-    momentum : float [1]
-        ``mu`` in ``[0, 1)``.
-
-    Raises
-    ------
-    OutOfRangeError
-        If a number lies outside its range, or there is no input at all.
-    ShapeError
-        If ``dimension`` contradicts the covariance.
-
-    References
-    ----------
-    [Gurbuzbalaban2021]_
-
-    Examples
-    --------
-    >>> sgd = GaussianInputsSGD(covariance=1.0, dimension=10, learning_rate=0.1, batch_size=4)
-    >>> sgd.dimension, sgd.spectrum.max()
-    (10, np.float64(1.0))
-    """
-
-    citation: ClassVar[tuple[str, ...]] = ("Kesten1973", "Gurbuzbalaban2021")
-
-    covariance: FloatArray
-    learning_rate: float
-    batch_size: int
-    dimension: int | None = None
-    label_noise: float = 1.0
-    ridge: float = 0.0
-    momentum: float = 0.0
-
-    def __post_init__(self) -> None:
-        put = object.__setattr__
-        covariance = finite_array("covariance", self.covariance, ndim=(0, 1, 2))
-        given = None if self.dimension is None else integer("dimension", self.dimension, low=1)
-        if covariance.ndim == 0:
-            covariance = finite_array("covariance", np.full(given or 1, float(covariance)))
-        elif covariance.ndim == 2:
-            covariance = positive_semidefinite("covariance", covariance)
-        if given not in {None, len(covariance)} or covariance.size == 0:
-            msg = f"`dimension` is {given}, `covariance` has shape {covariance.shape}; leave it out"
-            raise ShapeError(msg)
-        if covariance.ndim == 1:
-            real("covariance", covariance.min(), low=0.0, closed="low", remedy="it is a variance")
-        put(self, "covariance", covariance)
-        put(self, "dimension", len(covariance))
-        if not self.spectrum.max() > 0.0:
-            msg = "`covariance` must not be zero: inputs that vanish teach nothing"
-            raise OutOfRangeError(msg)
-        put(self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0))
-        put(self, "batch_size", integer("batch_size", self.batch_size, low=1))
-        put(self, "label_noise", real("label_noise", self.label_noise, low=0.0, closed="low"))
-        put(self, "ridge", real("ridge", self.ridge, low=0.0, closed="low"))
-        put(self, "momentum", real("momentum", self.momentum, low=0.0, high=1.0, closed="low"))
-
-    @property
-    def spectrum(self) -> FloatArray:
-        """Variances of the inputs along the principal axes, ``(d,)`` [loss/weight^2]."""
-        if self.covariance.ndim == 1:
-            return self.covariance
-        spectrum: FloatArray = np.maximum(np.linalg.eigvalsh(self.covariance), 0.0)
-        return spectrum
+__all__ = ["RandomMultiplier"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
