@@ -68,6 +68,7 @@ _HOME = {
     # verbs
     "stationary_covariance": "stationary",
     "tail_index": "tails",
+    "anharmonic_drift": "anharmonic",
     "stationary_cumulants": "cumulants",
     "mean_at": "transients",
     "covariance_at": "transients",
@@ -87,6 +88,7 @@ _HOME = {
     "StationaryCovariance": "stationary",
     "StationaryCumulants": "cumulants",
     "TailIndex": "tails",
+    "AnharmonicDrift": "anharmonic",
     "Solution": "solution",
     "SeparableSolution": "separable_solution",
     "FractionalODESolution": "ode_solution",

@@ -6,6 +6,8 @@ from fracsde import networks as networks
 from fracsde import physics as physics
 from fracsde import potentials as potentials
 from fracsde import special as special
+from fracsde.anharmonic import AnharmonicDrift as AnharmonicDrift
+from fracsde.anharmonic import anharmonic_drift as anharmonic_drift
 from fracsde.citations import cite as cite
 from fracsde.compare import Report as Report
 from fracsde.compare import Verdict as Verdict
