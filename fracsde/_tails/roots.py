@@ -52,11 +52,14 @@ def _no_law(lyapunov: float, error: float) -> Found | None:
     return Found(_NAN, (_NAN, _NAN), lyapunov, error, status, detail)
 
 
-def from_law(law_at: Callable[[float, float], NormLaw], *, rounding: float) -> Found:
+def from_law(
+    law_at: Callable[[float, float], NormLaw], *, rounding: float, complete: bool
+) -> Found:
     """Solve for the index with laws that are exact up to quadrature.
 
     ``law_at(order, coarsen)`` tabulates the law for moments up to ``order``; ``rounding`` is the
-    relative rounding error of its weights.
+    relative rounding error of its weights; ``complete`` says that the law has no values beyond
+    those tabulated, so that a largest one of 1 bounds all moments.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def from_law(law_at: Callable[[float, float], NormLaw], *, rounding: float) -> F
     refused = _no_law(lyapunov, lyapunov_error)
     if refused is not None:
         return refused
-    if law.largest <= 4.0 * _EPS:
+    if complete and law.largest <= 4.0 * _EPS:
         return Found(_INF, (_INF, _INF), lyapunov, lyapunov_error, Status.SUCCESS, "")
     index = root_of(law.excess, most=order)
     while not np.isfinite(index) and order < 2.0**40:
@@ -81,7 +84,7 @@ def from_law(law_at: Callable[[float, float], NormLaw], *, rounding: float) -> F
         return Found(_INF, (order, _INF), lyapunov, lyapunov_error, Status.SUCCESS, "")
     slope = law.slope(index)
     coarse = root_of(law_at(order, 1.25).excess, most=2.0 * order)
-    error = abs(coarse - index) + (rounding + _EPS * index * slope) / slope
+    error = abs(coarse - index) + (rounding + 8.0 * _EPS * index * (1.0 + slope)) / slope
     status = Status.SUCCESS if error < 1e-8 * index else Status.INACCURATE
     detail = "" if status.ok else f"The error of the quadrature is {error:.2g}."
     interval = (index - error, index + error)

@@ -151,7 +151,7 @@ def _isotropic_index(
             coarsen=coarsen,
         )
 
-    return from_law(law_at, rounding=_EPS * (16.0 + batch + dimension))
+    return from_law(law_at, rounding=_EPS * (16.0 + batch + dimension), complete=False)
 
 
 def _scalar_index(
@@ -222,7 +222,7 @@ def _equal(multipliers: FloatArray) -> NormLaw:
 
 def _enumerated(multipliers: FloatArray, log_weight: FloatArray) -> Found:
     law = NormLaw(log_norm=_log_size(multipliers), log_weight=log_weight)
-    return from_law(lambda order, coarsen: law, rounding=16.0 * _EPS)
+    return from_law(lambda order, coarsen: law, rounding=16.0 * _EPS, complete=True)
 
 
 def _log_size(multipliers: FloatArray) -> FloatArray:
