@@ -45,6 +45,7 @@ __all__ = ["isotropic_law"]
 _DROP = 50.0  # integrands are cut where they fall below exp(-50) of their largest value
 _COARSE = 4  # steps of the search for that place, in steps of the rule
 _MOST_NODES = 1 << 24
+_WIDE = 64.0  # order up to which what moments an octave apart live on overlaps
 
 
 def isotropic_law(
@@ -88,8 +89,19 @@ def isotropic_law(
         log_gap, log_r, log_weight = piece(x)
         norms.append(line.log_norm(log_gap, log_r).ravel())
         weights.append((log_weight[:, None] + y_weight).ravel())
-    log_weight = np.concatenate(weights)
-    return NormLaw(log_norm=np.concatenate(norms), log_weight=log_weight - logsumexp(log_weight))
+    log_norm, log_weight = np.concatenate(norms), np.concatenate(weights)
+    if order <= _WIDE:  # corners of the windows' product that no moment needs
+        kept = np.zeros(len(log_norm), dtype=np.bool_)
+        for s in (0.0, *_octaves(order)):
+            size = log_weight + s * log_norm
+            kept |= size > size.max() - _DROP
+        log_norm, log_weight = log_norm[kept], log_weight[kept]
+    return NormLaw(log_norm=log_norm, log_weight=log_weight - logsumexp(log_weight))
+
+
+def _octaves(order: float) -> tuple[float, float, float]:
+    # Orders at which the tabulated law must hold; the root is looked for between them.
+    return 0.25 * order, 0.5 * order, order
 
 
 def _gamma_shape(log_value: FloatArray, shape: float) -> FloatArray:
@@ -169,7 +181,7 @@ def _windows(
 ) -> list[FloatArray]:
     # The nodes of each piece at which some moment that is wanted has something to sum: the
     # probability itself, or an order in the last two octaves, where the root is looked for.
-    orders = [line.order, 0.5 * line.order, 0.25 * line.order]
+    orders = _octaves(line.order)
     sizes, grids = [], []
     for piece in pieces:
         x = np.arange(*line.ends(piece), _COARSE * step)

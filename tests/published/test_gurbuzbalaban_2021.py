@@ -25,10 +25,10 @@ def test_threshold_holds_in_every_dimension(batch, d, variance):
 
 
 def test_index_falls_with_rate_variance_and_dimension_and_rises_with_the_batch():
-    def index(rate=0.3, batch=4, d=3, variance=1.0):
+    def index(rate=0.7, batch=4, d=3, variance=1.0):
         return fs.tail_index(_sgd(rate, batch, d, variance)).index
 
-    assert index() > index(rate=0.4)
+    assert index() > index(rate=0.8)
     assert index() > index(variance=1.3)
     assert index() > index(d=4)
     assert index() < index(batch=5)
