@@ -16,11 +16,17 @@ from fracsde.cumulants import StationaryCumulants as StationaryCumulants
 from fracsde.cumulants import stationary_cumulants as stationary_cumulants
 from fracsde.grids import SpaceGrid as SpaceGrid
 from fracsde.grids import TimeGrid as TimeGrid
+from fracsde.laws import LawOfSGD as LawOfSGD
+from fracsde.laws import Laws as Laws
+from fracsde.laws import laws as laws
+from fracsde.lyapunov.moment_radius import SpectralRadius as SpectralRadius
+from fracsde.lyapunov.moment_radius import second_moment_radius as second_moment_radius
 from fracsde.ode_solution import FractionalODESolution as FractionalODESolution
 from fracsde.operators.finite_volume import FiniteVolume as FiniteVolume
 from fracsde.operators.hermite import Hermite as Hermite
 from fracsde.operators.richardson import Richardson as Richardson
 from fracsde.operators.sinc import Sinc as Sinc
+from fracsde.problems.epochs import EpochRecursion as EpochRecursion
 from fracsde.problems.expressions import Expression as Expression
 from fracsde.problems.fokker_planck import FokkerPlanck as FokkerPlanck
 from fracsde.problems.fokker_planck import Gaussian as Gaussian
@@ -38,6 +44,8 @@ from fracsde.problems.potentials import Potential as Potential
 from fracsde.problems.quadratic_sgd import QuadraticSGD as QuadraticSGD
 from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerPlanck
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
+from fracsde.problems.sgd_limits import StabilityLimits as StabilityLimits
+from fracsde.problems.sgd_steps import StepRule as StepRule
 from fracsde.problems.structured import DiagonalOU as DiagonalOU
 from fracsde.problems.structured import LowRankOU as LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU as SubordinatedOU
@@ -66,6 +74,7 @@ from fracsde.simulate import simulate as simulate
 from fracsde.solution import Solution as Solution
 from fracsde.solve import solve as solve
 from fracsde.stationary import StationaryCovariance as StationaryCovariance
+from fracsde.stationary import phase_covariance as phase_covariance
 from fracsde.stationary import stationary_covariance as stationary_covariance
 from fracsde.status import Status as Status
 from fracsde.subordination import density_at as density_at

@@ -25,8 +25,6 @@ of positive maps; and the largest eigenvalue of ``Y`` is the norm of the inverse
 as a matrix, from Kronecker products, and solves that; up to 50 coordinates.
 
 Not here: how the moments get there (:mod:`fracsde.lyapunov.moment_paths`).
-
-References: [HestenesStiefel1952]_ for conjugate gradients.
 """
 
 from __future__ import annotations
@@ -37,17 +35,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import choice
-from fracsde.errors import ComputationError, OutOfRangeError, UnstableError
+from fracsde.errors import OutOfRangeError
+from fracsde.lyapunov.conjugate_gradients import ITERATIONS, conjugate_gradients
 from fracsde.lyapunov.dense import solve_stein
-from fracsde.lyapunov.processes import StationaryState, stationary_state
+from fracsde.lyapunov.processes import StationaryState, stationary_state, usable
 from fracsde.lyapunov.rounding import EPS, spectral_norm
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fracsde._typing import FloatArray
     from fracsde.problems.second_moments import SecondMoments
 
@@ -55,7 +52,6 @@ __all__ = [
     "METHODS",
     "equal_moments",
     "frozen_noise",
-    "require_stationary_moments",
     "stationary_moments",
 ]
 
@@ -63,7 +59,6 @@ METHODS = ("auto", "conjugate_gradients", "vectorised")
 
 # Coordinates of the state up to which the map of its second moments is written down.
 _WRITABLE = 50
-_ITERATIONS = 2000
 # Error, relative to the covariance, at which a result stops being one.
 _LOST = 1e-2
 
@@ -109,38 +104,6 @@ def stationary_moments(problem: QuadraticLossSGD, *, method: str = "auto") -> St
     return _checked(problem, found, method)
 
 
-def require_stationary_moments(
-    problem: QuadraticLossSGD, *, method: str = "auto"
-) -> StationaryState:
-    """Solve for the stationary covariance or raise.
-
-    Parameters
-    ----------
-    problem : QuadraticLossSGD
-        The run.
-    method : {"auto", "conjugate_gradients", "vectorised"}
-        As for :func:`stationary_moments`.
-
-    Returns
-    -------
-    StationaryState
-
-    Raises
-    ------
-    UnstableError
-        If the mean or the second moments grow, or neither decay nor grow.
-    ComputationError
-        If the result is inaccurate, or the iteration did not converge.
-    """
-    state = stationary_moments(problem, method=method)
-    if state.status in {Status.UNSTABLE, Status.MARGINAL}:
-        msg = f"{state.status.sentence} {state.detail}"
-        raise UnstableError(msg)
-    if not state.status.ok:
-        raise ComputationError(state.status, state.detail)
-    return state
-
-
 def equal_moments(process: Any) -> Any:
     """Return a linear recursion with additive noise that has the same stationary moments.
 
@@ -161,7 +124,7 @@ def equal_moments(process: Any) -> Any:
     if not isinstance(process, QuadraticLossSGD):
         return process
     rule, d = process.rule, process.dimension
-    transition, noise = _original(process, require_stationary_moments(process).matrix[:d, :d])
+    transition, noise = _original(process, usable(stationary_moments(process)).matrix[:d, :d])
     W = process.second_moments.basis
     if W.shape[1] < d:
         onto = W @ np.linalg.pinv(W)
@@ -205,10 +168,12 @@ def _mean_outcome(moments: SecondMoments, rate: float) -> Status:
 
 
 def _why(problem: QuadraticLossSGD, status: Status) -> str:
+    if status is Status.NOT_FINITE:
+        return "Rescale the inputs."
     limits = problem.stability()
     if status is Status.NOT_CONVERGED:
         return (
-            f"Conjugate gradients took {_ITERATIONS} iterations at learning_rate="
+            f"Conjugate gradients took {ITERATIONS} iterations at learning_rate="
             f"{problem.learning_rate:g}, whose critical value is {limits.second_moment:.10g}; "
             "choose a rate less near to it."
         )
@@ -221,7 +186,7 @@ def _by_gradients(moments: SecondMoments, rate: float) -> _Found:
     alone = _identity_blocks(moments, rate)
     # Y of the weights' block, with unit noise on the whole state.
     plain = np.diag(alone[:, 0, 0])
-    status, Y = _conjugate_gradients(moments.spread, D, D * plain)
+    status, Y = conjugate_gradients(moments.spread, D, D * plain)
     if not status.ok:
         return _Found(status=status)
     values = np.linalg.eigvalsh(Y)
@@ -230,7 +195,7 @@ def _by_gradients(moments: SecondMoments, rate: float) -> _Found:
     left = D * (Y - plain) - moments.spread(Y)
     if not (values[0] > 0.0 and np.linalg.norm(left) < 0.5 * np.diag(D * plain).min()):
         return _Found(status=Status.UNSTABLE)
-    status, S = _conjugate_gradients(moments.spread, D, moments.frozen())
+    status, S = conjugate_gradients(moments.spread, D, moments.frozen())
     if not status.ok:
         return _Found(status=status)
     if not moments.rule.has_velocity:
@@ -239,37 +204,6 @@ def _by_gradients(moments: SecondMoments, rate: float) -> _Found:
     pushed = _whole(moments, rate, moments.spread(Y))
     norm = np.linalg.eigvalsh(alone).max() + np.linalg.eigvalsh(pushed)[-1]
     return _Found(status=status, state=state, norm=float(norm))
-
-
-def _conjugate_gradients(
-    spread: Callable[[FloatArray], FloatArray], D: FloatArray, right: FloatArray
-) -> tuple[Status, FloatArray]:
-    # Solve D S - spread(S) = right, D elementwise; UNSTABLE where that operator is not positive.
-    S, scale = right / D, float(np.sum(right * right / D))
-    best = np.inf
-    steps = 0
-    # Restarts measure the residual afresh, which the recursion underestimates at the end.
-    while True:
-        R = right - D * S + spread(S)
-        size = float(np.sum(R * R / D))
-        if size <= (0.25 * EPS) ** 2 * scale or not size < 0.25 * best:
-            return Status.SUCCESS, S
-        best, goal = size, max((0.25 * EPS) ** 2 * scale, 1e-20 * size)
-        Z = R / D
-        move, rho = Z, size
-        while rho > goal:
-            if steps == _ITERATIONS:
-                return Status.NOT_CONVERGED, S
-            pulled = D * move - spread(move)
-            curvature = float(np.sum(move * pulled))
-            if curvature <= 0.0:
-                return Status.UNSTABLE, S
-            S = S + (rho / curvature) * move
-            R = R - (rho / curvature) * pulled
-            Z = R / D
-            before, rho = rho, float(np.sum(R * Z))
-            move = Z + (rho / before) * move
-            steps += 1
 
 
 def _vectorised(moments: SecondMoments, rate: float) -> _Found:
@@ -294,9 +228,12 @@ def _vectorised(moments: SecondMoments, rate: float) -> _Found:
 
 def _whole(moments: SecondMoments, rate: float, noise: FloatArray) -> FloatArray:
     # Covariance of weights and velocities, in modes, under a constant covariance of the gradient.
+    values, U = np.linalg.eigh(noise)
+    # What rounding makes of noise that vanishes along some direction is no reason to stop.
+    even = (U * np.maximum(values, 0.0)) @ U.T
     linear = LinearRecursion(
         transition=moments.rule.transition(np.diag(rate * moments.curvatures)),
-        noise=moments.rule.kick(rate**2 * noise),
+        noise=moments.rule.kick(rate**2 * 0.5 * (even + even.T)),
     )
     state = stationary_state(linear)
     return state.matrix if state.status.ok else solve_stein(linear.transition, linear.noise).matrix
@@ -304,16 +241,23 @@ def _whole(moments: SecondMoments, rate: float, noise: FloatArray) -> FloatArray
 
 def _identity_blocks(moments: SecondMoments, rate: float) -> FloatArray:
     # Covariance (r, s, s) of each mode's state with unit noise on it, and none that spreads.
-    rule = moments.rule
+    rule, k = moments.rule, rate * moments.curvatures
     if not rule.has_velocity:
-        k = rate * moments.curvatures
         return (1.0 / (k * (2.0 - k)))[:, None, None]
-    return np.stack(
+    a, b, c = rule.gains
+    mu, one = rule.momentum, np.ones_like(k)
+    kept, pulled = 1.0 - a * k, -c * k
+    # Second moments (ww, wv, vv) of one mode: x = M x + (1, 0, 1).
+    M = np.array(
         [
-            solve_stein(rule.transition(np.array([[rate * h]])), np.eye(2)).matrix
-            for h in moments.curvatures
+            [kept**2, 2.0 * b * kept, b**2 * one],
+            [kept * pulled, mu * kept + b * pulled, b * mu * one],
+            [pulled**2, 2.0 * mu * pulled, mu**2 * one],
         ]
-    )
+    ).transpose(2, 0, 1)
+    right = np.broadcast_to(np.array([1.0, 0.0, 1.0])[:, None], (len(k), 3, 1))
+    ww, wv, vv = np.linalg.solve(np.eye(3) - M, right)[..., 0].T
+    return np.array([[ww, wv], [wv, vv]]).transpose(2, 0, 1)
 
 
 def _original(problem: QuadraticLossSGD, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -341,8 +285,10 @@ def _checked(problem: QuadraticLossSGD, found: _Found, method: str) -> Stationar
     kick = problem.rule.kick(noise)
     missed = float(np.linalg.norm(T @ X @ T.T + kick - X))
     scale = (1.0 + spectral_norm(T) ** 2) * float(np.linalg.norm(X)) + float(np.linalg.norm(kick))
-    stretch = np.linalg.svd(moments.basis, compute_uv=False)
-    norm = found.norm * float(stretch[0] / stretch[-1]) ** 2
+    norm = found.norm
+    if problem.preconditioner is not None:  # the basis is not orthogonal
+        stretch = np.linalg.svd(moments.basis, compute_uv=False)
+        norm *= float(stretch[0] / stretch[-1]) ** 2
     residual = missed / scale if scale > 0.0 else 0.0
     state = _state(X, residual, (missed + EPS * scale) * norm, method)
     limit = 10.0 * EPS * max(10, len(X))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde.errors import ComputationError, InputError, UnstableError
+from fracsde.errors import ComputationError, InputError, UnstableError, UnsupportedError
 from fracsde.lyapunov.dense import (
     Decomposition,
     decompose,
@@ -24,6 +24,7 @@ from fracsde.lyapunov.dense import (
 )
 from fracsde.lyapunov.heavy_ball import heavy_ball
 from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_tolerance
+from fracsde.problems.epochs import EpochRecursion
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.status import Status
@@ -34,7 +35,15 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.lyapunov.propagators import LinearProcess
 
-__all__ = ["StationaryState", "as_linear", "outcome", "require_stationary", "stationary_state"]
+__all__ = [
+    "StationaryState",
+    "as_epochs",
+    "as_linear",
+    "outcome",
+    "require_stationary",
+    "stationary_state",
+    "usable",
+]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,17 +89,42 @@ def as_linear(process: Any) -> LinearProcess:
     Raises
     ------
     InputError
-        If it is neither.
+        If it is none of them.
+    UnsupportedError
+        If it has shuffled epochs, whose noise is correlated.
     """
     if isinstance(process, SGDNearMinimum):
         return process.map()
     if isinstance(process, (OUProcess, LinearRecursion)):
         return process
+    if isinstance(process, EpochRecursion):
+        msg = (
+            "shuffled epochs are no linear process with independent noise; stationary_covariance, "
+            "phase_covariance, autocovariance and mean_square_displacement know them"
+        )
+        raise UnsupportedError(msg)
     msg = (
         "`process` must be an OUProcess, a LinearRecursion or an SGDNearMinimum, got "
         f"{type(process).__name__}; wrap matrices as OUProcess(drift=A, noise=Q)"
     )
     raise InputError(msg)
+
+
+def as_epochs(process: Any) -> EpochRecursion | None:
+    """Return the recursion of shuffled epochs that SGD stands for, nothing for anything else.
+
+    Parameters
+    ----------
+    process : object
+        What the caller passed.
+
+    Returns
+    -------
+    EpochRecursion or None
+    """
+    if isinstance(process, SGDNearMinimum) and process.sampling == "shuffled":
+        return process.epochs()
+    return process if isinstance(process, EpochRecursion) else None
 
 
 def stationary_state(process: LinearProcess, *, method: str = "auto") -> StationaryState:
@@ -179,7 +213,28 @@ def require_stationary(process: LinearProcess, *, method: str = "auto") -> Stati
     ComputationError
         If the result is inaccurate or not finite.
     """
-    state = stationary_state(process, method=method)
+    return usable(stationary_state(process, method=method))
+
+
+def usable(state: StationaryState) -> StationaryState:
+    """Return a stationary covariance, or raise what its status says.
+
+    Parameters
+    ----------
+    state : StationaryState
+        What was found.
+
+    Returns
+    -------
+    StationaryState
+
+    Raises
+    ------
+    UnstableError
+        If perturbations grow, or neither decay nor grow.
+    ComputationError
+        If the result is inaccurate or not finite.
+    """
     if state.status in {Status.UNSTABLE, Status.MARGINAL}:
         msg = f"{state.status.sentence} {state.detail}"
         raise UnstableError(msg)

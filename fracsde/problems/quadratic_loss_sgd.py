@@ -16,6 +16,7 @@ Not here: how the losses are given (:mod:`fracsde.problems.quadratic_sgd`,
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -32,10 +33,13 @@ from fracsde.problems.sgd_limits import StabilityLimits
 from fracsde.problems.sgd_steps import StepRule
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
     from fracsde.problems.example_noise import ExampleNoise
 
 __all__ = ["Minimum", "QuadraticLossSGD"]
+
+# The square of a curvature must be a number.
+_LARGEST = 1e150
 
 
 class Minimum(NamedTuple):
@@ -48,7 +52,7 @@ class Minimum(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class QuadraticLossSGD:
+class QuadraticLossSGD(ABC):
     """What SGD on quadratic losses has in common; see :class:`QuadraticSGD`.
 
     Parameters
@@ -99,13 +103,13 @@ class QuadraticLossSGD:
         if self.preconditioner is not None:
             put(self, "preconditioner", _definite(self.preconditioner, dimension))
 
-    def _find_minimum(self) -> Minimum:
-        raise NotImplementedError
+    @abstractmethod
+    def _find_minimum(self) -> Minimum: ...
 
     @property
+    @abstractmethod
     def examples(self) -> int | None:
         """Number of examples; None where they are drawn afresh."""
-        raise NotImplementedError
 
     @cached_property
     def about_minimum(self) -> Minimum:
@@ -138,6 +142,11 @@ class QuadraticLossSGD:
         return len(self.about_minimum.place)
 
     @property
+    def observed(self) -> IntArray:
+        """Indices of the weights in the state."""
+        return np.arange(self.dimension)
+
+    @property
     def minimum(self) -> FloatArray:
         """Minimum of the regularised mean loss, ``(d,)``; the shortest if there are many."""
         return self.about_minimum.place
@@ -150,6 +159,8 @@ class QuadraticLossSGD:
         ------
         UnsupportedError
             If epochs are shuffled.
+        OutOfRangeError
+            If the square of a curvature overflows or underflows.
         """
         if self.sampling == "shuffled":
             msg = (
@@ -162,6 +173,12 @@ class QuadraticLossSGD:
         about = self.about_minimum
         root = self._root()
         h, W, drifting = modes_of(self.curvature, root, about.noise)
+        if len(h) and not 1.0 / _LARGEST < h[-1] < _LARGEST:
+            msg = (
+                f"curvatures must lie between {1.0 / _LARGEST:g} and {_LARGEST:g}, got "
+                f"{h[-1]:.3g}: their squares are the noise; rescale the inputs"
+            )
+            raise OutOfRangeError(msg)
         share = 1.0 / self.batch_size
         if self.sampling == "without_replacement":
             N = self.examples

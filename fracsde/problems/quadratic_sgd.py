@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde._check import ROUNDING, finite_array, positive_semidefinite, real, vector
+from fracsde._check import ROUNDING, finite_array, real, vector
 from fracsde.errors import InputError, NotSymmetricError, ShapeError
 from fracsde.problems.example_noise import FactorNoise, HessianNoise
 from fracsde.problems.quadratic_loss_sgd import Minimum, QuadraticLossSGD
+from fracsde.problems.sgd_limits import require_curvature
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -36,7 +37,7 @@ class QuadraticSGD(QuadraticLossSGD):
     gradients : (N, d) array_like [loss/weight]
         Of each example at ``reference``, without the weight decay.
     hessians : (N, d, d) array_like [loss/weight^2], optional
-        Of each example.  They may be indefinite, their mean may not.
+        Of each example.  They may be indefinite, their mean plus the weight decay may not.
     factors : (N, d, k) array_like, optional
         In place of ``hessians``: ``H_n = F_n diag(signs_n) F_n^T``; cheap where ``k`` is small.
     signs : (N, k) array_like, optional
@@ -130,15 +131,9 @@ class QuadraticSGD(QuadraticLossSGD):
     def _find_minimum(self) -> Minimum:
         decay = self.weight_decay
         noise = self._noise(self.gradients)
-        hessian = positive_semidefinite(
-            "hessians" if self.factors is None else "factors",
-            noise.hessian(),
-            remedy=(
-                "their mean is the curvature of the loss: raise the weight decay, or project onto "
-                "the directions with positive curvature"
-            ),
-        )
+        hessian = noise.hessian()
         curvature = hessian + decay * np.eye(len(hessian))
+        require_curvature(np.asarray(np.linalg.eigvalsh(curvature)), decay)
         slope = self.gradients.mean(axis=0) + decay * self.reference
         # The shortest step to the minimum; curvatures that rounding cannot tell from zero are zero.
         threshold = 4.0 * len(hessian) * np.finfo(np.float64).eps
