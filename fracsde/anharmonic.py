@@ -6,7 +6,10 @@ zero.  Expanded about the minimum, with :math:`K = \nabla^2 L(w^*)`,
 
 .. math::
     0 = K\,\mathrm E[w - w^*] + \tfrac12\, \nabla^3 L : \mathrm E[(w-w^*)(w-w^*)^T] + \dots, \qquad
-    \mathrm E[w] - w^* = -\tfrac12 K^{-1}\, (\nabla^3 L : \Sigma) + O(\Sigma^2) .
+    \mathrm E[w] - w^* = -\tfrac12 K^{-1}\, (\nabla^3 L : \Sigma) + O(\Sigma^{3/2}) .
+
+The next term is :math:`-\tfrac16 K^{-1} \nabla^4 L : \mathrm E[(w-w^*)^{\otimes 3}]`, which is of
+order :math:`\Sigma^2` where the noise has no third cumulant.
 
 The learning rate, the batch size and the dependence of the noise on the state enter through the
 covariance :math:`\Sigma` alone; weight decay through ``K`` too, its third derivative being zero.
@@ -76,7 +79,7 @@ class AnharmonicDrift:
         Of the equation with ``K``, relative.
     error_estimate : float [weight]
         Estimate of the Euclidean length of the numerical error of ``drift``: differences,
-        rounding and the equation.  What second order adds is not in it.
+        rounding and the equation.  What higher orders add is not in it.
     iterations : int
         Of conjugate gradients.
     status : Status
@@ -160,8 +163,7 @@ def anharmonic_drift(
 
     Notes
     -----
-    ``tests/test_anharmonic.py`` measures the order of what is left out: the square of the noise's
-    variance.
+    ``tests/test_anharmonic.py`` measures the order of what is left out.
 
     Examples
     --------

@@ -167,7 +167,8 @@ def tail_index(
     InputError
         If the problem is of another kind.
     UnsupportedError
-        If epochs are shuffled.
+        If epochs are shuffled, no example moves a weight, or the quadrature would need too many
+        nodes: its price grows with the index, to seconds at several hundred for vectors.
     UnstableError
         If the top Lyapunov exponent is not negative, so that there is no stationary law.
     ComputationError

@@ -38,14 +38,13 @@ from fracsde.errors import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fracsde._typing import FloatArray
+    from fracsde._typing import BoolArray, FloatArray
 
 __all__ = ["isotropic_law"]
 
 _DROP = 50.0  # integrands are cut where they fall below exp(-50) of their largest value
 _COARSE = 4  # steps of the search for that place, in steps of the rule
 _MOST_NODES = 1 << 24
-_WIDE = 64.0  # order up to which what moments an octave apart live on overlaps
 
 
 def isotropic_law(
@@ -87,16 +86,24 @@ def isotropic_law(
             )
             raise UnsupportedError(msg)
         log_gap, log_r, log_weight = piece(x)
-        norms.append(line.log_norm(log_gap, log_r).ravel())
-        weights.append((log_weight[:, None] + y_weight).ravel())
+        log_norm = line.log_norm(log_gap, log_r)
+        kept = _needed(log_norm, y_weight, order)
+        norms.append(log_norm[kept])
+        weights.append((log_weight[:, None] + y_weight)[kept])
     log_norm, log_weight = np.concatenate(norms), np.concatenate(weights)
-    if order <= _WIDE:  # corners of the windows' product that no moment needs
-        kept = np.zeros(len(log_norm), dtype=np.bool_)
-        for s in (0.0, *_octaves(order)):
-            size = log_weight + s * log_norm
-            kept |= size > size.max() - _DROP
-        log_norm, log_weight = log_norm[kept], log_weight[kept]
     return NormLaw(log_norm=log_norm, log_weight=log_weight - logsumexp(log_weight))
+
+
+def _needed(log_norm: FloatArray, y_weight: FloatArray, order: float) -> BoolArray:
+    # For each R an interval of Y: what moments live on moves one way as their order grows.
+    first, last = np.full(len(log_norm), log_norm.shape[1]), np.zeros(len(log_norm), dtype=np.int64)
+    for s in (0.0, *_octaves(order)):
+        size = y_weight + s * log_norm
+        seen = size > size.max(axis=1, keepdims=True) - _DROP
+        first = np.minimum(first, seen.argmax(axis=1))
+        last = np.maximum(last, log_norm.shape[1] - 1 - seen[:, ::-1].argmax(axis=1))
+    place = np.arange(log_norm.shape[1])
+    return np.asarray((place >= first[:, None]) & (place <= last[:, None]))
 
 
 def _octaves(order: float) -> tuple[float, float, float]:
