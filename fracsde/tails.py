@@ -10,8 +10,9 @@ point [Kesten1973]_,
     h(s) = \lim_{k\to\infty} \bigl(\mathbb E\,\|M_k \cdots M_1\|^s\bigr)^{1/k} .
 
 Moments of order below :math:`\alpha` are finite, others are not.  With :math:`\|M\| \le 1` always,
-all are.  Where no law of ``M`` spreads :math:`\log\|M\|` off a lattice the constant is replaced by
-a function periodic in :math:`\log t`; the moments do not notice.
+all are.  Where :math:`\log\|M\|` lives on a lattice the constant is replaced by a function periodic
+in :math:`\log t`; the moments do not notice.  Where ``q`` vanishes, as for data that are
+interpolated, the law is a point, and the index says which moments of a deviation from it decay.
 
 =================================  ====================================================
 problem                            route, error
@@ -165,7 +166,7 @@ def tail_index(
     Raises
     ------
     InputError
-        If the problem is of another kind.
+        If the problem is of another kind, or there is no such seed.
     UnsupportedError
         If epochs are shuffled, no example moves a weight, or the quadrature would need too many
         nodes: its price grows with the index, to seconds at several hundred for vectors.
@@ -207,9 +208,7 @@ def tail_index(
         steps=integer("steps", steps, low=8),
         settling=max(1, steps // 4),
     )
-    effort = Effort(
-        rng=np.random.default_rng(rng), confidence=level, size=size, watch=_counter(progress)
-    )
+    effort = Effort(rng=_generator(rng), confidence=level, size=size, watch=_counter(progress))
     if isinstance(problem, QuadraticLossSGD):
         method, found = sgd_index(problem, effort)
     elif isinstance(problem, RandomMultiplier):
@@ -228,6 +227,7 @@ def tail_index(
     if throw and not found.status.ok:
         raise ComputationError(found.status, found.detail)
     sampled = method in {"sampling", "populations"}
+    seed = rng if isinstance(rng, int) else type(rng).__name__
     return TailIndex(
         index=found.index,
         interval=found.interval,
@@ -237,8 +237,16 @@ def tail_index(
         status=found.status,
         method=method,
         detail=found.detail,
-        provenance=provenance(problem, level, *size, seed=rng if sampled else ""),
+        provenance=provenance(problem, level, *size, seed=seed if sampled else ""),
     )
+
+
+def _generator(rng: RandomState) -> np.random.Generator:
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        msg = f"`rng` must be a whole number, a SeedSequence or a Generator, got {rng!r}"
+        raise InputError(msg) from error
 
 
 def _counter(progress: Callable[[int], None] | None) -> Callable[[], None] | None:

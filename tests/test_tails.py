@@ -60,6 +60,19 @@ def test_exact_root_of_one_weight_with_gaussian_inputs(rate, batch, ridge):
     assert abs(_moment(found.index, rate, batch, ridge) - 1) < 1e-11 * max(1.0, found.index)
 
 
+@pytest.mark.parametrize("keep", [0.0, -0.5])
+def test_exact_root_where_decay_alone_overshoots(keep):
+    found = fs.tail_index(_gaussian(0.2, 3, ridge=(1.0 - keep) / 0.2))
+
+    def moment(s):
+        def part(r):
+            return (0.2 * r / 3 - keep) ** s * stats.chi2.pdf(r, 3)
+
+        return sum(integrate.quad(part, *ends, epsabs=1e-13)[0] for ends in [(0, 40), (40, 400)])
+
+    assert moment(found.index - 1e-8) < 1 < moment(found.index + 1e-8)
+
+
 @pytest.mark.twin
 def test_exact_root_rejects_a_wrong_batch_size():
     found = fs.tail_index(_gaussian(0.5, 3))
@@ -368,5 +381,7 @@ def test_refuses_what_has_no_index():
         fs.tail_index(fs.RandomMultiplier(sampler=lambda rng, n: np.ones(3)))
     with pytest.raises(NotFiniteError, match="finite numbers"):
         fs.tail_index(fs.RandomMultiplier(sampler=lambda rng, n: np.full(n, np.nan)))
+    with pytest.raises(InputError, match="`rng` must be"):
+        fs.tail_index(_gaussian(0.5, 1), rng="seed")
     with pytest.raises(OutOfRangeError, match="confidence"):
         fs.tail_index(_gaussian(0.5, 1), confidence=1.0)

@@ -46,7 +46,8 @@ def _no_law(lyapunov: float, error: float) -> Found | None:
     grows = lyapunov > error
     detail = (
         f"The top Lyapunov exponent is {lyapunov:.6g} per step, known to {error:.2g}; it must be "
-        "negative. Lower `learning_rate` or raise `batch_size`."
+        "negative beyond that. Lower `learning_rate`, raise `batch_size` or, where it was sampled, "
+        "`steps`."
     )
     status = Status.UNSTABLE if grows else Status.MARGINAL
     return Found(_NAN, (_NAN, _NAN), lyapunov, error, status, detail)
