@@ -71,15 +71,8 @@ if TYPE_CHECKING:
     from fracsde.lyapunov.propagators import LinearProcess
     from fracsde.problems.sgd import SGDNearMinimum
 
-    Process = (
-        OUProcess
-        | LinearRecursion
-        | SGDNearMinimum
-        | QuadraticLossSGD
-        | SubordinatedOU
-        | DiagonalOU
-        | LowRankOU
-    )
+    Linear = OUProcess | LinearRecursion | SGDNearMinimum | QuadraticLossSGD
+    Process = Linear | SubordinatedOU | DiagonalOU | LowRankOU
 
 __all__ = [
     "autocovariance",

@@ -182,26 +182,30 @@ def _why(problem: QuadraticLossSGD, status: Status) -> str:
 
 
 def _by_gradients(moments: SecondMoments, rate: float) -> _Found:
-    D = moments.stiffness(rate)
+    unit = rate**2  # of the equation: its terms are then of the size of the pulls
+
+    def spread(S: FloatArray) -> FloatArray:
+        return unit * moments.spread(S)
+
+    D, frozen = unit * moments.stiffness(rate), unit * moments.frozen()
     alone = _identity_blocks(moments, rate)
     # Y of the weights' block, with unit noise on the whole state.
     plain = np.diag(alone[:, 0, 0])
-    status, Y = conjugate_gradients(moments.spread, D, D * plain)
+    status, Y = conjugate_gradients(spread, D, D * plain)
     if not status.ok:
         return _Found(status=status)
     values = np.linalg.eigvalsh(Y)
     if values[-1] * 64.0 * len(D) * EPS > plain.max():
         return _Found(status=Status.MARGINAL)
-    left = D * (Y - plain) - moments.spread(Y)
+    left = D * (Y - plain) - spread(Y)
     if not (values[0] > 0.0 and np.linalg.norm(left) < 0.5 * np.diag(D * plain).min()):
         return _Found(status=Status.UNSTABLE)
-    status, S = conjugate_gradients(moments.spread, D, moments.frozen())
+    status, S = conjugate_gradients(spread, D, frozen)
     if not status.ok:
         return _Found(status=status)
     if not moments.rule.has_velocity:
         return _Found(status=status, state=S, norm=float(values[-1]))
-    state = _whole(moments, rate, moments.frozen() + moments.spread(S))
-    pushed = _whole(moments, rate, moments.spread(Y))
+    state, pushed = (_whole(moments, rate, noise) for noise in (frozen + spread(S), spread(Y)))
     norm = np.linalg.eigvalsh(alone).max() + np.linalg.eigvalsh(pushed)[-1]
     return _Found(status=status, state=state, norm=float(norm))
 
@@ -227,13 +231,13 @@ def _vectorised(moments: SecondMoments, rate: float) -> _Found:
 
 
 def _whole(moments: SecondMoments, rate: float, noise: FloatArray) -> FloatArray:
-    # Covariance of weights and velocities, in modes, under a constant covariance of the gradient.
+    # Covariance of weights and velocities, in modes, under constant noise of eta times gradients.
     values, U = np.linalg.eigh(noise)
     # What rounding makes of noise that vanishes along some direction is no reason to stop.
     even = (U * np.maximum(values, 0.0)) @ U.T
     linear = LinearRecursion(
         transition=moments.rule.transition(np.diag(rate * moments.curvatures)),
-        noise=moments.rule.kick(rate**2 * 0.5 * (even + even.T)),
+        noise=moments.rule.kick(0.5 * (even + even.T)),
     )
     state = stationary_state(linear)
     return state.matrix if state.status.ok else solve_stein(linear.transition, linear.noise).matrix

@@ -26,6 +26,7 @@ from fracsde.lyapunov.heavy_ball import heavy_ball
 from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_tolerance
 from fracsde.problems.epochs import EpochRecursion
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.status import Status
 
@@ -103,9 +104,14 @@ def as_linear(process: Any) -> LinearProcess:
             "phase_covariance, autocovariance and mean_square_displacement know them"
         )
         raise UnsupportedError(msg)
+    remedy = (
+        "ask its near_minimum(), whose noise does not depend on the state"
+        if isinstance(process, QuadraticLossSGD)
+        else "wrap matrices as OUProcess(drift=A, noise=Q)"
+    )
     msg = (
         "`process` must be an OUProcess, a LinearRecursion or an SGDNearMinimum, got "
-        f"{type(process).__name__}; wrap matrices as OUProcess(drift=A, noise=Q)"
+        f"{type(process).__name__}; {remedy}"
     )
     raise InputError(msg)
 

@@ -12,8 +12,9 @@ bound: it falls to the limit, at least quadratically.  Eigenmatrices come from L
 :math:`\mathcal D^{-1/2}\,\frac fB\mathcal V\,\mathcal D^{-1/2}`, whose largest eigenvalue belongs
 to a positive matrix since the operator keeps matrices positive: a positive start cannot miss it.
 
-For Gaussian inputs of covariance :math:`s_2 I` the limit is :math:`2B/[s_2(B + d + 1)]`
-[Gurbuzbalaban2021]_, which ``tests/problems/test_least_squares.py`` asks for.
+For Gaussian inputs of covariance :math:`s_2 I` and no momentum the limit is
+:math:`2B/[s_2(B + d + 1)]` [Gurbuzbalaban2021]_; ``tests/problems/test_least_squares.py`` asks for
+it.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Minimum", "QuadraticLossSGD"]
 
-# The square of a curvature must be a number.
-_LARGEST = 1e150
+# The square of a curvature must be a number, and leave room for a condition.
+_LARGEST = 1e120
 
 
 class Minimum(NamedTuple):

@@ -20,6 +20,7 @@ from fracsde.errors import (
     UnsupportedError,
 )
 from fracsde.problems.least_squares import GaussianLeastSquaresSGD, LeastSquaresSGD
+from fracsde.simulate import simulate
 from fracsde.stationary import stationary_covariance
 from fracsde.status import Status
 from tests.support.exact import close
@@ -137,11 +138,18 @@ def test_law_of_simulated_runs_rejects_frozen_noise_and_a_missing_term(seed: int
 # --------------------------------------------------------------------------- critical rates
 @pytest.mark.parametrize("dimension", [1, 2, 7, 12])
 @pytest.mark.parametrize("batch", [1, 4, 64])
-def test_exact_critical_rate_of_isotropic_gaussian_inputs(dimension: int, batch: int) -> None:
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_exact_critical_rate_of_isotropic_gaussian_inputs(dimension, batch, momentum) -> None:
     sgd = GaussianLeastSquaresSGD(
-        covariance=1.7 * np.eye(dimension), label_noise=1.0, learning_rate=0.1, batch_size=batch
+        covariance=1.7 * np.eye(dimension),
+        label_noise=1.0,
+        learning_rate=0.1,
+        batch_size=batch,
+        momentum=momentum,
     )
-    expected = 2 * batch / (1.7 * (batch + dimension + 1))
+    # 2 B / (B + d + 1) in units of the inverse curvature, without momentum.
+    damping = 1.0 - momentum
+    expected = 2 * batch * damping / (1.7 * (batch * damping / (1 + momentum) + dimension + 1))
     assert sgd.critical_learning_rate() == pytest.approx(expected, rel=4e-15)
 
 
@@ -347,12 +355,17 @@ def test_nothing_to_learn_from_moves_nothing() -> None:
 def test_scaled_data_scale_rates_and_covariances() -> None:
     X, y = data()
     one = problem(learning_rate=0.3)
-    for size in (1e-6, 1e6):
+    for size in (1e-50, 1e-6, 1e6, 1e50):
         two = problem(inputs=size * X, targets=y, learning_rate=0.3 / size**2)
         assert two.critical_learning_rate() == pytest.approx(
             one.critical_learning_rate() / size**2, rel=1e-12
         )
         a, b = (stationary_covariance(sgd).matrix for sgd in (one, two))
+        assert close(size**2 * b, a, units=512)
+        momentum = [
+            replace(sgd, momentum=0.5, learning_rate=sgd.learning_rate / 2) for sgd in (one, two)
+        ]
+        a, b = (stationary_covariance(sgd).matrix for sgd in momentum)
         assert close(size**2 * b, a, units=512)
 
 
@@ -456,6 +469,11 @@ def test_refuses_what_are_no_gaussian_inputs() -> None:
     ]:
         with pytest.raises(error, match=words):
             GaussianLeastSquaresSGD(**{**given, **changes})
+
+
+def test_paths_are_known_near_the_minimum_only() -> None:
+    with pytest.raises(InputError, match="near_minimum"):
+        simulate(problem(), [0, 1], chains=2, rng=1)
 
 
 def test_shuffled_epochs_are_known_near_the_minimum_only() -> None:
