@@ -168,8 +168,7 @@ def tail_index(
     InputError
         If the problem is of another kind, or there is no such seed.
     UnsupportedError
-        If epochs are shuffled, no example moves a weight, or the quadrature would need too many
-        nodes: its price grows with the index, to seconds at several hundred for vectors.
+        If epochs are shuffled, or no example moves a weight.
     UnstableError
         If the top Lyapunov exponent is not negative, so that there is no stationary law.
     ComputationError
@@ -177,6 +176,8 @@ def tail_index(
 
     Notes
     -----
+    The price of the quadrature grows with the index; an index that takes more than four million
+    nodes, some hundreds for vectors and some millions for one weight, is only bounded from below.
     A sampled route checks itself: how many samples carry the moment, and whether populations have
     settled.  ``tests/test_tails.py`` holds every route to a second one.
 

@@ -266,17 +266,17 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_routes_agree_at_the_critical_rate_of_the_second_moment(name, seed):
     rate = CASES[name](0.01).critical_learning_rate()
-    found = fs.tail_index(CASES[name](rate), rng=seed, vectors=256, steps=160)
+    found = fs.tail_index(CASES[name](rate), rng=seed, vectors=192, steps=120)
     assert found.method == "populations"
     assert _within(found, 2.0), found
-    assert found.error < 0.15
+    assert found.error < 0.2
 
 
 @pytest.mark.twin
 @pytest.mark.parametrize("name", ["anisotropic", "momentum", "data"])
 def test_routes_agree_at_no_other_rate(name, seed):
     rate = 0.9 * CASES[name](0.01).critical_learning_rate()
-    found = fs.tail_index(CASES[name](rate), rng=seed, vectors=256, steps=160)
+    found = fs.tail_index(CASES[name](rate), rng=seed, vectors=192, steps=120)
     assert not _within(found, 2.0)
 
 
@@ -286,7 +286,7 @@ def test_routes_agree_with_the_fourth_power_of_two_matrices(seed):
     power = np.mean([np.kron(np.kron(M, M), np.kron(M, M)) for M in pair], axis=0)
     scale = np.abs(np.linalg.eigvals(power)).max() ** -0.25
     law = fs.RandomMultiplier(values=scale * pair)
-    found = fs.tail_index(law, rng=seed, vectors=256, steps=160)
+    found = fs.tail_index(law, rng=seed, vectors=192, steps=120)
     assert _within(found, 4.0)
     drawn = fs.RandomMultiplier(sampler=lambda g, n: scale * pair[g.integers(0, 2, n)], dimension=2)
     assert _within(fs.tail_index(drawn, rng=seed), 4.0)
@@ -322,6 +322,15 @@ def test_growth_and_marginal_cases_are_statuses():
     assert marginal.status is Status.MARGINAL
     matrices = fs.RandomMultiplier(values=[np.eye(2) * 1.5, np.eye(2)])
     assert fs.tail_index(matrices, throw=False, steps=40).status is Status.UNSTABLE
+
+
+def test_an_index_out_of_reach_is_bounded_from_below():
+    found = fs.tail_index(_gaussian(1e-3, 4, 20), throw=False)
+    assert found.status is Status.NOT_CONVERGED
+    assert np.isnan(found.index)
+    assert 50 < found.interval[0] < found.interval[1] == np.inf
+    with pytest.raises(ComputationError, match="told from a Gaussian"):
+        fs.tail_index(_gaussian(1e-3, 4, 20))
 
 
 def test_too_few_samples_behind_a_moment_are_a_status():

@@ -44,7 +44,7 @@ __all__ = ["isotropic_law"]
 
 _DROP = 50.0  # integrands are cut where they fall below exp(-50) of their largest value
 _COARSE = 4  # steps of the search for that place, in steps of the rule
-_MOST_NODES = 1 << 24
+_MOST_NODES = 1 << 22
 
 
 def isotropic_law(
@@ -78,13 +78,8 @@ def isotropic_law(
     pieces = [line.inside, line.outside] if keep > 0.0 else [line.whole]
     grids = _windows(line, pieces, step)
     norms, weights = [], []
+    _refuse_beyond(sum(len(grid) for grid in grids) * len(y), order)
     for piece, x in zip(pieces, grids, strict=True):
-        if sum(len(grid) for grid in grids) * len(y) > _MOST_NODES:
-            msg = (
-                f"the quadrature for moments up to order {order:g} needs more than {_MOST_NODES} "
-                "nodes; such a tail cannot be told from a Gaussian one"
-            )
-            raise UnsupportedError(msg)
         log_gap, log_r, log_weight = piece(x)
         log_norm = line.log_norm(log_gap, log_r)
         kept = _needed(log_norm, y_weight, order)
@@ -92,6 +87,15 @@ def isotropic_law(
         weights.append((log_weight[:, None] + y_weight)[kept])
     log_norm, log_weight = np.concatenate(norms), np.concatenate(weights)
     return NormLaw(log_norm=log_norm, log_weight=log_weight - logsumexp(log_weight))
+
+
+def _refuse_beyond(nodes: float, order: float) -> None:
+    if nodes > _MOST_NODES:
+        msg = (
+            f"the quadrature for moments up to order {order:g} needs more than {_MOST_NODES} "
+            "nodes; such a tail cannot be told from a Gaussian one"
+        )
+        raise UnsupportedError(msg)
 
 
 def _needed(log_norm: FloatArray, y_weight: FloatArray, order: float) -> BoolArray:
@@ -191,7 +195,9 @@ def _windows(
     orders = _octaves(line.order)
     sizes, grids = [], []
     for piece in pieces:
-        x = np.arange(*line.ends(piece), _COARSE * step)
+        low, high = line.ends(piece)
+        _refuse_beyond((high - low) / (_COARSE * step) * len(line.y), line.order)
+        x = np.arange(low, high, _COARSE * step)
         log_gap, log_r, weight = piece(x)
         size = np.tile(weight, (1 + len(orders), 1))
         for part in np.array_split(np.arange(len(x)), 1 + len(x) * len(line.y) // (1 << 20)):

@@ -10,6 +10,7 @@ from scipy import stats
 
 from fracsde._tails.laws import NormLaw, root_of
 from fracsde._tails.populations import Growth, Population, growth
+from fracsde.errors import UnsupportedError
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -78,8 +79,13 @@ def from_law(
         return Found(_INF, (_INF, _INF), lyapunov, lyapunov_error, Status.SUCCESS, "")
     index = root_of(law.excess, most=order)
     while not np.isfinite(index) and order < 2.0**40:
+        try:
+            law = law_at(4.0 * order, 1.0)
+        except UnsupportedError as error:
+            detail = f"The moment of order {order:g} is finite; beyond, {error}."
+            status = Status.NOT_CONVERGED
+            return Found(_NAN, (order, _INF), lyapunov, lyapunov_error, status, detail)
         order *= 4.0
-        law = law_at(order, 1.0)
         index = root_of(law.excess, most=order)
     if not np.isfinite(index):
         return Found(_INF, (order, _INF), lyapunov, lyapunov_error, Status.SUCCESS, "")
