@@ -277,10 +277,11 @@ def _affine(sgd: QuadraticLossSGD, order: int) -> tuple[FloatArray, float]:
         order=even,
         replace=sgd.sampling == "with_replacement",
     )
-    if joint[0, 2] == 0.0:
+    noise = float(modes.frozen()[0, 0])
+    if not noise > 0.0:  # interpolated data, or batches that hold all of it
         return unmoved, 0.0
     # In units in which one kick of the gradient is of order one.
-    unit = sgd.learning_rate * np.sqrt(joint[0, 2])
+    unit = sgd.learning_rate * np.sqrt(noise)
     powers = np.arange(even + 1)
     with np.errstate(over="ignore"):
         joint = joint * sgd.learning_rate ** np.add.outer(powers, powers) / unit**powers

@@ -221,6 +221,8 @@ def test_interpolated_data_have_no_spread():
     found = fs.stationary_cumulants(sgd)
     np.testing.assert_allclose(found.cumulants, [2.0, 0.0, 0.0, 0.0], atol=1e-15)
     assert np.isnan(found.skewness)
+    whole = fs.stationary_cumulants(_sgd(0.3, 6, sampling="without_replacement"))
+    np.testing.assert_array_equal(whole.cumulants[1:], 0.0)
 
 
 def _near(**change):
