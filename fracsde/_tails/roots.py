@@ -81,8 +81,8 @@ def from_law(
     while not np.isfinite(index) and order < 2.0**40:
         try:
             law = law_at(4.0 * order, 1.0)
-        except UnsupportedError as error:
-            detail = f"The moment of order {order:g} is finite; beyond, {error}."
+        except UnsupportedError as limit:
+            detail = f"The moment of order {order:g} is finite; beyond, {limit}."
             status = Status.NOT_CONVERGED
             return Found(_NAN, (order, _INF), lyapunov, lyapunov_error, status, detail)
         order *= 4.0
