@@ -20,6 +20,7 @@ _HOME = {
     "OUProcess": "problems.ornstein_uhlenbeck",
     "LinearRecursion": "problems.ornstein_uhlenbeck",
     "SGDNearMinimum": "problems.sgd",
+    "RandomMultiplier": "problems.multipliers",
     "LeastSquaresSGD": "problems.least_squares",
     "GaussianLeastSquaresSGD": "problems.least_squares",
     "QuadraticSGD": "problems.quadratic_sgd",
@@ -69,6 +70,9 @@ _HOME = {
     "Status": "status",
     # verbs
     "stationary_covariance": "stationary",
+    "tail_index": "tails",
+    "anharmonic_drift": "anharmonic",
+    "stationary_cumulants": "cumulants",
     "second_moment_radius": "lyapunov.moment_radius",
     "phase_covariance": "stationary",
     "laws": "laws",
@@ -89,6 +93,9 @@ _HOME = {
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
+    "StationaryCumulants": "cumulants",
+    "TailIndex": "tails",
+    "AnharmonicDrift": "anharmonic",
     "SpectralRadius": "lyapunov.moment_radius",
     "Laws": "laws",
     "LawOfSGD": "laws",

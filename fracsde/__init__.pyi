@@ -7,10 +7,14 @@ from fracsde import observables as observables
 from fracsde import physics as physics
 from fracsde import potentials as potentials
 from fracsde import special as special
+from fracsde.anharmonic import AnharmonicDrift as AnharmonicDrift
+from fracsde.anharmonic import anharmonic_drift as anharmonic_drift
 from fracsde.citations import cite as cite
 from fracsde.compare import Report as Report
 from fracsde.compare import Verdict as Verdict
 from fracsde.compare import compare as compare
+from fracsde.cumulants import StationaryCumulants as StationaryCumulants
+from fracsde.cumulants import stationary_cumulants as stationary_cumulants
 from fracsde.grids import SpaceGrid as SpaceGrid
 from fracsde.grids import TimeGrid as TimeGrid
 from fracsde.laws import LawOfSGD as LawOfSGD
@@ -34,6 +38,7 @@ from fracsde.problems.least_squares import GaussianLeastSquaresSGD as GaussianLe
 from fracsde.problems.least_squares import LeastSquaresSGD as LeastSquaresSGD
 from fracsde.problems.manufactured import Manufactured as Manufactured
 from fracsde.problems.manufactured import manufactured as manufactured
+from fracsde.problems.multipliers import RandomMultiplier as RandomMultiplier
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursion
 from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.potentials import Potential as Potential
@@ -79,6 +84,8 @@ from fracsde.subordination import distribution_at as distribution_at
 from fracsde.subordination import sample_at as sample_at
 from fracsde.subordination import two_time_covariance as two_time_covariance
 from fracsde.subordination import variance_along as variance_along
+from fracsde.tails import TailIndex as TailIndex
+from fracsde.tails import tail_index as tail_index
 from fracsde.transients import autocovariance as autocovariance
 from fracsde.transients import covariance_at as covariance_at
 from fracsde.transients import mean_at as mean_at

@@ -36,14 +36,23 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.tail_index import (
+    HillCurve,
+    TailMeasurement,
+    hill,
+    hill_curve,
+    vector_tail_index,
+)
 
 __all__ = [
     "CovarianceMeasurement",
     "Displacement",
     "ExponentMeasurement",
     "FractionalOrderFit",
+    "HillCurve",
     "LocalExponents",
     "StationarityCheck",
+    "TailMeasurement",
     "autocorrelation_at",
     "autocovariance",
     "check_stationary",
@@ -53,6 +62,8 @@ __all__ = [
     "effective_sample_size",
     "fit_fractional_order",
     "from_chains",
+    "hill",
+    "hill_curve",
     "integrated_time",
     "jackknife_error",
     "leave_one_out_means",
@@ -64,4 +75,5 @@ __all__ = [
     "standard_deviations",
     "stationarity",
     "variances",
+    "vector_tail_index",
 ]

@@ -1,0 +1,1 @@
+"""Numbers behind the tail index: laws of norms, their quadrature, batches, populations."""
