@@ -6,6 +6,8 @@ from fracsde import networks as networks
 from fracsde import physics as physics
 from fracsde import potentials as potentials
 from fracsde import special as special
+from fracsde.adaptive import AdaptiveLaw as AdaptiveLaw
+from fracsde.adaptive import adaptive_near_minimum as adaptive_near_minimum
 from fracsde.citations import cite as cite
 from fracsde.compare import Report as Report
 from fracsde.compare import Verdict as Verdict
@@ -17,6 +19,9 @@ from fracsde.growth import VarianceGrowth as VarianceGrowth
 from fracsde.growth import classify_directions as classify_directions
 from fracsde.growth import stationary_curvatures as stationary_curvatures
 from fracsde.growth import variance_growth as variance_growth
+from fracsde.laws import LawOfSGD as LawOfSGD
+from fracsde.laws import Laws as Laws
+from fracsde.laws import laws as laws
 from fracsde.ode_solution import FractionalODESolution as FractionalODESolution
 from fracsde.operators.finite_volume import FiniteVolume as FiniteVolume
 from fracsde.operators.hermite import Hermite as Hermite
@@ -27,6 +32,7 @@ from fracsde.physics.escape import escape_rate as escape_rate
 from fracsde.physics.escape import eyring_kramers as eyring_kramers
 from fracsde.problems.barrier import SGDOverBarrier as SGDOverBarrier
 from fracsde.problems.critical_point import SGDNearCriticalPoint as SGDNearCriticalPoint
+from fracsde.problems.epochs import EpochRecursion as EpochRecursion
 from fracsde.problems.expressions import Expression as Expression
 from fracsde.problems.fokker_planck import FokkerPlanck as FokkerPlanck
 from fracsde.problems.fokker_planck import Gaussian as Gaussian
@@ -40,6 +46,8 @@ from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.potentials import Potential as Potential
 from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerPlanck
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
+from fracsde.problems.sgd_limits import StabilityLimits as StabilityLimits
+from fracsde.problems.sgd_steps import StepRule as StepRule
 from fracsde.problems.structured import DiagonalOU as DiagonalOU
 from fracsde.problems.structured import LowRankOU as LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU as SubordinatedOU
@@ -68,6 +76,7 @@ from fracsde.simulate import simulate as simulate
 from fracsde.solution import Solution as Solution
 from fracsde.solve import solve as solve
 from fracsde.stationary import StationaryCovariance as StationaryCovariance
+from fracsde.stationary import phase_covariance as phase_covariance
 from fracsde.stationary import stationary_covariance as stationary_covariance
 from fracsde.status import Status as Status
 from fracsde.subordination import density_at as density_at

@@ -32,6 +32,7 @@ __all__ = [
     "positive_semidefinite",
     "real",
     "symmetric",
+    "truth",
     "vector",
 ]
 
@@ -332,6 +333,24 @@ def node_count(name: str, value: Any, *, low: int) -> int:
         msg = f"`{name}` must be at most {_MOST_NODES}, got {_shown(number)}; memory holds no more"
         raise OutOfRangeError(msg)
     return number
+
+
+def truth(name: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    InputError
+        If it is anything else, 0 and 1 included.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        msg = f"`{name}` must be True or False, got {_shown(value)}"
+        raise InputError(msg)
+    return bool(value)
 
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import finite_array, positive_semidefinite
-from fracsde.errors import OutOfRangeError, ShapeError
+from fracsde.errors import OutOfRangeError, ShapeError, UnsupportedError
 from fracsde.grids import TimeGrid
+from fracsde.problems.epochs import EpochRecursion
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from fracsde.lyapunov.propagators import LinearProcess
     from fracsde.problems.subordinated import SubordinatedOU
 
-__all__ = ["read_covariance", "read_state", "read_times"]
+__all__ = ["read_covariance", "read_epoch_directions", "read_state", "read_times"]
 
 
 def read_times(
-    name: str, value: TimeGrid | ArrayLike, process: LinearProcess | SubordinatedOU
+    name: str, value: TimeGrid | ArrayLike, process: LinearProcess | EpochRecursion | SubordinatedOU
 ) -> FloatArray:
     """Return times of a process, checked.
 
@@ -30,7 +31,7 @@ def read_times(
         The argument's name.
     value : TimeGrid or array_like [t]
         What the caller passed.
-    process : LinearProcess or SubordinatedOU
+    process : LinearProcess, EpochRecursion or SubordinatedOU
         Whose times they are: those of a map are whole numbers.
 
     Returns
@@ -47,11 +48,46 @@ def read_times(
     if np.any(times < 0.0):
         msg = f"`{name}` must not be negative, got {times.min():g}; time starts at 0"
         raise OutOfRangeError(msg)
-    if isinstance(process, LinearRecursion) and np.any(times != np.rint(times)):
+    if isinstance(process, (LinearRecursion, EpochRecursion)) and np.any(times != np.rint(times)):
         odd = float(times[times != np.rint(times)][0])
         msg = f"`{name}` of a map must be whole numbers of steps, got {odd:g}; use the flow"
         raise OutOfRangeError(msg)
     return times
+
+
+def read_epoch_directions(
+    epochs: EpochRecursion, directions: ArrayLike | None, start: ArrayLike | None
+) -> FloatArray:
+    """Return the directions along which shuffled epochs are looked at.
+
+    Parameters
+    ----------
+    epochs : EpochRecursion
+        The recursion.
+    directions : (k, p) array_like, optional
+        One per column; the weights themselves where absent.
+    start : array_like, optional
+        Must be absent.
+
+    Returns
+    -------
+    (k, p) float64
+
+    Raises
+    ------
+    UnsupportedError
+        If there is a start.
+    """
+    if start is not None:
+        msg = (
+            "`start` has no meaning for shuffled epochs, whose displacement is stationary and "
+            "averaged over the phases of an epoch; leave it out"
+        )
+        raise UnsupportedError(msg)
+    k = len(epochs.observed)
+    if directions is None:
+        return np.eye(k)
+    return finite_array("directions", directions, shape=(k, None))
 
 
 def read_state(name: str, process: LinearProcess, value: ArrayLike) -> FloatArray:

@@ -180,7 +180,8 @@ def variance_growth(
     Parameters
     ----------
     sgd : SGDNearCriticalPoint or SGDNearMinimum
-        Curvatures of any sign; a minimum without preconditioner may be passed too.
+        Curvatures of any sign; a minimum without
+        preconditioner and without Nesterov's look-ahead may be passed too.
     steps : int or (k,) array_like of int
         Numbers of steps, in any order, up to 1e15.
     initial : (d,) array_like [weight], optional
@@ -404,10 +405,17 @@ def _as_critical(sgd: Any) -> SGDNearCriticalPoint:
             "covariance_at(sgd, steps)"
         )
         raise InputError(msg)
+    if sgd.nesterov:
+        msg = (
+            "`sgd` takes Nesterov's steps, which this law does not serve; ask for "
+            "covariance_at(sgd, steps)"
+        )
+        raise InputError(msg)
+    # Dampening multiplies every gradient, as a smaller rate does.
     return SGDNearCriticalPoint(
         hessian=sgd.hessian,
         gradient_noise=sgd.gradient_noise,
-        learning_rate=sgd.learning_rate,
+        learning_rate=(1.0 - sgd.dampening) * sgd.learning_rate,
         batch_size=sgd.batch_size,
         momentum=sgd.momentum,
         weight_decay=sgd.weight_decay,

@@ -5,7 +5,10 @@ r"""Where a linear process settles: its stationary covariance.
     \Sigma = T \Sigma T^T + \texttt{noise} \quad\text{(map)} .
 
 SGD near a minimum stands for its map: the covariance at the learning rate it has, not in the limit
-of a small one.  For the continuum limit pass ``sgd.flow()``.
+of a small one.  For a continuum limit pass ``sgd.flow()``.  With shuffled epochs it stands for
+``sgd.epochs()``, whose covariance depends on the phase ``p``, the steps of the epoch already taken:
+:func:`stationary_covariance` averages over :math:`p = 0, \dots, M - 1`, and
+:func:`phase_covariance` has each.
 
 References: [Mandt2017]_ for the flow, [Liu2021]_ for the map, [BartelsStewart1972]_ and
 [Kitagawa1977]_ for the equations.
@@ -18,16 +21,22 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fracsde.lyapunov.processes import as_linear, require_stationary, stationary_state
+from fracsde._check import choice
+from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
+from fracsde.lyapunov.dense import METHODS
+from fracsde.lyapunov.epochs import stationary_phases
+from fracsde.lyapunov.processes import as_epochs, as_linear, stationary_state, usable
 from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
+    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.lyapunov.processes import StationaryState
+    from fracsde.problems.epochs import EpochRecursion
     from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
     from fracsde.problems.sgd import SGDNearMinimum
     from fracsde.status import Status
 
-__all__ = ["StationaryCovariance", "stationary_covariance"]
+__all__ = ["StationaryCovariance", "phase_covariance", "stationary_covariance"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +73,7 @@ class StationaryCovariance:
 
 
 def stationary_covariance(
-    process: OUProcess | LinearRecursion | SGDNearMinimum,
+    process: OUProcess | LinearRecursion | EpochRecursion | SGDNearMinimum,
     *,
     method: str = "auto",
     throw: bool = True,
@@ -73,11 +82,13 @@ def stationary_covariance(
 
     Parameters
     ----------
-    process : OUProcess, LinearRecursion or SGDNearMinimum
-        SGD stands for its map, ``sgd.map()``.
+    process : OUProcess, LinearRecursion, EpochRecursion or SGDNearMinimum
+        SGD stands for its map, ``sgd.map()``; in shuffled epochs for ``sgd.epochs()``, averaged
+        over the phases of an epoch.
     method : {"auto", "eigen", "bartels_stewart"}
-        ``"eigen"`` needs a symmetric drift or transition and is taken for those by ``"auto"``;
-        anything else, defective matrices included, goes through a Schur form.
+        ``"eigen"`` needs a symmetric drift or transition, or the map of symmetric curvature with
+        momentum, and is taken for those by ``"auto"``; anything else, defective matrices
+        included, goes through a Schur form.  Shuffled epochs have only ``"eigen"``.
     throw : bool
         Whether to raise where there is no stationary law or the residual is too large; with
         ``False`` look at ``status``.
@@ -93,6 +104,8 @@ def stationary_covariance(
         learning rate; the message names the eigenvalue and, for SGD, that rate.
     ComputationError
         If the residual is larger than rounding explains, or the result is not finite.
+    UnsupportedError
+        If a Schur form is asked of shuffled epochs.
 
     Examples
     --------
@@ -107,9 +120,85 @@ def stationary_covariance(
     >>> round(float(stationary_covariance(sgd.flow()).matrix[0, 0]), 12)
     0.5
     """
-    linear = as_linear(process)
-    state = (require_stationary if throw else stationary_state)(linear, method=method)
-    observed = linear.observed
+    choice("method", method, METHODS)
+    epochs = as_epochs(process)
+    if epochs is None:
+        linear = as_linear(process)
+        state = stationary_state(linear, method=method)
+        return _record(usable(state) if throw else state, linear, method)
+    if method == "bartels_stewart":
+        msg = "shuffled epochs are solved in modes, not in a Schur form; use method='auto'"
+        raise UnsupportedError(msg)
+    state, _ = stationary_phases(epochs)
+    return _record(usable(state) if throw else state, epochs, method)
+
+
+def phase_covariance(process: EpochRecursion | SGDNearMinimum, phases: ArrayLike) -> FloatArray:
+    """Return the stationary covariance of the weights at given phases of a shuffled epoch.
+
+    Parameters
+    ----------
+    process : EpochRecursion or SGDNearMinimum
+        SGD with ``sampling="shuffled"``.
+    phases : (p,) array_like of int
+        Steps of the epoch already taken, from 0, its start, to ``M``, its end, which is the
+        start of the next and has the same covariance.
+
+    Returns
+    -------
+    (p, d, d) float64 [weight^2]
+
+    Raises
+    ------
+    InputError
+        If there are no epochs, or the phases are not whole numbers.
+    OutOfRangeError
+        If a phase is not between 0 and ``M``.
+    UnstableError
+        If there is no stationary law.
+
+    Examples
+    --------
+    A flat direction hardly moves between the ends of epochs; within one it goes to and fro:
+
+    >>> from fracsde.problems.sgd import SGDNearMinimum
+    >>> sgd = SGDNearMinimum(
+    ...     hessian=1e-9, gradient_noise=1.0, learning_rate=1.0, batch_size=5, dataset_size=20,
+    ...     sampling="shuffled",
+    ... )
+    >>> phase_covariance(sgd, [0, 1, 2, 3]).ravel().round(6)
+    array([0.      , 0.157895, 0.210526, 0.157895])
+    """
+    epochs = as_epochs(process)
+    if epochs is None:
+        msg = (
+            "`process` must be an EpochRecursion, or an SGDNearMinimum with sampling='shuffled', "
+            f"got {type(process).__name__}; stationary_covariance(process) has the one covariance "
+            "of others"
+        )
+        raise InputError(msg)
+    wanted = np.atleast_1d(np.asarray(phases))
+    if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
+        msg = f"`phases` must be whole numbers, a vector of them or one, got {phases!r}"
+        raise InputError(msg)
+    if wanted.size and not (wanted.min() >= 0 and wanted.max() <= epochs.steps):
+        odd = wanted.max() if wanted.min() >= 0 else wanted.min()
+        msg = f"`phases` must lie between 0 and the {epochs.steps} steps of an epoch, got {odd}"
+        raise OutOfRangeError(msg)
+    state, found = stationary_phases(epochs)
+    usable(state)
+    assert found is not None  # it is usable
+    d = len(epochs.observed)
+    out = np.empty((len(wanted), d, d))
+    for place, phase in enumerate(wanted):
+        out[place] = found.at(int(phase))[:d, :d]
+    return out
+
+
+def _record(
+    state: StationaryState, process: OUProcess | LinearRecursion | EpochRecursion, method: str
+) -> StationaryCovariance:
+    observed = process.observed
     return StationaryCovariance(
         matrix=state.matrix[np.ix_(observed, observed)],
         state_matrix=state.matrix,
@@ -117,5 +206,5 @@ def stationary_covariance(
         error_estimate=state.error_estimate,
         status=state.status,
         method=state.method,
-        provenance=provenance(linear, method),
+        provenance=provenance(process, method),
     )

@@ -20,7 +20,8 @@ On a fractional clock, :math:`X_t = Y(E_t)` with ``Y`` the flow, each is the flo
 :math:`E_t`, and a covariance gains that of the mean's path (:mod:`fracsde.subordination`).
 
 Results hold the observed coordinates only (the weights).  Starting states may give the weights
-alone; velocities then start at zero.  SGD stands for its map.
+alone; velocities then start at zero.  SGD stands for its map; with shuffled epochs it has the
+stationary autocovariance and displacement, averaged over phases, and no others.
 """
 
 from __future__ import annotations
@@ -39,13 +40,19 @@ from fracsde._subordination.averages import (
     small_enough,
 )
 from fracsde._subordination.starts import read_start
-from fracsde._transient_inputs import read_covariance, read_state, read_times
+from fracsde._transient_inputs import (
+    read_covariance,
+    read_epoch_directions,
+    read_state,
+    read_times,
+)
 from fracsde.errors import (
     ComputationError,
     InputError,
     UnsupportedError,
 )
-from fracsde.lyapunov.processes import as_linear, require_stationary
+from fracsde.lyapunov.epoch_lags import epoch_autocovariance, epoch_displacement
+from fracsde.lyapunov.processes import as_epochs, as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.structured import DiagonalOU, LowRankOU
@@ -181,7 +188,8 @@ def covariance_at(
 def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
     """Return the stationary autocovariance ``R(s) = E[(X_{t+s} - m)(X_t - m)^T]``.
 
-    The row belongs to the later time.  On a random clock ``t`` is 0, where the clock starts.
+    The row belongs to the later time.  On a random clock ``t`` is 0, where the clock starts; in
+    shuffled epochs it is averaged over the phases of an epoch.
 
     Parameters
     ----------
@@ -202,6 +210,9 @@ def autocovariance(process: Process, lags: ArrayLike) -> FloatArray:
     clock = _on_clock(process)
     if clock is not None:
         return clock_autocovariance(clock, read_times("lags", lags, clock))
+    epochs = as_epochs(process)
+    if epochs is not None:
+        return epoch_autocovariance(epochs, read_times("lags", lags, epochs))
     linear = as_linear(process)
     when = read_times("lags", lags, linear)
     columns = require_stationary(linear).matrix[:, linear.observed]
@@ -257,6 +268,11 @@ def mean_square_displacement(
             raise InputError(msg)
         at = None if start is None else read_start(clock.base, start, 0.0)
         return clock_displacement(clock, read_times("lags", lags, clock), at, directions)
+    epochs = as_epochs(process)
+    if epochs is not None:
+        U = read_epoch_directions(epochs, directions, start)
+        each = np.maximum(epoch_displacement(epochs, read_times("lags", lags, epochs), U), 0.0)
+        return each if directions is not None else np.asarray(each.sum(axis=1))
     linear = as_linear(process)
     when = read_times("lags", lags, linear)
     size, observed = linear.dimension, linear.observed

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde.errors import ComputationError, InputError, UnstableError
+from fracsde.errors import ComputationError, InputError, UnstableError, UnsupportedError
 from fracsde.lyapunov.dense import (
     Decomposition,
     decompose,
@@ -24,6 +24,7 @@ from fracsde.lyapunov.dense import (
 )
 from fracsde.lyapunov.heavy_ball import heavy_ball
 from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_tolerance
+from fracsde.problems.epochs import EpochRecursion
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.status import Status
@@ -34,7 +35,15 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.lyapunov.propagators import LinearProcess
 
-__all__ = ["StationaryState", "as_linear", "require_stationary", "stationary_state"]
+__all__ = [
+    "StationaryState",
+    "as_epochs",
+    "as_linear",
+    "outcome",
+    "require_stationary",
+    "stationary_state",
+    "usable",
+]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,17 +89,42 @@ def as_linear(process: Any) -> LinearProcess:
     Raises
     ------
     InputError
-        If it is neither.
+        If it is none of them.
+    UnsupportedError
+        If it has shuffled epochs, whose noise is correlated.
     """
     if isinstance(process, SGDNearMinimum):
         return process.map()
     if isinstance(process, (OUProcess, LinearRecursion)):
         return process
+    if isinstance(process, EpochRecursion):
+        msg = (
+            "shuffled epochs are no linear process with independent noise; stationary_covariance, "
+            "phase_covariance, autocovariance and mean_square_displacement know them"
+        )
+        raise UnsupportedError(msg)
     msg = (
         "`process` must be an OUProcess, a LinearRecursion or an SGDNearMinimum, got "
         f"{type(process).__name__}; wrap matrices as OUProcess(drift=A, noise=Q)"
     )
     raise InputError(msg)
+
+
+def as_epochs(process: Any) -> EpochRecursion | None:
+    """Return the recursion of shuffled epochs that SGD stands for, nothing for anything else.
+
+    Parameters
+    ----------
+    process : object
+        What the caller passed.
+
+    Returns
+    -------
+    EpochRecursion or None
+    """
+    if isinstance(process, SGDNearMinimum) and process.sampling == "shuffled":
+        return process.epochs()
+    return process if isinstance(process, EpochRecursion) else None
 
 
 def stationary_state(process: LinearProcess, *, method: str = "auto") -> StationaryState:
@@ -116,14 +150,14 @@ def stationary_state(process: LinearProcess, *, method: str = "auto") -> Station
         ball = heavy_ball(process)
     if ball is not None:
         used = "eigen"
-        status, detail = _stability(
+        status, detail = outcome(
             ball.eigenvalues(), ball.margins(), ball.tolerance(), discrete=True
         )
     else:
         name = "drift" if flow else "transition"
         form = decompose(array / rate, discrete=not flow, method=method, name=name)
         used = form.method
-        status, detail = _stability(
+        status, detail = outcome(
             rate * form.eigenvalues, _margins(form), _tolerance(form), discrete=form.discrete
         )
     if not status.ok:
@@ -179,7 +213,28 @@ def require_stationary(process: LinearProcess, *, method: str = "auto") -> Stati
     ComputationError
         If the result is inaccurate or not finite.
     """
-    state = stationary_state(process, method=method)
+    return usable(stationary_state(process, method=method))
+
+
+def usable(state: StationaryState) -> StationaryState:
+    """Return a stationary covariance, or raise what its status says.
+
+    Parameters
+    ----------
+    state : StationaryState
+        What was found.
+
+    Returns
+    -------
+    StationaryState
+
+    Raises
+    ------
+    UnstableError
+        If perturbations grow, or neither decay nor grow.
+    ComputationError
+        If the result is inaccurate or not finite.
+    """
     if state.status in {Status.UNSTABLE, Status.MARGINAL}:
         msg = f"{state.status.sentence} {state.detail}"
         raise UnstableError(msg)
@@ -207,9 +262,28 @@ def _margins(form: Decomposition) -> FloatArray:
     return np.asarray(1.0 - np.abs(form.eigenvalues) if form.discrete else form.eigenvalues.real)
 
 
-def _stability(
+def outcome(
     values: NDArray[Any], margin: FloatArray, tolerance: float, *, discrete: bool
 ) -> tuple[Status, str]:
+    """Say whether a process with the given eigenvalues has a stationary law.
+
+    Parameters
+    ----------
+    values : (n,) float64 or complex128
+        Eigenvalues.
+    margin : (n,) float64
+        Distance of each inside the border of stability.
+    tolerance : float
+        What rounding can move a margin by.
+    discrete : bool
+        Whether they are of a transition.
+
+    Returns
+    -------
+    Status
+    str
+        What was found, empty on success.
+    """
     growing = int(np.sum(margin < -tolerance))
     level = int(np.sum(np.abs(margin) <= tolerance))
     worst = complex(values[int(np.argmin(margin))])

@@ -46,11 +46,15 @@ class OUProcess:
         ``m``, where the drift vanishes.
     context : str
         A sentence added to error messages, for instance the limit on a learning rate.
+    observe : slice or (k,) array_like of int
+        Which coordinates of the state are the weights; inertia puts velocities beside them.
 
     Raises
     ------
     ShapeError, NotFiniteError, NotSymmetricError, IndefiniteError
         If a matrix is not what it should be.
+    InputError
+        If ``observe`` selects nothing or coordinates that do not exist.
 
     References
     ----------
@@ -69,6 +73,7 @@ class OUProcess:
     noise: FloatArray
     mean: FloatArray = 0.0  # type: ignore[assignment]  # a number is broadcast below
     context: str = ""
+    observe: slice | IntArray = field(default_factory=lambda: slice(None))
 
     def __post_init__(self) -> None:
         drift = matrix("drift", self.drift)
@@ -76,6 +81,7 @@ class OUProcess:
         object.__setattr__(self, "drift", drift)
         object.__setattr__(self, "noise", positive_semidefinite("noise", self.noise, size=size))
         object.__setattr__(self, "mean", vector("mean", self.mean, length=size))
+        object.__setattr__(self, "observe", _observe(self.observe, size))
 
     @property
     def dimension(self) -> int:
@@ -84,8 +90,8 @@ class OUProcess:
 
     @property
     def observed(self) -> IntArray:
-        """Indices of the observed coordinates: all of them."""
-        return np.arange(self.dimension)
+        """Indices of the observed coordinates."""
+        return np.arange(self.dimension)[self.observe]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,27 +143,7 @@ class LinearRecursion:
         object.__setattr__(self, "transition", transition)
         object.__setattr__(self, "noise", positive_semidefinite("noise", self.noise, size=size))
         object.__setattr__(self, "mean", vector("mean", self.mean, length=size))
-        if not isinstance(self.observe, slice):
-            index = np.array(self.observe)
-            if index.ndim != 1 or index.dtype.kind not in "iu":
-                msg = (
-                    f"`observe` must be a slice or a vector of whole numbers, got {self.observe!r}"
-                )
-                raise InputError(msg)
-            if index.size and (index.min() < -size or index.max() >= size):
-                msg = f"`observe` must name coordinates of a {size}-dimensional state, got {index}"
-                raise ShapeError(msg)
-            index.flags.writeable = False
-            object.__setattr__(self, "observe", index)
-        elif any(
-            not isinstance(bound, (int, np.integer, type(None)))
-            for bound in (self.observe.start, self.observe.stop, self.observe.step)
-        ):
-            msg = f"`observe` must be a slice of whole numbers, got {self.observe!r}"
-            raise InputError(msg)
-        if self.observed.size == 0:
-            msg = f"`observe` selects none of the {size} coordinates; got {self.observe!r}"
-            raise InputError(msg)
+        object.__setattr__(self, "observe", _observe(self.observe, size))
 
     @property
     def dimension(self) -> int:
@@ -168,3 +154,28 @@ class LinearRecursion:
     def observed(self) -> IntArray:
         """Indices of the observed coordinates."""
         return np.arange(self.dimension)[self.observe]
+
+
+def _observe(observe: slice | IntArray, size: int) -> slice | IntArray:
+    if isinstance(observe, slice):
+        if any(
+            not isinstance(bound, (int, np.integer, type(None)))
+            for bound in (observe.start, observe.stop, observe.step)
+        ):
+            msg = f"`observe` must be a slice of whole numbers, got {observe!r}"
+            raise InputError(msg)
+        chosen: slice | IntArray = observe
+    else:
+        index = np.array(observe)
+        if index.ndim != 1 or index.dtype.kind not in "iu":
+            msg = f"`observe` must be a slice or a vector of whole numbers, got {observe!r}"
+            raise InputError(msg)
+        if index.size and (index.min() < -size or index.max() >= size):
+            msg = f"`observe` must name coordinates of a {size}-dimensional state, got {index}"
+            raise ShapeError(msg)
+        index.flags.writeable = False
+        chosen = index
+    if np.arange(size)[chosen].size == 0:
+        msg = f"`observe` selects none of the {size} coordinates; got {chosen!r}"
+        raise InputError(msg)
+    return chosen

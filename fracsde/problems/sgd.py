@@ -4,33 +4,51 @@ With mean loss :math:`L`, Hessian :math:`H`, one-example gradient covariance :ma
 batches of :math:`B` examples, heavy-ball SGD reads
 
 .. math::
-    v' = \mu v - \eta P\,[(H + \lambda I)(w - w^*) + \xi], \qquad w' = w + v', \qquad
-    \operatorname{Cov}\xi = Q = \frac{C}{B}\,f,
+    v' = \mu v - (1 - \tau)\,\eta P\,[K (w - w^*) + \xi], \qquad w' = w + v', \qquad
+    K = H + \lambda I, \quad \operatorname{Cov}\xi = Q = \frac{C}{B}\,f,
 
-with :math:`f = 1` for batches drawn with replacement and :math:`f = (N - B)/(N - 1)` without.
-Time is counted in steps.  :meth:`SGDNearMinimum.map` takes no limit.  The continuum limit, at
-fixed :math:`\mu`, is :meth:`SGDNearMinimum.flow`,
+with :math:`f = 1` for batches drawn with replacement and :math:`f = (N - B)/(N - 1)` without;
+Nesterov's step and PyTorch's names are in :mod:`fracsde.problems.sgd_steps`.  Time is counted in
+steps.  :meth:`SGDNearMinimum.map` takes no limit, and neither does :meth:`SGDNearMinimum.epochs`,
+for shuffled epochs.  :meth:`SGDNearMinimum.flow` has three continuum limits,
 
 .. math::
-    dw = -\frac{\eta}{1-\mu} P (H + \lambda I)(w - w^*)\,dt
-         + \frac{\eta}{1-\mu} P Q^{1/2}\,dW .
+    m\,\ddot w = -(1 - \mu)\,\dot w - \epsilon P\,[K (w - w^*) + Q^{1/2} \dot W], \qquad
+    \epsilon = (1 - \tau)\,\eta,
 
-Not here: noise that depends on the state, and shuffled epochs, whose noise is correlated from
-step to step.
+==================  ===================  ==========================================================
+``limit``           :math:`m`            when
+==================  ===================  ==========================================================
+``"overdamped"``    0                    :math:`\epsilon \to 0` at fixed :math:`\mu`
+``"underdamped"``   1                    :math:`\mu \to 1` at fixed :math:`\epsilon h/(1 - \mu)^2`
+``"kunin"``         :math:`(1 + \mu)/2`  both, to the next order in :math:`1 - \mu`
+==================  ===================  ==========================================================
 
-References: [Mandt2017]_ for the flow; [Liu2021]_ for the map with momentum.
+Not here: noise that depends on the state.
+
+References: [Mandt2017]_ for the overdamped flow; [Liu2021]_ for the map with momentum;
+[Kunin2024]_ for the third flow.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fracsde._check import choice, finite_array, integer, positive_semidefinite, real, vector
-from fracsde.errors import SamplingError, ShapeError, UnsupportedError
+from fracsde._check import choice, integer, positive_semidefinite, real, symmetric, truth, vector
+from fracsde.errors import SamplingError, UnsupportedError
+from fracsde.problems.epochs import (
+    EpochRecursion,
+    check_batch,
+    preconditioned,
+    read_preconditioner,
+)
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.sgd_limits import StabilityLimits, require_curvature, zeros
+from fracsde.problems.sgd_steps import StepRule
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -38,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["SGDNearMinimum"]
 
 SAMPLING = ("with_replacement", "without_replacement", "shuffled")
+FLOWS = ("overdamped", "underdamped", "kunin")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,13 +67,14 @@ class SGDNearMinimum:
     ----------
     hessian : (d, d) array_like [loss/weight^2]
         Hessian ``H`` of the mean loss at the minimum, without the weight decay given below;
-        symmetric positive semi-definite.
+        symmetric, and positive semi-definite with it.
     gradient_noise : (d, d) array_like [loss^2/weight^2]
         Covariance ``C`` of the gradient of one example; symmetric positive semi-definite.
     learning_rate : float [weight^2/loss]
         ``eta``, positive.
     batch_size : int
-        ``B``, examples per step.
+        ``B``, examples per step.  A batch of the whole data set, drawn without replacement or in
+        shuffled epochs, has no noise: the covariance is then zero.
     momentum : float [1]
         ``mu`` in ``[0, 1)``, the fraction of the velocity that is kept.
     weight_decay : float [loss/weight^2]
@@ -67,15 +87,24 @@ class SGDNearMinimum:
         How batches are drawn.
     minimum : (d,) array_like or float [weight]
         Minimum of the regularised loss.
+    nesterov : bool
+        Whether steps look ahead, as in PyTorch; needs momentum and no dampening.
+    dampening : float [1]
+        ``tau`` in ``[0, 1)``; does nothing without momentum, as in PyTorch.
+    drop_last : bool
+        For shuffled epochs, whether a last batch of fewer than ``B`` examples is left out.
 
     Raises
     ------
     IndefiniteError
-        If the Hessian or the noise has a negative eigenvalue beyond rounding.
+        If the regularised Hessian or the noise has a negative eigenvalue beyond rounding.
     OutOfRangeError
         If a rate, momentum, decay or batch size lies outside its range.
     SamplingError
-        If the batch is larger than the data, or the size of the data is missing.
+        If the batch is larger than the data, the size of the data is missing, or ``drop_last``
+        is asked of batches that are not consecutive blocks of an epoch.
+    InputError
+        If ``nesterov`` comes without momentum or with dampening.
 
     References
     ----------
@@ -102,54 +131,41 @@ class SGDNearMinimum:
     dataset_size: int | None = None
     sampling: str = "with_replacement"
     minimum: FloatArray = 0.0  # type: ignore[assignment]  # a number is broadcast below
+    nesterov: bool = False
+    dampening: float = 0.0
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
-        hessian = positive_semidefinite(
-            "hessian",
-            self.hessian,
-            remedy=(
-                "there is no stationary law along those directions: train further, raise the "
-                "weight decay, or project onto the directions with positive curvature"
-            ),
-        )
+        hessian = symmetric("hessian", self.hessian)
         size = len(hessian)
         put = object.__setattr__
         put(self, "hessian", hessian)
+        put(self, "weight_decay", real("weight_decay", self.weight_decay, low=0.0, closed="low"))
+        require_curvature(self._bare_curvatures, self.weight_decay)
         noise = positive_semidefinite("gradient_noise", self.gradient_noise, size=size)
         put(self, "gradient_noise", noise)
         put(self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0))
-        momentum = real(
-            "momentum",
-            self.momentum,
-            low=0.0,
-            high=1.0,
-            closed="low",
-            remedy="it is the fraction of the velocity that is kept from step to step",
-        )
-        put(self, "momentum", momentum)
-        put(self, "weight_decay", real("weight_decay", self.weight_decay, low=0.0, closed="low"))
+        rule = self.rule
+        put(self, "momentum", rule.momentum)
+        put(self, "nesterov", rule.nesterov)
+        put(self, "dampening", rule.dampening)
         put(self, "batch_size", integer("batch_size", self.batch_size, low=1))
         choice("sampling", self.sampling, SAMPLING)
         if self.dataset_size is not None:
             put(self, "dataset_size", integer("dataset_size", self.dataset_size, low=1))
         if self.sampling != "with_replacement":
-            self._check_batch()
+            check_batch(self.batch_size, self.dataset_size, self.sampling)
+        self._check_drop_last()
         if self.preconditioner is not None:
-            put(self, "preconditioner", _preconditioner(self.preconditioner, size))
+            put(self, "preconditioner", read_preconditioner(self.preconditioner, size))
         put(self, "minimum", vector("minimum", self.minimum, length=size))
 
-    def _check_batch(self) -> None:
-        if self.dataset_size is None:
+    def _check_drop_last(self) -> None:
+        object.__setattr__(self, "drop_last", truth("drop_last", self.drop_last))
+        if self.drop_last and self.sampling != "shuffled":
             msg = (
-                f"`dataset_size` is needed for sampling {self.sampling!r}, got None; "
-                "the noise of such batches depends on it"
-            )
-            raise SamplingError(msg)
-        if self.batch_size > self.dataset_size:
-            msg = (
-                f"`batch_size` must not exceed the {self.dataset_size} examples of the data when "
-                f"sampling {self.sampling!r}, got {self.batch_size}; use a smaller batch or "
-                "sampling='with_replacement'"
+                f"`drop_last` needs sampling='shuffled', got {self.sampling!r}: batches drawn "
+                "one by one are all of the same size; leave it out"
             )
             raise SamplingError(msg)
 
@@ -159,17 +175,49 @@ class SGDNearMinimum:
         return len(self.hessian)
 
     @property
+    def rule(self) -> StepRule:
+        """How momentum, Nesterov's look-ahead and dampening turn a gradient into a step."""
+        return StepRule(momentum=self.momentum, nesterov=self.nesterov, dampening=self.dampening)
+
+    @property
+    def curvature(self) -> FloatArray:
+        """Hessian ``K`` of the regularised loss, ``(d, d)`` [loss/weight^2]."""
+        return self.hessian + self.weight_decay * np.eye(self.dimension)
+
+    @property
     def batch_noise(self) -> FloatArray:
-        """Covariance ``Q`` of the mean gradient of one batch, ``(d, d)`` [loss^2/weight^2]."""
+        """Covariance ``Q`` of the mean gradient of one batch, ``(d, d)`` [loss^2/weight^2].
+
+        In shuffled epochs, that of a full batch.
+        """
         factor = 1.0 / self.batch_size
-        if self.sampling == "without_replacement":
+        if self.sampling != "with_replacement":
             assert self.dataset_size is not None  # checked on construction
             N, B = self.dataset_size, self.batch_size
             factor *= (N - B) / (N - 1) if N > 1 else 0.0
         return factor * self.gradient_noise
 
-    def flow(self) -> OUProcess:
-        """Return the continuum limit, an Ornstein-Uhlenbeck process in time counted in steps.
+    @cached_property
+    def preconditioned_curvatures(self) -> FloatArray:
+        """Eigenvalues of ``P K``, ascending, ``(d,)`` [loss/weight^2]."""
+        values = np.maximum(self._bare_curvatures, 0.0)
+        if self.preconditioner is not None:
+            # P K has the eigenvalues of the symmetric K^(1/2) P K^(1/2).
+            values, vectors = np.linalg.eigh(self.curvature)
+            root = vectors * np.sqrt(np.maximum(values, 0.0))
+            values = np.linalg.eigvalsh(root.T @ preconditioned(self.preconditioner, root))
+        curvatures: FloatArray = values
+        return curvatures
+
+    def flow(self, *, limit: str = "overdamped") -> OUProcess:
+        """Return a continuum limit, an Ornstein-Uhlenbeck process in time counted in steps.
+
+        Parameters
+        ----------
+        limit : {"overdamped", "underdamped", "kunin"}
+            Which, see the table of the module.  The last two have the state ``(w, v)`` with
+            ``dw = v dt``, and ``observe`` selects the weights.  All three have the same
+            variances where curvature and noise commute; they differ in shape and in time.
 
         Returns
         -------
@@ -178,15 +226,33 @@ class SGDNearMinimum:
         Raises
         ------
         UnsupportedError
-            If epochs are shuffled.
+            If epochs are shuffled, or if ``limit="kunin"`` is asked of Nesterov's step.
         """
-        self._refuse_shuffled()
-        rate = self.learning_rate / (1.0 - self.momentum)
+        choice("limit", limit, FLOWS)
+        self._refuse_shuffled("flow")
+        d, damping, context = self.dimension, 1.0 - self.momentum, self.stability().why(flow=True)
+        # What the velocity receives: the pull and the noise of one step.
+        rate = self.learning_rate * self.rule.rate_factor * damping
+        pull = rate * self._precondition(self.curvature)
+        noise = rate**2 * self._twice(self.batch_noise)
+        if limit == "overdamped":
+            return OUProcess(
+                drift=pull / damping, noise=noise / damping**2, mean=self.minimum, context=context
+            )
+        if limit == "kunin" and self.nesterov:
+            msg = (
+                "limit='kunin' is the heavy ball's: Nesterov's look-ahead adds friction and "
+                "coloured noise of the same order; use limit='underdamped', or map()"
+            )
+            raise UnsupportedError(msg)
+        mass = 1.0 if limit == "underdamped" else 0.5 * (1.0 + self.momentum)
+        one, nothing = np.eye(d), np.zeros((d, d))
         return OUProcess(
-            drift=rate * self._precondition(self._curvature()),
-            noise=rate**2 * self._precondition(self._precondition(self.batch_noise).T),
-            mean=self.minimum,
-            context=self._limit(),
+            drift=np.block([[nothing, -one], [pull / mass, (damping / mass) * one]]),
+            noise=np.block([[nothing, nothing], [nothing, noise / mass**2]]),
+            mean=np.append(self.minimum, np.zeros(d)),
+            context=context,
+            observe=slice(0, d),
         )
 
     def map(self) -> LinearRecursion:
@@ -203,21 +269,68 @@ class SGDNearMinimum:
         UnsupportedError
             If epochs are shuffled.
         """
-        self._refuse_shuffled()
-        d, mu, eta = self.dimension, self.momentum, self.learning_rate
-        pull = eta * self._precondition(self._curvature())
-        kick = eta**2 * self._precondition(self._precondition(self.batch_noise).T)
-        if mu == 0.0:
-            return LinearRecursion(
-                transition=np.eye(d) - pull, noise=kick, mean=self.minimum, context=self._limit()
-            )
-        keep = mu * np.eye(d)
+        self._refuse_shuffled("map")
+        d, rule = self.dimension, self.rule
         return LinearRecursion(
-            transition=np.block([[np.eye(d) - pull, keep], [-pull, keep]]),
-            noise=np.block([[kick, kick], [kick, kick]]),
-            mean=np.append(self.minimum, np.zeros(d)),
+            transition=rule.transition(self.learning_rate * self._precondition(self.curvature)),
+            noise=rule.kick(self.learning_rate**2 * self._twice(self.batch_noise)),
+            mean=np.append(self.minimum, np.zeros(rule.state_size(d) - d)),
             observe=slice(0, d),
-            context=self._limit(),
+            context=self.stability().why(),
+        )
+
+    def epochs(self) -> EpochRecursion:
+        """Return the recursion of shuffled epochs; no limit is taken.
+
+        Returns
+        -------
+        EpochRecursion
+
+        Raises
+        ------
+        UnsupportedError
+            If batches are not blocks of shuffled epochs.
+        """
+        if self.sampling != "shuffled":
+            msg = (
+                f"sampling={self.sampling!r} has no epochs: its batches are independent; use "
+                "map(), or sampling='shuffled'"
+            )
+            raise UnsupportedError(msg)
+        assert self.dataset_size is not None  # checked on construction
+        return EpochRecursion(
+            curvature=self.learning_rate * self.curvature,
+            noise=self.learning_rate**2 * self.gradient_noise,
+            dataset_size=self.dataset_size,
+            batch_size=self.batch_size,
+            drop_last=self.drop_last,
+            rule=self.rule,
+            preconditioner=self.preconditioner,
+            mean=self.minimum,
+            context=self.stability().why(),
+        )
+
+    def stability(self) -> StabilityLimits:
+        """Return the limits on the learning rate, one per law.
+
+        Returns
+        -------
+        StabilityLimits
+        """
+        P = self.preconditioner
+        rates = np.ones(1) if P is None else P
+        if rates.ndim == 2:
+            rates = np.asarray(np.linalg.eigvalsh(rates), dtype=np.float64)
+        flat, frozen = zeros(self._bare_curvatures), zeros(rates)
+        still = len(zeros(self.preconditioned_curvatures))
+        critical = self.critical_learning_rate()
+        return StabilityLimits(
+            learning_rate=self.learning_rate,
+            flow=0.0 if len(flat) or len(frozen) or still else float("inf"),
+            mean=critical,
+            second_moment=critical,
+            flat=flat,
+            frozen=len(frozen),
         )
 
     def is_stable(self) -> bool:
@@ -228,71 +341,39 @@ class SGDNearMinimum:
         bool
             True when every curvature is positive and the learning rate is below the critical one.
         """
-        curvatures = self._preconditioned_curvatures()
-        low, high = float(curvatures[0]), float(curvatures[-1])
-        # A curvature of zero is computed as a few roundings of the largest.
-        rounding = 4.0 * self.dimension * float(np.finfo(np.float64).eps) * high
-        return low > rounding and self.learning_rate < self.critical_learning_rate()
+        still = zeros(self.preconditioned_curvatures)
+        return len(still) == 0 and self.learning_rate < self.critical_learning_rate()
 
     def critical_learning_rate(self) -> float:
-        """Return the learning rate ``2 (1 + mu) / h_max`` at which the iteration stops converging.
+        """Return the learning rate at which the noise-free iteration stops converging.
 
-        ``h_max`` is the largest eigenvalue of ``P (H + lambda I)``.
+        With ``h_max`` the largest eigenvalue of ``P (H + lambda I)`` it is
+        ``2 (1 + mu) / ((1 - tau) h_max)``, and ``2 (1 + mu) / ((1 + 2 mu) h_max)`` for Nesterov.
 
         Returns
         -------
         float [weight^2/loss]
             Infinite where there is no curvature at all.
         """
-        high = float(self._preconditioned_curvatures()[-1])
-        return float(2.0 * (1.0 + self.momentum) / high) if high > 0.0 else float("inf")
+        high = float(self.preconditioned_curvatures[-1])
+        return self.rule.largest_pull / high if high > 0.0 else float("inf")
 
-    def _curvature(self) -> FloatArray:
-        return self.hessian + self.weight_decay * np.eye(self.dimension)
+    @cached_property
+    def _bare_curvatures(self) -> FloatArray:
+        return np.asarray(np.linalg.eigvalsh(self.curvature))
 
     def _precondition(self, array: FloatArray) -> FloatArray:
-        P = self.preconditioner
-        if P is None:
-            return array
-        product: FloatArray = P[:, None] * array if P.ndim == 1 else P @ array
-        return product
+        return preconditioned(self.preconditioner, array)
 
-    def _preconditioned_curvatures(self) -> FloatArray:
-        # P K has the eigenvalues of the symmetric K^(1/2) P K^(1/2).
-        values, vectors = np.linalg.eigh(self._curvature())
-        values = np.maximum(values, 0.0)
-        if self.preconditioner is not None:
-            root = vectors * np.sqrt(values)
-            values = np.linalg.eigvalsh(root.T @ self._precondition(root))
-        curvatures: FloatArray = values
-        return curvatures
+    def _twice(self, noise: FloatArray) -> FloatArray:
+        return self._precondition(self._precondition(noise).T)
 
-    def _limit(self) -> str:
-        return (
-            f"SGD with learning_rate={self.learning_rate:g} and momentum={self.momentum:g} is "
-            f"stable below the critical learning rate {self.critical_learning_rate():g} where all "
-            "curvatures are positive."
-        )
-
-    def _refuse_shuffled(self) -> None:
+    def _refuse_shuffled(self, asked: str) -> None:
         if self.sampling == "shuffled":
             msg = (
-                "sampling='shuffled' has no flow and no linear recursion with independent noise: "
-                "the noise of an epoch sums to zero, so steps are correlated and flat directions "
-                "vary far less; predict sampling='with_replacement' or 'without_replacement' "
-                "runs, or measure the shuffled one"
+                f"sampling='shuffled' has no {asked}() with independent noise: the noise of an "
+                "epoch sums to zero, so steps are correlated and flat directions vary far less; "
+                "epochs() has its law, as stationary_covariance(sgd) does, and "
+                "sampling='without_replacement' that of independent batches"
             )
             raise UnsupportedError(msg)
-
-
-def _preconditioner(value: FloatArray, size: int) -> FloatArray:
-    array = finite_array("preconditioner", value, ndim=(0, 1, 2))
-    if array.ndim == 2:
-        return positive_semidefinite("preconditioner", array, size=size)
-    if array.ndim == 1 and len(array) != size:
-        msg = f"`preconditioner` must have {size} entries or be {size} x {size}, got {len(array)}"
-        raise ShapeError(msg)
-    diagonal = vector("preconditioner", array, length=size)
-    if diagonal.min() < 0.0:
-        real("preconditioner", diagonal.min(), low=0.0, closed="low", remedy="rates are positive")
-    return diagonal
