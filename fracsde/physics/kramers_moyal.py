@@ -19,6 +19,9 @@ near a minimum the third term of the series has the size of :math:`\nabla L \nab
 it the fourth moment errs by :math:`+\eta h`, about as much as Langevin's does downwards
 (``tests/published/test_ignashin_2026.py``).
 
+Nor are tails: where the gradient is large :math:`p \propto 1/D` falls like a power, and gradients
+that grow faster than ``w`` want a finite domain.
+
 As a :class:`~fracsde.problems.fokker_planck.FokkerPlanck` the equation runs in continuous time,
 :math:`\partial_t p` for :math:`p' - p`.  Both have the same stationary law.
 
