@@ -234,8 +234,12 @@ class SGDOverBarrier:
         -------
         (n,) ndarray [1]
         """
-        slope = 2.0 * (1.0 - self.momentum) * self.gradient_at(w)
-        slope /= self.learning_rate * self.noise_at(w)
+        slope, noise = self.gradient_at(w), self.noise_at(w)
+        heat = 0.5 * self.learning_rate / (1.0 - self.momentum) * noise
+        # Where there is no noise nothing climbs.
+        slope = np.where(
+            heat > 0.0, slope / np.where(heat > 0.0, heat, 1.0), np.copysign(1e12, slope)
+        )
         return np.append(0.0, np.cumsum(0.5 * (slope[1:] + slope[:-1]) * np.diff(w)))
 
     @property
