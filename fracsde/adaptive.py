@@ -32,7 +32,8 @@ not vanish on average.
 For normal noise and small pulls these multiply the variance by
 :math:`1 - \tfrac38 (1 - \beta_2)`, which is reported and not applied
 (``tests/test_adaptive.py`` measures it).  The warm-up with its bias corrections; AMSGrad; noise
-that depends on the state.  Coordinates with :math:`\sqrt v \lesssim \epsilon` are served, but
+that depends on the state.  Many coordinates at the edge of stability at once: the fixed point may
+not be met, which is a status.  Coordinates with :math:`\sqrt v \lesssim \epsilon` are served, but
 their law rests on :math:`\epsilon`.
 """
 
@@ -80,7 +81,7 @@ class AdaptiveLaw:
     iterations : int
         Of the fixed point.
     residual : float [1]
-        Largest relative change of ``v`` that one more iteration would make.
+        Norm of the relative changes of ``v`` that one plain iteration would make.
     status : Status
         ``NOT_CONVERGED`` where the residual is above the tolerance.
     provenance : Provenance
@@ -115,7 +116,7 @@ def adaptive_near_minimum(
     dataset_size: int | None = None,
     sampling: str = "with_replacement",
     minimum: ArrayLike = 0.0,
-    tolerance: float = 1e-12,
+    tolerance: float = 1e-10,
     iterations: int = 500,
     throw: bool = True,
 ) -> AdaptiveLaw:
@@ -204,7 +205,8 @@ def adaptive_near_minimum(
     if throw and not status.ok:
         detail = (
             f"After {count} iterations second moments still change by {residual:.3g} of their "
-            f"size, {goal:.3g} was asked for; allow more iterations."
+            f"size, {goal:.3g} was asked for; allow more iterations, or lower the learning rate: "
+            "far above what the noise alone would hold stable the equation is too stiff."
         )
         raise ComputationError(status, detail)
     process, sgd = steps.process(v)

@@ -9,10 +9,11 @@ import pytest
 
 from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
-from fracsde.physics.escape import escape_rate, eyring_kramers
+from fracsde.physics.escape import _log_depopulation, escape_rate, eyring_kramers
 from fracsde.physics.modes import eigenmodes
 from fracsde.problems.barrier import SGDOverBarrier
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
+from fracsde.problems.potentials import ring
 from fracsde.status import Status
 from tests.support.orders import observed_order
 
@@ -192,8 +193,6 @@ def test_routes_agree_with_momentum_within_what_the_formula_leaves_out(mu: float
 
 @pytest.mark.twin
 def test_momentum_rejects_the_overdamped_formula_and_one_without_the_loss_of_energy() -> None:
-    from fracsde.physics.escape import _log_depopulation
-
     sgd = wells(0.01, 0.2, 0.97)
     exact = chain_rate(sgd, -1.8, 1.0)
     overdamped = 0.01 * np.sqrt(32) / 0.03 / (2 * np.pi) * np.exp(-5)
@@ -272,7 +271,7 @@ def test_limit_of_one_dimension_is_the_line() -> None:
 
 
 def test_refuses_points_that_are_no_minimum_and_no_barrier() -> None:
-    with pytest.raises(InputError, match="Newton's method moves it to -1.0"):
+    with pytest.raises(InputError, match=r"Newton's method moves it to -1\.0"):
         wells(minimum=-1.01)
     with pytest.raises(InputError, match="must be positive"):
         wells(minimum=0.0, saddle=1.0)
@@ -289,8 +288,6 @@ def test_refuses_points_that_are_no_minimum_and_no_barrier() -> None:
     with pytest.raises(InputError, match="leave them out"):
         wells(gradient=np.sin)
     with pytest.raises(InputError, match="one variable"):
-        from fracsde.potentials import ring
-
         wells(loss=ring())
 
 
