@@ -115,6 +115,6 @@ def test_holds_the_threshold_of_noisy_curvature_for_one_direction_and_fails_for_
     }
     k = [500, 1000]
     free = fs.variance_growth(fs.SGDNearCriticalPoint(**given, hessian_noise=alone), k).variance
-    np.testing.assert_allclose(free[1], free[0], rtol=1e-6)
+    np.testing.assert_allclose(free[1], free[0], rtol=1e-3)
     coupled = fs.variance_growth(fs.SGDNearCriticalPoint(**given, hessian_noise=scatter), k)
     assert np.all(coupled.variance[1] > 1e50 * coupled.variance[0])
