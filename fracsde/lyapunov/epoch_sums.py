@@ -12,8 +12,8 @@ With :math:`g_m = F^m G` and blocks of ``m`` and ``n`` steps, the second of whic
     \delta = \bar g_m - F^m \bar g_n ,
 
 the last by [Chan1983]_, with :math:`\delta` from the deviations :math:`\bar g - G`.  Whatever
-belongs to pairs of modes has shape ``(s, s, d, d)``: coordinates of the two, then the two; what
-belongs to modes ``(s, s, d)`` or ``(s, d)``.
+belongs to pairs of modes has shape ``(s, s, r, d)``: coordinates of the two, then the first mode,
+among the ``r`` of some ``rows``, and the second; what belongs to modes ``(s, s, d)`` or ``(s, d)``.
 
 Not here: what the sums mean, see :mod:`fracsde.lyapunov.epochs`.
 """
@@ -78,7 +78,7 @@ class Scattered:
         ``Gamma_m``.
     drift : (s, d) float64 [1]
         Mean of the ``g_j``, less ``G``.
-    scatter : (s, s, d, d) float64 [1]
+    scatter : (s, s, r, d) float64 [1]
         Sum of the products of deviations from the mean.
     """
 
@@ -101,13 +101,13 @@ class Summed:
         ``F^m - I``.
     total : (s, d) float64 [1]
         ``Gamma_m``.
-    squares : (s, s, d, d) float64 [1]
+    squares : (s, s, r, d) float64 [1]
         ``W_m``, the sum of ``g_j g_j`` over ``j < m``.
-    past_squares, past_products : (s, s, d, d) float64 [1]
+    past_squares, past_products : (s, s, r, d) float64 [1]
         Sums of ``W_p`` and of ``Gamma_p Gamma_p``.
     past_totals : (s, d) float64 [1]
         Sum of ``Gamma_p``.
-    past_starts : (s, s, d, d) float64
+    past_starts : (s, s, r, d) float64
         Sum of ``F^p S F^pT``, ``S`` the covariance at the start.
     """
 
@@ -121,7 +121,7 @@ class Summed:
     past_starts: FloatArray
 
 
-def scattered(coordinates: Coordinates, count: int) -> Scattered:
+def scattered(coordinates: Coordinates, count: int, rows: slice) -> Scattered:
     """Return the kicks of several steps about their mean.
 
     Parameters
@@ -130,6 +130,8 @@ def scattered(coordinates: Coordinates, count: int) -> Scattered:
         Of the modes.
     count : int
         Steps, at least one.
+    rows : slice
+        Which modes come first in pairs.
 
     Returns
     -------
@@ -148,8 +150,8 @@ def scattered(coordinates: Coordinates, count: int) -> Scattered:
             total=one.total + applied(one.away, two.total),
             drift=(m * one.drift + n * later) / (m + n),
             scatter=one.scatter
-            + moved(one.away, two.scatter)
-            + (m * n / (m + n)) * outer(apart, apart),
+            + moved(one.away, two.scatter, rows)
+            + (m * n / (m + n)) * outer(apart, apart, rows),
         )
 
     once = Scattered(
@@ -157,22 +159,24 @@ def scattered(coordinates: Coordinates, count: int) -> Scattered:
         away=coordinates.away,
         total=G,
         drift=np.zeros_like(G),
-        scatter=np.zeros_like(outer(G, G)),
+        scatter=np.zeros_like(outer(G, G, rows)),
     )
     return _repeated(once, count, joined)
 
 
-def summed(coordinates: Coordinates, start: FloatArray, count: int) -> Summed:
+def summed(coordinates: Coordinates, start: FloatArray, count: int, rows: slice) -> Summed:
     """Return sums over the phases of an epoch.
 
     Parameters
     ----------
     coordinates : Coordinates
         Of the modes.
-    start : (s, s, d, d) float64
+    start : (s, s, r, d) float64
         Covariance at the start.
     count : int
         Steps, at least one.
+    rows : slice
+        Which modes come first in pairs.
 
     Returns
     -------
@@ -182,24 +186,24 @@ def summed(coordinates: Coordinates, start: FloatArray, count: int) -> Summed:
     def joined(one: Summed, two: Summed) -> Summed:
         n = two.count
         later = applied(one.away, two.past_totals)
-        cross = outer(one.total, later)
         return Summed(
             count=one.count + n,
             away=composed(one.away, two.away),
             total=one.total + applied(one.away, two.total),
-            squares=one.squares + moved(one.away, two.squares),
-            past_squares=one.past_squares + n * one.squares + moved(one.away, two.past_squares),
+            squares=one.squares + moved(one.away, two.squares, rows),
+            past_squares=one.past_squares
+            + n * one.squares
+            + moved(one.away, two.past_squares, rows),
             past_products=one.past_products
-            + n * outer(one.total, one.total)
-            + cross
-            + cross.transpose(1, 0, 3, 2)
-            + moved(one.away, two.past_products),
+            + outer(n * one.total + later, one.total, rows)
+            + outer(one.total, later, rows)
+            + moved(one.away, two.past_products, rows),
             past_totals=one.past_totals + n * one.total + later,
-            past_starts=one.past_starts + moved(one.away, two.past_starts),
+            past_starts=one.past_starts + moved(one.away, two.past_starts, rows),
         )
 
     G = coordinates.kicks
-    square = outer(G, G)
+    square = outer(G, G, rows)
     once = Summed(
         count=1,
         away=coordinates.away,
@@ -233,30 +237,32 @@ def applied(away: FloatArray, vector: FloatArray) -> FloatArray:
     return _pulled(away, vector) + vector
 
 
-def outer(one: FloatArray, two: FloatArray) -> FloatArray:
-    """Return the products of every pair of modes, ``(s, s, d, d)``.
+def outer(one: FloatArray, two: FloatArray, rows: slice) -> FloatArray:
+    """Return the products of pairs of modes, ``(s, s, r, d)``.
 
     Returns
     -------
-    (s, s, d, d) float64
+    (s, s, r, d) float64
     """
-    return one[:, None, :, None] * two[None, :, None, :]
+    return one[:, None, rows, None] * two[None, :, None, :]
 
 
-def moved(away: FloatArray, pairs: FloatArray) -> FloatArray:
-    """Return ``E S E^T`` for every pair of modes, from ``E - I``.
+def moved(away: FloatArray, pairs: FloatArray, rows: slice) -> FloatArray:
+    """Return ``E S E^T`` for pairs of modes, from ``E - I``.
 
     Returns
     -------
-    (s, s, d, d) float64
+    (s, s, r, d) float64
     """
     s = len(away)
-    E = away + np.eye(s)[:, :, None]
-    half, whole = np.zeros_like(pairs), np.zeros_like(pairs)
-    for a in range(s):
-        half += E[:, a, None, :, None] * pairs[None, a]
-    for a in range(s):
-        whole += half[:, a, None] * E[None, :, a, None, :]
+    E, whole = away + np.eye(s)[:, :, None], np.zeros_like(pairs)
+    for x in range(s):
+        half = np.zeros_like(pairs[0])
+        for a in range(s):
+            half += E[x, a, rows, None] * pairs[a]
+        for y in range(s):
+            for c in range(s):
+                whole[x, y] += half[c] * E[y, c]
     return whole
 
 

@@ -24,8 +24,8 @@ phases are followed in the weights.  Relative accuracy is kept down to the flatt
 
 **Cost.**  In the modes of :mod:`fracsde.lyapunov.sgd_modes` every pair of modes is a
 1 x 1 or 2 x 2 problem: :math:`O(d^3)` for the eigenvectors and
-:math:`O(d^2 \log (M / \eta h_{\min}))` for the rest; memory is some 20 arrays of the size of the
-state's covariance.
+:math:`O(d^2 \log (M / \eta h_{\min}))` for the rest, in blocks of rows that stay in the cache;
+memory is some six arrays of the size of the state's covariance.
 
 Not here: lags, :mod:`fracsde.lyapunov.epoch_lags`.
 """
@@ -33,6 +33,7 @@ Not here: lags, :mod:`fracsde.lyapunov.epoch_lags`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +41,6 @@ import numpy as np
 from fracsde.lyapunov.epoch_sums import (
     Coordinates,
     Scattered,
-    Summed,
     applied,
     composed,
     moved,
@@ -54,6 +54,8 @@ from fracsde.lyapunov.sgd_modes import StepModes, step_modes
 from fracsde.status import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fracsde._typing import FloatArray
     from fracsde.problems.epochs import EpochRecursion
     from fracsde.problems.sgd_steps import StepRule
@@ -62,6 +64,8 @@ __all__ = ["EpochModes", "Phases", "epoch_modes", "stationary_phases"]
 
 # Steps beyond any time in which a mode that is told from a flat one decays.
 _DOUBLINGS = 128
+# Pairs of modes in a block: 128 kB for each array.
+_CACHE = 16_384
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +89,7 @@ class EpochModes:
     plain: Coordinates
     slow: Coordinates
 
-    @property
+    @cached_property
     def example(self) -> FloatArray:
         """Noise of one example times ``N / (N - 1)``, for draws without replacement, ``(d, d)``."""
         N = self.process.dataset_size
@@ -172,11 +176,17 @@ class Phases:
         -------
         (s d, s d) float64 [weight^2]
         """
-        pairs = self.start
-        if 0 < phase < self.modes.process.steps:
-            sums = scattered(self.modes.plain, phase)
-            pairs = moved(sums.away, self.start) + _added(self.modes, sums)
-        return self.modes.to_state(pairs)
+        modes = self.modes
+        if not 0 < phase < modes.process.steps:
+            return modes.to_state(self.start)
+
+        def block(rows: slice) -> tuple[FloatArray, ...]:
+            sums = scattered(modes.plain, phase, rows)
+            moved_start = moved(sums.away, self.start[:, :, rows], rows)
+            return (moved_start + _added(modes, sums, rows),)
+
+        (pairs,) = _by_rows(modes, block, 1)
+        return modes.to_state(pairs)
 
     def mean(self) -> FloatArray:
         """Return the average over phases, mode by mode.
@@ -185,18 +195,9 @@ class Phases:
         -------
         (s, s, d, d) float64 [weight^2]
         """
-        return self._average(self._sums())
+        return self._mean_and_fresh()[0]
 
-    def _sums(self) -> Summed:
-        return summed(self.modes.plain, self.start, self.modes.process.steps)
-
-    def _average(self, sums: Summed) -> FloatArray:
-        process = self.modes.process
-        N, B, M = process.dataset_size, process.batch_size, process.steps
-        within = (sums.past_squares / B - sums.past_products / N) * self.modes.example
-        return np.asarray((sums.past_starts + within) / M)
-
-    def average(self) -> tuple[FloatArray, FloatArray]:
+    def balance(self) -> tuple[FloatArray, FloatArray]:
         """Return the average over phases, and what one step adds to it.
 
         Returns
@@ -206,14 +207,24 @@ class Phases:
         (s d, s d) float64 [weight^2]
             ``S - F S F^T`` as the correlation of the noise gives it, for the residual.
         """
+        mean, fresh = self._mean_and_fresh()
+        return self.modes.to_state(mean), self.modes.to_state(fresh)
+
+    def _mean_and_fresh(self) -> tuple[FloatArray, ...]:
         modes, process, G = self.modes, self.modes.process, self.modes.plain.kicks
-        N, M = process.dataset_size, process.steps
-        sums, unit = self._sums(), modes.example
+        N, B, M = process.dataset_size, process.batch_size, process.steps
         each = float(np.mean(1.0 / process.batch_sizes)) - 1.0 / N
-        # Noise of a step and the state before it: minus the kicks of the same epoch.
-        memory = outer(applied(modes.plain.away, sums.past_totals), G) / (N * M)
-        fresh = (each * outer(G, G) - memory - memory.transpose(1, 0, 3, 2)) * unit
-        return modes.to_state(self._average(sums)), modes.to_state(fresh)
+
+        def block(rows: slice) -> tuple[FloatArray, ...]:
+            sums = summed(modes.plain, self.start[:, :, rows], M, rows)
+            unit = modes.example[rows]
+            within = (sums.past_squares / B - sums.past_products / N) * unit
+            # Noise of a step and the state before it: minus the kicks of the same epoch.
+            memory = applied(modes.plain.away, sums.past_totals) / (N * M)
+            fresh = outer(each * G - memory, G, rows) - outer(G, memory, rows)
+            return (sums.past_starts + within) / M, fresh * unit
+
+        return _by_rows(modes, block, 2)
 
 
 def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases | None]:
@@ -232,89 +243,112 @@ def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases 
         Each phase; nothing where there is no stationary law.
     """
     modes = epoch_modes(process)
-    pull, spread, ball = modes.steps.pull, modes.steps.spread, modes.steps.ball()
-    if process.rule.has_velocity:
-        status, detail = outcome(
-            ball.eigenvalues(), ball.margins(), ball.tolerance(), discrete=True
-        )
-    else:
-        margins = np.minimum(pull, 2.0 - pull)
-        limit = 4.0 * EPS + 4.0 * len(pull) * EPS * float(np.abs(pull).max())
-        status, detail = outcome(1.0 - pull, margins, limit, discrete=True)
-    size = process.dimension
+    status, detail = _stability(modes)
     if not status.ok:
-        nothing = np.full((size, size), np.nan)
-        detail = f"{detail} {process.context}".strip()
-        return _state(nothing, float("nan"), float("inf"), status, detail), None
-    phases = Phases(modes=modes, start=_closed(modes))
-    S, fresh = phases.average()
+        return _nothing(process, status, f"{detail} {process.context}".strip()), None
+    with np.errstate(over="ignore", invalid="ignore"):
+        phases = Phases(modes=modes, start=_closed(modes))
+        S, fresh = phases.balance()
     if not np.all(np.isfinite(S)):
-        nothing = np.full((size, size), np.nan)
-        return _state(nothing, float("nan"), float("inf"), Status.NOT_FINITE, "Rescale it."), None
+        return _nothing(process, Status.NOT_FINITE, "Rescale the noise."), None
     T, unit = process.transition, binary_unit(S)
     gap = float(np.linalg.norm(T @ (S / unit) @ T.T + fresh / unit - S / unit))
     scale = (1.0 + spectral_norm(T) ** 2) * float(np.linalg.norm(S / unit))
     scale += float(np.linalg.norm(fresh / unit))
-    norm = ball.inverse_norm() if process.rule.has_velocity else _plain_norm(pull)
-    error = (gap + EPS * scale) * norm * spread * unit
-    residual = gap / scale if scale > 0.0 else 0.0
-    limit = 10.0 * EPS * max(10, len(S)) * spread
+    spread = modes.steps.spread
+    residual, limit = gap / scale if scale > 0.0 else 0.0, 10.0 * EPS * max(10, len(S)) * spread
     if not residual <= limit:
         status = Status.INACCURATE
         detail = f"The relative residual is {residual:.3g}; {limit:.3g} is expected."
-    return _state(S, residual, error, status, detail), phases
-
-
-def _state(
-    S: FloatArray, residual: float, error: float, status: Status, detail: str
-) -> StationaryState:
-    return StationaryState(
+    state = StationaryState(
         matrix=S,
         residual=residual,
-        error_estimate=error,
+        error_estimate=(gap + EPS * scale) * _inverse_norm(modes.steps) * spread * unit,
+        status=status,
+        method="eigen",
+        detail=detail,
+    )
+    return state, phases
+
+
+def _stability(modes: EpochModes) -> tuple[Status, str]:
+    pull = modes.steps.pull
+    if modes.steps.rule.has_velocity:
+        ball = modes.steps.ball()
+        return outcome(ball.eigenvalues(), ball.margins(), ball.tolerance(), discrete=True)
+    limit = 4.0 * EPS + 4.0 * len(pull) * EPS * float(np.abs(pull).max())
+    return outcome(1.0 - pull, np.minimum(pull, 2.0 - pull), limit, discrete=True)
+
+
+def _nothing(process: EpochRecursion, status: Status, detail: str) -> StationaryState:
+    return StationaryState(
+        matrix=np.full((process.dimension, process.dimension), np.nan),
+        residual=float("nan"),
+        error_estimate=float("inf"),
         status=status,
         method="eigen",
         detail=detail,
     )
 
 
-def _plain_norm(pull: FloatArray) -> float:
-    return float(1.0 / (pull * (2.0 - pull)).min())
+def _inverse_norm(steps: StepModes) -> float:
+    # Of the map from what a step adds to the covariance.
+    if steps.rule.has_velocity:
+        return steps.ball().inverse_norm()
+    return float(1.0 / (steps.pull * (2.0 - steps.pull)).min())
+
+
+def _by_rows(
+    modes: EpochModes, block: Callable[[slice], tuple[FloatArray, ...]], count: int
+) -> tuple[FloatArray, ...]:
+    # Pairs of modes in blocks of rows that stay in the cache.
+    s, d = modes.plain.kicks.shape
+    whole = tuple(np.empty((s, s, d, d)) for _ in range(count))
+    step = max(1, _CACHE // d)
+    for top in range(0, d, step):
+        rows = slice(top, top + step)
+        for array, part in zip(whole, block(rows), strict=True):
+            array[:, :, rows] = part
+    return whole
 
 
 def _closed(modes: EpochModes) -> FloatArray:
     # The covariance at the start of an epoch: S = F^M S F^MT + A_M by doubling.
-    away, S = _epoch(modes)
-    for _ in range(_DOUBLINGS):
-        new = S + moved(away, S)
-        if np.array_equal(new, S):
-            break
-        S, away = new, composed(away, away)
-    if len(S) == 1:
-        return S
-    # Back to the weights, w = u - lean v.
-    turn = np.zeros((2, 2, len(modes.steps.pull)))
-    turn[0, 1] = -modes.slow.lean
-    return moved(turn, S)
+    def block(rows: slice) -> tuple[FloatArray, ...]:
+        away, S = _epoch(modes, rows)
+        for _ in range(_DOUBLINGS):
+            new = S + moved(away, S, rows)
+            if np.array_equal(new, S):
+                break
+            S, away = new, composed(away, away)
+        if len(S) == 1:
+            return (S,)
+        # Back to the weights, w = u - lean v.
+        turn = np.zeros((2, 2, len(modes.steps.pull)))
+        turn[0, 1] = -modes.slow.lean
+        return (moved(turn, S, rows),)
+
+    return _by_rows(modes, block, 1)[0]
 
 
-def _epoch(modes: EpochModes) -> tuple[FloatArray, FloatArray]:
+def _epoch(modes: EpochModes, rows: slice) -> tuple[FloatArray, FloatArray]:
     # F^M - I and A_M in the slow coordinates, a short last batch included.
     process, slow = modes.process, modes.slow
     N, B, M = process.dataset_size, process.batch_size, process.steps
     last = int(process.batch_sizes[-1])
     if last == B:
-        sums = scattered(slow, M)
-        return sums.away, _added(modes, sums)
-    sums, seen = scattered(slow, M - 1), N - last
+        sums = scattered(slow, M, rows)
+        return sums.away, _added(modes, sums, rows)
+    sums, seen = scattered(slow, M - 1, rows), N - last
     # Kicks b_j x_j: those of the full batches after one more step, and the last one.
     apart = applied(slow.away, sums.total) / seen - slow.kicks / last
-    added = moved(slow.away, sums.scatter) / B + (seen * last / N) * outer(apart, apart)
-    return composed(slow.away, sums.away), added * modes.example
+    added = moved(slow.away, sums.scatter, rows) / B
+    added += (seen * last / N) * outer(apart, apart, rows)
+    return composed(slow.away, sums.away), added * modes.example[rows]
 
 
-def _added(modes: EpochModes, sums: Scattered) -> FloatArray:
+def _added(modes: EpochModes, sums: Scattered, rows: slice) -> FloatArray:
     # A_p of p full batches.
     N, B, p = modes.process.dataset_size, modes.process.batch_size, sums.count
-    pairs = sums.scatter + ((N - p * B) / (p * N)) * outer(sums.total, sums.total)
-    return np.asarray(pairs * (modes.example / B))
+    pairs = sums.scatter + ((N - p * B) / (p * N)) * outer(sums.total, sums.total, rows)
+    return np.asarray(pairs * (modes.example[rows] / B))

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 
 from fracsde._check import finite_array, real
-from fracsde.errors import InputError, OutOfRangeError
+from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 
@@ -65,6 +65,8 @@ class SubordinatedOU:
         If ``base`` is not such a process.
     OutOfRangeError
         If ``alpha`` is not in (0, 1] or ``timescale`` is not positive.
+    UnsupportedError
+        If ``base`` observes only a part of its state.
 
     References
     ----------
@@ -92,6 +94,13 @@ class SubordinatedOU:
                 "its flow()"
             )
             raise InputError(msg)
+        if isinstance(base, OUProcess) and len(base.observed) < base.dimension:
+            msg = (
+                f"`base` must observe its whole state, got one that observes {len(base.observed)} "
+                f"of {base.dimension} coordinates; leave `observe` out, or take a flow without "
+                "inertia"
+            )
+            raise UnsupportedError(msg)
         remedy = "orders above 1 need a second initial value"
         alpha = real("alpha", self.alpha, low=0.0, high=1.0, closed="high", remedy=remedy)
         object.__setattr__(self, "alpha", alpha)

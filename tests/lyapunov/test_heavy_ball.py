@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fracsde.lyapunov.dense import solve_stein
 from fracsde.lyapunov.heavy_ball import HeavyBall, heavy_ball
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.problems.sgd import SGDNearMinimum
@@ -38,6 +39,29 @@ def test_exact_stein_equation_of_the_whole_state_holds(momentum: float) -> None:
     assert stein_residual(process, heavy_ball(process).covariance()) < 2e-15
 
 
+@pytest.mark.parametrize("momentum", [0.1, 0.5, 0.9, 0.999, 0.999999])
+def test_exact_stein_equation_of_the_whole_state_holds_for_nesterov(momentum: float) -> None:
+    process = sgd(momentum=momentum, nesterov=True).map()
+    assert heavy_ball(process).nesterov
+    assert stein_residual(process, heavy_ball(process).covariance()) < 4e-15
+
+
+@pytest.mark.parametrize("rule", [{}, {"nesterov": True}, {"dampening": 0.25}])
+def test_routes_agree_closed_form_and_dense_stein_to_twelve_digits(rule) -> None:
+    process = sgd(momentum=0.8, **rule).map()
+    found = heavy_ball(process).covariance()
+    expected = solve_stein(process.transition, process.noise, method="bartels_stewart").matrix
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.twin
+def test_dense_stein_rejects_the_heavy_ball_in_place_of_nesterov() -> None:
+    process = sgd(momentum=0.8, nesterov=True).map()
+    expected = solve_stein(process.transition, process.noise).matrix
+    wrong = replace(heavy_ball(process), nesterov=False).covariance()
+    assert np.abs(wrong - expected).max() > 0.1 * np.abs(expected).max()
+
+
 @pytest.mark.twin
 def test_stein_equation_rejects_the_transposed_weight_velocity_block() -> None:
     process = sgd().map()
@@ -48,11 +72,15 @@ def test_stein_equation_rejects_the_transposed_weight_velocity_block() -> None:
     assert stein_residual(process, wrong) > 1e-3
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize(
     ("momentum", "rate"), [(0.5, 0.3), (0.9, 1e-3), (0.99, 0.3), (0.6, 3.19), (0.25, 2.4)]
 )
-def test_routes_agree_momentum_by_modes_and_by_schur_form(momentum: float, rate: float) -> None:
+def test_routes_agree_momentum_by_modes_and_by_schur_form(momentum, rate, nesterov) -> None:
     problem = sgd(momentum=momentum, learning_rate=rate)
+    if nesterov:
+        rate *= 0.999 / (1.0 + 2.0 * momentum)
+        problem = sgd(momentum=momentum, learning_rate=rate, nesterov=True)
     one = stationary_covariance(problem)
     two = stationary_covariance(problem, method="bartels_stewart")
     assert (one.method, two.method) == ("eigen", "bartels_stewart")

@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 
 from fracsde.errors import (
     IndefiniteError,
+    InputError,
     OutOfRangeError,
     SamplingError,
     ShapeError,
+    UnstableError,
     UnsupportedError,
 )
+from fracsde.lyapunov.sgd_modes import step_modes
 from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.problems.subordinated import SubordinatedOU
 from fracsde.stationary import stationary_covariance
 from fracsde.status import Status
 from tests.support.exact import close
@@ -160,15 +164,25 @@ def test_batches_without_replacement_are_quieter_by_the_finite_factor() -> None:
     assert np.abs(alone.batch_noise).max() == 0.0
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"momentum": 0.0},
+        {"momentum": 0.5},
+        {"momentum": 0.99},
+        {"momentum": 0.5, "nesterov": True},
+        {"momentum": 0.99, "nesterov": True},
+        {"momentum": 0.7, "dampening": 0.4},
+    ],
+)
 @pytest.mark.parametrize("preconditioner", [None, [1.0, 2.0, 0.5], NOISE])
-def test_spectral_radius_crosses_one_at_the_critical_rate(momentum, preconditioner) -> None:
-    problem = sgd(momentum=momentum, preconditioner=preconditioner, weight_decay=0.03)
+def test_spectral_radius_crosses_one_at_the_critical_rate(rule, preconditioner) -> None:
+    problem = sgd(**rule, preconditioner=preconditioner, weight_decay=0.03)
     critical = problem.critical_learning_rate()
 
     def radius(factor: float) -> float:
         at = sgd(
-            momentum=momentum,
+            **rule,
             preconditioner=preconditioner,
             weight_decay=0.03,
             learning_rate=factor * critical,
@@ -239,6 +253,16 @@ def test_keeps_semidefiniteness_symmetry_and_arguments(seed, fraction, momentum)
     ("changes", "error", "words"),
     [
         ({"hessian": np.diag([1.0, -0.1, 1.0])}, IndefiniteError, "raise the weight decay"),
+        (
+            {"hessian": np.diag([1.0, -0.5, -0.1]), "weight_decay": 0.05},
+            IndefiniteError,
+            r"2 of 3 curvatures are negative, -0.45, -0.05 \(number 0, 1 among .* above 0.5",
+        ),
+        ({"nesterov": True, "momentum": 0.0}, InputError, "needs momentum"),
+        ({"nesterov": True, "dampening": 0.1}, InputError, "no dampening"),
+        ({"dampening": -0.1}, OutOfRangeError, "`dampening`"),
+        ({"drop_last": True}, SamplingError, "needs sampling='shuffled'"),
+        ({"drop_last": 1}, InputError, "True or False"),
         ({"learning_rate": 0.0}, OutOfRangeError, "`learning_rate`"),
         ({"momentum": 1.0}, OutOfRangeError, "fraction of the velocity"),
         ({"weight_decay": -0.1}, OutOfRangeError, "`weight_decay`"),
@@ -259,3 +283,123 @@ def test_refuses_to_predict_shuffled_epochs_as_independent_batches() -> None:
     for verb in (problem.map, problem.flow):
         with pytest.raises(UnsupportedError, match="the noise of an epoch sums to zero"):
             verb()
+    with pytest.raises(UnsupportedError, match="has no epochs: its batches are independent"):
+        sgd().epochs()
+
+
+def test_a_negative_curvature_lifted_by_weight_decay_is_accepted() -> None:
+    lifted = sgd(hessian=np.diag([1.0, 0.5, -0.1]), weight_decay=0.2)
+    assert lifted.is_stable()
+    same = sgd(hessian=np.diag([1.2, 0.7, 0.1]))
+    one, two = stationary_covariance(lifted).matrix, stationary_covariance(same).matrix
+    assert close(one, two, units=200)
+
+
+def test_limits_say_which_is_broken_and_what_to_do() -> None:
+    kept = sgd().stability()
+    assert kept.broken == ()
+    assert kept.flow == float("inf")
+    assert kept.mean == kept.second_moment == sgd().critical_learning_rate()
+    fast = sgd(learning_rate=4.0)
+    assert fast.stability().broken == ("mean", "second_moment")
+    assert "BROKEN" in str(fast.stability())
+    with pytest.raises(
+        UnstableError, match=r"not below the critical learning rate 3.6 of the mean"
+    ):
+        stationary_covariance(fast)
+    flat = sgd(hessian=np.diag([1.0, 0.0, 0.0]))
+    assert flat.stability().broken == ("flow",)
+    words = r"2 directions is zero to rounding \(number 0, 1 .* raise the weight decay"
+    for process in (flat, flat.flow(), flat.flow(limit="underdamped")):
+        with pytest.raises(UnstableError, match=words):
+            stationary_covariance(process)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize(
+    "preconditioner", [[1.0, 0.0, 2.0], np.diag([0.0, 0.0, 1.0]), np.zeros((3, 3))]
+)
+def test_directions_that_a_singular_preconditioner_freezes_are_named(
+    momentum, preconditioner
+) -> None:
+    problem = sgd(preconditioner=preconditioner, momentum=momentum)
+    diagonal = preconditioner if np.ndim(preconditioner) == 1 else np.diag(preconditioner)
+    assert problem.stability().frozen == 3 - np.count_nonzero(diagonal)
+    assert not problem.is_stable()
+    for process in (problem, problem.flow()):
+        with pytest.raises(UnstableError, match="never move from where they start"):
+            stationary_covariance(process)
+
+
+def test_dampening_is_a_learning_rate_with_momentum_and_nothing_without() -> None:
+    damped = stationary_covariance(sgd(dampening=0.4)).matrix
+    slower = stationary_covariance(sgd(learning_rate=0.6 * 0.3)).matrix
+    assert close(damped, slower, units=50)
+    alone = stationary_covariance(sgd(momentum=0.0, dampening=0.4)).matrix
+    assert close(alone, stationary_covariance(sgd(momentum=0.0)).matrix, units=0)
+
+
+def shape_error(limit: str, n: int, *, factor: float = 1.0) -> float:
+    """Distance of an inertial flow from the map, the rate in proportion to ``(1 - mu)^2``."""
+    loss = 0.4 / n
+    problem = sgd(momentum=1.0 - loss, learning_rate=2.0 * loss**2)
+    exact = stationary_covariance(problem).matrix
+    flow = factor * stationary_covariance(problem.flow(limit=limit)).matrix
+    return float(np.linalg.norm(flow - exact) / np.linalg.norm(exact))
+
+
+@pytest.mark.parametrize(("limit", "order"), [("underdamped", 1.0), ("kunin", 2.0)])
+def test_order_of_the_flows_with_inertia_as_momentum_tends_to_one(limit, order) -> None:
+    table = observed_order(lambda n: shape_error(limit, n), [4, 8, 16, 32, 64], expected=order)
+    assert table.agrees(), str(table)
+
+
+@pytest.mark.twin
+@pytest.mark.parametrize(("limit", "order"), [("underdamped", 1.0), ("kunin", 2.0)])
+def test_order_rejects_a_flow_with_noise_one_per_cent_too_large(limit, order) -> None:
+    table = observed_order(
+        lambda n: shape_error(limit, n, factor=1.01), [4, 8, 16, 32, 64], expected=order
+    )
+    assert not table.agrees(), str(table)
+
+
+def test_limit_of_momentum_to_one_is_not_the_overdamped_flow() -> None:
+    near, nearer = (shape_error("overdamped", n) for n in (64, 256))
+    assert nearer == pytest.approx(near, rel=0.01)
+    assert nearer > 0.04
+
+
+@pytest.mark.parametrize("limit", ["underdamped", "kunin"])
+def test_routes_agree_dense_lyapunov_and_the_commutator_for_flows_with_inertia(limit) -> None:
+    problem = sgd(momentum=0.9, learning_rate=0.02, preconditioner=NOISE)
+    mass = 1.0 if limit == "underdamped" else 0.95
+    modes = step_modes(
+        problem.rule, 0.02 * HESSIAN, 0.02**2 * problem.batch_noise, problem.preconditioner
+    )
+    flow = problem.flow(limit=limit)
+    found = stationary_covariance(flow)
+    assert found.matrix.shape == (3, 3)
+    np.testing.assert_allclose(found.matrix, modes.flow_covariance(mass), rtol=1e-12, atol=0)
+    wrong = modes.flow_covariance(0.0)  # without the commutator: the twin
+    assert np.abs(found.matrix - wrong).max() > 0.01 * np.abs(wrong).max()
+    assert flow.mean.tolist() == [0.0] * 6
+
+
+def test_variances_of_the_flows_agree_where_noise_and_curvature_commute() -> None:
+    problem = sgd(gradient_noise=HESSIAN @ HESSIAN, momentum=0.9, learning_rate=0.02)
+    one, two, three = (
+        stationary_covariance(problem.flow(limit=limit)).matrix
+        for limit in ("overdamped", "underdamped", "kunin")
+    )
+    np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-16)
+    np.testing.assert_allclose(one, three, rtol=1e-12, atol=1e-16)
+
+
+def test_refuses_flows_it_does_not_have() -> None:
+    with pytest.raises(InputError, match="`limit` must be one of 'overdamped'"):
+        sgd().flow(limit="ballistic")
+    with pytest.raises(UnsupportedError, match="look-ahead adds friction"):
+        sgd(nesterov=True).flow(limit="kunin")
+    assert stationary_covariance(sgd(nesterov=True).flow(limit="underdamped")).status.ok
+    with pytest.raises(UnsupportedError, match=r"observes 3 of 6 coordinates; .* without inertia"):
+        SubordinatedOU(base=sgd().flow(limit="kunin"), alpha=0.5)
