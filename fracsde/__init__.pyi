@@ -12,12 +12,12 @@ from fracsde.citations import cite as cite
 from fracsde.compare import Report as Report
 from fracsde.compare import Verdict as Verdict
 from fracsde.compare import compare as compare
+from fracsde.directions import Directions as Directions
+from fracsde.directions import classify_directions as classify_directions
+from fracsde.directions import stationary_curvatures as stationary_curvatures
 from fracsde.grids import SpaceGrid as SpaceGrid
 from fracsde.grids import TimeGrid as TimeGrid
-from fracsde.growth import Directions as Directions
 from fracsde.growth import VarianceGrowth as VarianceGrowth
-from fracsde.growth import classify_directions as classify_directions
-from fracsde.growth import stationary_curvatures as stationary_curvatures
 from fracsde.growth import variance_growth as variance_growth
 from fracsde.laws import LawOfSGD as LawOfSGD
 from fracsde.laws import Laws as Laws

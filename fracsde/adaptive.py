@@ -158,7 +158,7 @@ def adaptive_near_minimum(
     InputError
         If an argument cannot mean what was asked.
     UnstableError
-        If a direction has no curvature, and no stationary law.
+        If a direction has no curvature, or AdamW's decay overshoots: there is no stationary law.
     UnsupportedError
         If epochs are shuffled.
     ComputationError

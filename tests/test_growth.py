@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
+from fracsde.directions import classify_directions, stationary_curvatures
 from fracsde.errors import (
     ComputationError,
     IndefiniteError,
@@ -16,11 +17,7 @@ from fracsde.errors import (
     UnstableError,
     UnsupportedError,
 )
-from fracsde.growth import (
-    classify_directions,
-    stationary_curvatures,
-    variance_growth,
-)
+from fracsde.growth import variance_growth
 from fracsde.problems.critical_point import SGDNearCriticalPoint
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.status import Status

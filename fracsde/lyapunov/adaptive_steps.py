@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AdaptiveSteps"]
 
 _MOST_DIFFERENCES = 64  # coordinates up to which Newton's method is used
+_TINY = float(np.finfo(np.float64).tiny)
 _DIFFERENCE = 1e-6  # relative, of its differences
 
 
@@ -65,6 +66,12 @@ class AdaptiveSteps:
             msg = (
                 f"the lowest curvature is {low:.3g}: along it there is no stationary law, "
                 "whatever the preconditioner; raise the weight decay, or project it out"
+            )
+            raise UnstableError(msg)
+        if self.shrink >= 2.0:
+            msg = (
+                f"learning_rate * weight_decay = {self.shrink:g} must be below 2: decay outside "
+                "the gradient alone makes the weights grow; lower either"
             )
             raise UnstableError(msg)
         quiet = np.flatnonzero(np.diag(self.Q) <= 0.0)
@@ -104,7 +111,7 @@ class AdaptiveSteps:
                 v = 4.0 * v  # too fast to be stable, and nothing slower is known
                 continue
             if found is not None:
-                apart = np.log(np.maximum(found, np.finfo(np.float64).tiny)) - np.log(v)
+                apart = np.log(found) - np.log(v)
                 far = float(np.linalg.norm(apart))
                 if far <= tolerance:
                     return v, count, far
@@ -143,9 +150,10 @@ class AdaptiveSteps:
         if not np.all(np.isfinite(spread)):
             return None
         steady = self.K @ (self.rest(v) - self.problem.minimum) if self.shrink else 0.0
-        return np.asarray(
-            np.diag(self.Q) + np.einsum("ij,jk,ki->i", self.K, spread, self.K) + np.square(steady)
-        )
+        made = np.einsum("ij,jk,ki->i", self.K, spread, self.K)
+        found = np.diag(self.Q) + made + np.square(steady)
+        # Where nothing moves, nine digits below epsilon are nothing.
+        return np.asarray(np.maximum(found, max((1e-9 * self.epsilon) ** 2, _TINY)))
 
     def rest(self, v: FloatArray) -> FloatArray:
         """Return the mean of the weights.

@@ -48,23 +48,26 @@ import numpy as np
 
 from fracsde._check import choice, integer, matrix, real, symmetric
 from fracsde.errors import InputError, UnsupportedError
-from fracsde.operators.finite_volume import FiniteVolume
-from fracsde.physics.passage import mean_first_passage_time
+from fracsde.physics._barriers import (
+    Way,
+    finite_rate,
+    growth_at_saddle,
+    log_cells,
+    log_depopulation,
+    log_kramers,
+    log_momentum,
+)
 from fracsde.physics.step_operator import mean_exit_steps
 from fracsde.problems.barrier import SGDOverBarrier
-from fracsde.problems.densities import PointMass
-from fracsde.problems.fokker_planck import FokkerPlanck
 from fracsde.provenance import Provenance, provenance
 from fracsde.status import Status
 
 if TYPE_CHECKING:
-    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde._typing import ArrayLike
 
 __all__ = ["EscapeRate", "escape_rate", "eyring_kramers"]
 
 _METHODS = ("kramers", "finite_rate", "quadrature", "fokker_planck", "map")
-_PANELS, _POINTS = 400, 10  # of the quadrature
-_DEEP = 40.0  # temperatures above the minimum beyond which nothing gets
 _TRUSTED = 0.2  # relative size of what is left out up to which a formula counts as valid
 
 
@@ -166,15 +169,15 @@ def escape_rate(sgd: SGDOverBarrier, *, method: str = "kramers") -> EscapeRate:
         raise InputError(msg)
     choice("method", method, _METHODS)
     _refuse(sgd, method)
-    way = _Way(sgd)
-    kramers = _log_kramers(sgd, way)
+    way = Way(sgd)
+    kramers = log_kramers(sgd, way)
     flow = way.log_rate
-    later = _finite_rate(sgd)
+    later = finite_rate(sgd)
     if method == "kramers":
-        lost = _log_depopulation(sgd) if sgd.momentum else 0.0
+        lost = log_depopulation(sgd) if sgd.momentum else 0.0
         log_rate, low, late = kramers + lost, float(np.expm1(flow - kramers)), later
         if sgd.momentum:
-            log_rate += _log_momentum(sgd)
+            log_rate += log_momentum(sgd)
     elif method == "finite_rate":
         log_rate, low, late = flow + np.log1p(later), 0.0, later**2
     elif method == "map":
@@ -183,7 +186,7 @@ def escape_rate(sgd: SGDOverBarrier, *, method: str = "kramers") -> EscapeRate:
         steps = mean_exit_steps(sgd, low_end, high_end, right=right)
         log_rate, low, late = -float(np.log(steps)), 0.0, 0.0
     else:
-        log_rate = flow if method == "quadrature" else _log_cells(sgd, way)
+        log_rate = flow if method == "quadrature" else log_cells(sgd, way)
         low, late = 0.0, later
     return _result(way.height, log_rate, method, low, late, sgd)
 
@@ -258,7 +261,9 @@ def eyring_kramers(
     temperature = 0.5 * eta * _isotropic(gradient_noise, len(bottom)) / batch / (1.0 - mu)
     x, y = eta * bottom, eta * top
     ratio = np.sum(np.log(bottom)) - np.sum(np.log(np.abs(top)))
-    log_rate = np.log(_growth(-y[0], mu) / (2.0 * np.pi)) + 0.5 * ratio - delta / temperature
+    log_rate = (
+        np.log(growth_at_saddle(-y[0], mu) / (2.0 * np.pi)) + 0.5 * ratio - delta / temperature
+    )
     late = 0.25 * (x.sum() - y.sum()) + 0.5 * y[0] if mu == 0.0 else max(x[-1], -y[0])
     return _result(
         delta / temperature,
@@ -270,80 +275,7 @@ def eyring_kramers(
     )
 
 
-# --- on a line ------------------------------------------------------------------------------------
-
-
-class _Way:
-    """The way from the closed end of a well over its barrier, on the panels of a quadrature.
-
-    Parameters
-    ----------
-    sgd : SGDOverBarrier
-        The problem; ``height`` is that of its barrier in temperatures, ``log_rate`` the logarithm
-        of the inverse of the mean passage time of its flow.
-    """
-
-    def __init__(self, sgd: SGDOverBarrier) -> None:
-        self.sgd = sgd
-        self.edge = _closed_end(sgd)
-        x, weights = np.polynomial.legendre.leggauss(_POINTS)
-        # Integrals from a panel's start to each of its points, and to its end.
-        powers = np.polynomial.legendre.legvander(x, _POINTS - 1)
-        inner = np.array([_primitive(x, k) for k in range(_POINTS)]).T @ np.linalg.inv(powers)
-        beyond = float(sgd.beyond or 0.0)
-        edges = np.linspace(self.edge, beyond, _PANELS + 1)
-        half = 0.5 * (edges[1] - edges[0])
-        points = edges[:-1, None] + half * (1.0 + x)
-        noise, rate = sgd.noise_at(points), sgd.learning_rate / (1.0 - sgd.momentum)
-        # phi is the integral of drift / D, with D = rate^2 C / (2 B).
-        slope = 2.0 * sgd.gradient_at(points) / (rate * noise)
-        steps = half * (slope @ weights)
-        before = np.append(0.0, np.cumsum(steps)[:-1])
-        phi = before[:, None] + half * (slope @ inner.T)
-        ahead = (points - sgd.minimum) / (beyond - sgd.minimum) >= 0.0
-        behind = (points - sgd.saddle) / (beyond - sgd.saddle) <= 0.0
-        low, high = float(phi[behind].min()), float(phi[ahead].max())
-        # Where the far side is deeper than the well by hundreds of temperatures, time is short.
-        density = np.exp(np.minimum(low - phi, 600.0)) / (0.5 * rate**2 * noise)
-        hill = np.exp(np.where(ahead, phi - high, -np.inf))
-        mass = abs(half) * (density @ weights)
-        inside = np.append(0.0, np.cumsum(mass)[:-1])[:, None] + abs(half) * (density @ inner.T)
-        integral = abs(half) * float(np.sum((hill * inside) @ weights))
-        self.log_rate = low - high - float(np.log(integral))
-        self.height = _height(sgd)
-
-
-def _primitive(x: FloatArray, k: int) -> FloatArray:
-    # Of Legendre's polynomials, from -1.
-    coefficients = np.polynomial.legendre.legint([0.0] * k + [1.0], lbnd=-1)
-    return np.asarray(np.polynomial.legendre.legval(x, coefficients))
-
-
-def _height(sgd: SGDOverBarrier) -> float:
-    # Of the barrier in temperatures.
-    x, weights = np.polynomial.legendre.leggauss(_POINTS)
-    edges = np.linspace(sgd.minimum, sgd.saddle, 41)
-    half = 0.5 * (edges[1] - edges[0])
-    w = edges[:-1, None] + half * (1.0 + x)
-    slope = 2.0 * (1.0 - sgd.momentum) * sgd.gradient_at(w) / sgd.noise_at(w)
-    return float(half / sgd.learning_rate * np.sum(slope @ weights))
-
-
-def _closed_end(sgd: SGDOverBarrier) -> float:
-    # On the side without the barrier: far above the minimum, or where the loss stops rising.
-    back = -1.0 if sgd.saddle > sgd.minimum else 1.0
-    way = sgd.minimum + back * abs(sgd.saddle - sgd.minimum) * np.linspace(0.0, 10.0, 20001)
-    rise = sgd.climb(way)
-    high = rise >= _DEEP
-    last = int(np.argmax(high | np.append(np.diff(rise) <= 0.0, True)))
-    over = float(sgd.climb(np.linspace(sgd.minimum, sgd.saddle, 20001))[-1])
-    if not high[last] and rise[last] < over + 5.0:
-        msg = (
-            f"the well is open on the other side too: the loss stops rising at w = {way[last]:g}, "
-            f"{rise[last]:.3g} temperatures above the minimum, where the barrier has {over:.3g}"
-        )
-        raise UnsupportedError(msg)
-    return float(way[last])
+# --- words ----------------------------------------------------------------------------------------
 
 
 def _refuse(sgd: SGDOverBarrier, method: str) -> None:
@@ -366,83 +298,6 @@ def _refuse(sgd: SGDOverBarrier, method: str) -> None:
             "for other noise"
         )
         raise UnsupportedError(msg)
-
-
-def _log_kramers(sgd: SGDOverBarrier, way: _Way) -> float:
-    # Of the overdamped flow, for noise that may depend on the place.
-    bottom, top = sgd.curvatures
-    here, there = (float(sgd.noise_at(w)) for w in (sgd.minimum, sgd.saddle))
-    rate = sgd.learning_rate / (1.0 - sgd.momentum)
-    factor = rate * np.sqrt(-bottom * top * here / there) / (2.0 * np.pi)
-    return float(np.log(factor)) - way.height
-
-
-def _growth(steepness: float, momentum: float) -> float:
-    # Rate per step at which a deviation from a saddle grows; `steepness` is eta |h|.
-    if momentum == 0.0:
-        return steepness
-    # z - 1 of z^2 - (1 + mu + x) z + mu = 0, without the subtraction.
-    b = 1.0 - momentum - steepness
-    root = np.sqrt(b * b + 4.0 * steepness)
-    away = 2.0 * steepness / (root + b) if b > 0.0 else 0.5 * (root - b)
-    return float(np.log1p(away))
-
-
-def _log_momentum(sgd: SGDOverBarrier) -> float:
-    # Growth at the saddle over that of the overdamped flow.
-    steepness = -sgd.learning_rate * sgd.curvatures[1]
-    return float(np.log(_growth(steepness, sgd.momentum) * (1.0 - sgd.momentum) / steepness))
-
-
-def _log_depopulation(sgd: SGDOverBarrier) -> float:
-    # ln of Melnikov and Meshkov's factor, from the energy lost on one round below the barrier.
-    top = float(sgd.loss_at(sgd.saddle))
-    back = -1.0 if sgd.saddle > sgd.minimum else 1.0
-    way = sgd.minimum + back * abs(sgd.saddle - sgd.minimum) * np.linspace(0.0, 10.0, 20001)
-    outer = float(way[int(np.argmax(sgd.loss_at(way) >= top))])
-    # Square roots vanish at both ends: Chebyshev's nodes.
-    angle = (np.arange(4000) + 0.5) * np.pi / 4000
-    w = 0.5 * (outer + sgd.saddle) + 0.5 * (outer - sgd.saddle) * np.cos(angle)
-    energy = np.maximum(top - sgd.loss_at(w), 0.0)
-    width = 0.5 * abs(outer - sgd.saddle) * np.pi / 4000 * np.sin(angle)
-    round_trip = 2.0 * float(np.sqrt(2.0 * sgd.learning_rate * energy) @ width)
-    delta = (1.0 - sgd.momentum) * round_trip / (sgd.learning_rate * sgd.temperature)
-    # x = tan(t) / 2 makes dx / (x^2 + 1/4) = 2 dt; even in t.
-    t = (np.arange(20000) + 0.5) * (0.5 * np.pi) / 20000
-    spent = delta * 0.25 / np.cos(t) ** 2
-    return float(np.sum(np.log(-np.expm1(-spent))) / 20000)
-
-
-def _finite_rate(sgd: SGDOverBarrier) -> float:
-    bottom, top = (sgd.learning_rate * curvature for curvature in sgd.curvatures)
-    if sgd.momentum > 0.0 or callable(sgd.noise):
-        return max(bottom, -top)  # an estimate of the size alone
-    # The integral in the exponent by parts: of -2 L' L''^2, from the minimum to the saddle.
-    x, weights = np.polynomial.legendre.leggauss(100)
-    half = 0.5 * (sgd.saddle - sgd.minimum)
-    w = sgd.minimum + half * (1.0 + x)
-    work = half * float((sgd.gradient_at(w) * sgd.curvature_at(w) ** 2) @ weights)
-    tilt = sgd.learning_rate**2 * work / (6.0 * sgd.temperature)
-    return float((1.0 + 0.25 * (bottom + top)) * np.exp(tilt) - 1.0)
-
-
-def _log_cells(sgd: SGDOverBarrier, way: _Way) -> float:
-    eta = sgd.learning_rate
-    low, high = sorted((way.edge, float(sgd.beyond or 0.0)))
-    right = sgd.saddle > sgd.minimum
-    problem = FokkerPlanck(
-        potential=lambda w: 0.5 * eta**2 * sgd.noise_at(w),
-        force=lambda w: -eta * sgd.gradient_at(w),
-        diffusion=lambda w: 0.5 * eta**2 * sgd.noise_at(w),
-        domain=(low, high),
-        boundary=("reflecting", "absorbing") if right else ("absorbing", "reflecting"),
-        initial=PointMass(at=sgd.minimum),
-    )
-    times = mean_first_passage_time(problem, space=FiniteVolume(cells=4096))
-    return -float(np.log(times.average()))
-
-
-# --- words ----------------------------------------------------------------------------------------
 
 
 def _result(

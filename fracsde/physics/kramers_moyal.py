@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fracsde._check import choice, integer, real
-from fracsde.errors import InputError
+from fracsde.errors import InputError, ShapeError
 from fracsde.problems.fokker_planck import FokkerPlanck
 from fracsde.problems.sampling import sample, sample_fields
 
@@ -135,6 +135,9 @@ class KramersMoyal:
         return rows[0][0] if len(w) == 1 else rows
 
     def _gradient(self, w: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
+        if not w:
+            msg = "coordinates are needed, one array for each, got none"
+            raise ShapeError(msg)
         if len(w) == 1:
             return (sample("gradient", self.gradient, *w),)
         return tuple(sample_fields("gradient", self.gradient, *w))

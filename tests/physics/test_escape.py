@@ -9,7 +9,8 @@ import pytest
 
 from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
-from fracsde.physics.escape import _log_depopulation, escape_rate, eyring_kramers
+from fracsde.physics._barriers import log_depopulation
+from fracsde.physics.escape import escape_rate, eyring_kramers
 from fracsde.physics.modes import eigenmodes
 from fracsde.problems.barrier import SGDOverBarrier
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
@@ -198,7 +199,7 @@ def test_momentum_rejects_the_overdamped_formula_and_one_without_the_loss_of_ene
     overdamped = 0.01 * np.sqrt(32) / 0.03 / (2 * np.pi) * np.exp(-5)
     assert overdamped / exact > 3
     found = escape_rate(sgd)
-    share = np.exp(_log_depopulation(sgd))
+    share = np.exp(log_depopulation(sgd))
     assert 0.7 < share < 0.9
     assert found.rate / share / exact > 1.2
     assert found.rate / exact == pytest.approx(1.0, abs=0.1)
@@ -301,7 +302,7 @@ def test_refuses_methods_that_do_not_serve() -> None:
         escape_rate(wells(noise="5 + x"), method="finite_rate")
     with pytest.raises(UnsupportedError, match="quadrature"):
         escape_rate(wells(1e-5), method="map")
-    with pytest.raises(UnsupportedError, match="open on the other side"):
+    with pytest.raises(UnsupportedError, match="not closed on the other side"):
         escape_rate(wells(loss="cos(3*x)", minimum=np.pi / 3, saddle=2 * np.pi / 3))
     with pytest.raises(InputError, match="eyring_kramers"):
         escape_rate(3.0)
