@@ -25,7 +25,9 @@ from fracsde._check import choice
 from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
 from fracsde.lyapunov.dense import METHODS
 from fracsde.lyapunov.epochs import stationary_phases
+from fracsde.lyapunov.preconditioned import preconditioned_state
 from fracsde.lyapunov.processes import as_epochs, as_linear, stationary_state, usable
+from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from fracsde.lyapunov.processes import StationaryState
     from fracsde.problems.epochs import EpochRecursion
     from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
-    from fracsde.problems.sgd import SGDNearMinimum
     from fracsde.status import Status
 
 __all__ = ["StationaryCovariance", "phase_covariance", "stationary_covariance"]
@@ -88,7 +89,8 @@ def stationary_covariance(
     method : {"auto", "eigen", "bartels_stewart"}
         ``"eigen"`` needs a symmetric drift or transition, or the map of symmetric curvature with
         momentum, and is taken for those by ``"auto"``; anything else, defective matrices
-        included, goes through a Schur form.  Shuffled epochs have only ``"eigen"``.
+        included, goes through a Schur form.  ``"auto"`` solves preconditioned SGD by the modes of
+        its symmetric form; shuffled epochs have no other way.
     throw : bool
         Whether to raise where there is no stationary law or the residual is too large; with
         ``False`` look at ``status``.
@@ -124,7 +126,10 @@ def stationary_covariance(
     epochs = as_epochs(process)
     if epochs is None:
         linear = as_linear(process)
-        state = stationary_state(linear, method=method)
+        if isinstance(process, SGDNearMinimum) and _by_modes(process, method):
+            state = preconditioned_state(process)
+        else:
+            state = stationary_state(linear, method=method)
         return _record(usable(state) if throw else state, linear, method)
     if method == "bartels_stewart":
         msg = "shuffled epochs are solved in modes, not in a Schur form; use method='auto'"
@@ -193,6 +198,11 @@ def phase_covariance(process: EpochRecursion | SGDNearMinimum, phases: ArrayLike
     for place, phase in enumerate(wanted):
         out[place] = found.at(int(phase))[:d, :d]
     return out
+
+
+def _by_modes(sgd: SGDNearMinimum, method: str) -> bool:
+    # Other maps show their symmetry, or have been asked for another method.
+    return sgd.preconditioner is not None and method == "auto"
 
 
 def _record(

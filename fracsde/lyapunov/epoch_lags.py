@@ -11,16 +11,18 @@ times the noise of one example for every pair of modes.  The mean-square displac
 :math:`2 R(0) - R(s) - R(s)^T` takes :math:`I - F^s` from :math:`F^s - I`, so that flat directions,
 where :math:`R(s)` hardly differs from :math:`R(0)`, lose no digits.
 
-One lag costs :math:`O(d^2 \min(s, M))`, by matrix products; memory is :math:`O(d M)` numbers.
+One lag costs :math:`O(d^2 \min(s, M))`, by matrix products; memory is
+:math:`O(d \min(s, M))` numbers for the longest.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from fracsde.lyapunov.epoch_sums import composed
+from fracsde.errors import OutOfRangeError
+from fracsde.lyapunov.epoch_sums import applied, composed
 from fracsde.lyapunov.epochs import Phases, stationary_phases
 from fracsde.lyapunov.processes import usable
 
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
     from fracsde.problems.epochs import EpochRecursion
 
 __all__ = ["epoch_autocovariance", "epoch_displacement"]
+
+# F^m - I, Gamma_m and L_m.
+_Sums: TypeAlias = "tuple[FloatArray, FloatArray, FloatArray]"
+# Numbers kept for each step of memory: some gigabytes.
+_MOST = 2 * 10**8
 
 
 def epoch_autocovariance(process: EpochRecursion, lags: FloatArray) -> FloatArray:
@@ -95,22 +102,27 @@ class _Memory:
         self.level = phases.mean()[:, 0]
         self.unit = modes.example / (M * N)
         self.reach = min(int(lags.max(initial=0.0)), M - 1)
+        if self.reach * len(modes.steps.pull) > _MOST:
+            msg = (
+                f"`lags` up to {self.reach} steps within an epoch of {M} need more memory than "
+                f"there is for {len(modes.steps.pull)} weights; ask for shorter ones"
+            )
+            raise OutOfRangeError(msg)
         self.kicks, self.past = self._answers(modes.plain.kicks)
 
     def _answers(self, G: FloatArray) -> tuple[FloatArray, FloatArray]:
         # F^e G for e < reach, and the weights of L_M, L_(M-1), ... as far back.
-        s, d = G.shape
-        kicks, past = np.empty((self.reach, s, d)), np.zeros((self.reach, d))
-        answer, total, sums = G, np.zeros(d), np.zeros(d)
-        for e in range(self.epoch - 1):
-            if e < self.reach:
-                kicks[e] = answer
-            total = total + answer[0]
-            sums = sums + total  # L_(e + 2)
-            back = self.epoch - e - 2
-            if back < self.reach:
-                past[back] = sums
-            answer = answer + np.einsum("xai,ai->xi", self.away, answer)
+        kicks, past = np.empty((self.reach, *G.shape)), np.empty((self.reach, G.shape[1]))
+        answer = G
+        for e in range(self.reach):
+            kicks[e] = answer
+            answer = applied(self.away, answer)
+        answer, total, sums = _first(self.away, G, self.epoch - self.reach)
+        for r in range(self.reach - 1, -1, -1):
+            sums = sums + total
+            total = total + answer
+            past[r] = sums[0]
+            answer = applied(self.away, answer)
         return kicks, past
 
     def apart(self, lag: int) -> FloatArray:
@@ -122,6 +134,31 @@ class _Memory:
         correlated = correlated + np.einsum("xai,aij->xij", later, correlated)
         moved = np.einsum("ai,aij->ij", _power(self.away, lag)[0], self.level)
         return np.asarray(moved - correlated[0])
+
+
+def _first(
+    away: FloatArray, G: FloatArray, count: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    # F^q G, Gamma_q and L_q at q = count, by doubling.
+    steps, block = 1, (away, G, np.zeros_like(G))
+    done = (np.zeros_like(away), np.zeros_like(G), np.zeros_like(G))
+    length = 0
+    while count:
+        if count % 2:
+            done, length = _after(block, done, length), length + steps
+        count //= 2
+        if count:
+            block, steps = _after(block, block, steps), 2 * steps
+    return applied(done[0], G), done[1], done[2]
+
+
+def _after(one: _Sums, two: _Sums, count: int) -> _Sums:
+    # ``count`` steps of ``two`` after those of ``one``.
+    return (
+        composed(one[0], two[0]),
+        one[1] + applied(one[0], two[1]),
+        one[2] + count * one[1] + applied(one[0], two[2]),
+    )
 
 
 def _power(away: FloatArray, steps: int) -> FloatArray:

@@ -48,7 +48,8 @@ from fracsde.lyapunov.epoch_sums import (
     scattered,
     summed,
 )
-from fracsde.lyapunov.processes import StationaryState, outcome
+from fracsde.lyapunov.preconditioned import inverse_norm, steps_outcome
+from fracsde.lyapunov.processes import StationaryState, nothing
 from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_norm
 from fracsde.lyapunov.sgd_modes import StepModes, step_modes
 from fracsde.status import Status
@@ -213,7 +214,7 @@ class Phases:
     def _mean_and_fresh(self) -> tuple[FloatArray, ...]:
         modes, process, G = self.modes, self.modes.process, self.modes.plain.kicks
         N, B, M = process.dataset_size, process.batch_size, process.steps
-        each = float(np.mean(1.0 / process.batch_sizes)) - 1.0 / N
+        each = ((M - 1) / B + 1.0 / process.last_batch) / M - 1.0 / N
 
         def block(rows: slice) -> tuple[FloatArray, ...]:
             sums = summed(modes.plain, self.start[:, :, rows], M, rows)
@@ -243,14 +244,14 @@ def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases 
         Each phase; nothing where there is no stationary law.
     """
     modes = epoch_modes(process)
-    status, detail = _stability(modes)
+    status, detail = steps_outcome(modes.steps)
     if not status.ok:
-        return _nothing(process, status, f"{detail} {process.context}".strip()), None
+        return nothing(process, status, "eigen", detail), None
     with np.errstate(over="ignore", invalid="ignore"):
         phases = Phases(modes=modes, start=_closed(modes))
         S, fresh = phases.balance()
     if not np.all(np.isfinite(S)):
-        return _nothing(process, Status.NOT_FINITE, "Rescale the noise."), None
+        return nothing(process, Status.NOT_FINITE, "eigen", "Rescale the noise."), None
     T, unit = process.transition, binary_unit(S)
     gap = float(np.linalg.norm(T @ (S / unit) @ T.T + fresh / unit - S / unit))
     scale = (1.0 + spectral_norm(T) ** 2) * float(np.linalg.norm(S / unit))
@@ -263,39 +264,12 @@ def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases 
     state = StationaryState(
         matrix=S,
         residual=residual,
-        error_estimate=(gap + EPS * scale) * _inverse_norm(modes.steps) * spread * unit,
+        error_estimate=(gap + EPS * scale) * inverse_norm(modes.steps) * spread * unit,
         status=status,
         method="eigen",
         detail=detail,
     )
     return state, phases
-
-
-def _stability(modes: EpochModes) -> tuple[Status, str]:
-    pull = modes.steps.pull
-    if modes.steps.rule.has_velocity:
-        ball = modes.steps.ball()
-        return outcome(ball.eigenvalues(), ball.margins(), ball.tolerance(), discrete=True)
-    limit = 4.0 * EPS + 4.0 * len(pull) * EPS * float(np.abs(pull).max())
-    return outcome(1.0 - pull, np.minimum(pull, 2.0 - pull), limit, discrete=True)
-
-
-def _nothing(process: EpochRecursion, status: Status, detail: str) -> StationaryState:
-    return StationaryState(
-        matrix=np.full((process.dimension, process.dimension), np.nan),
-        residual=float("nan"),
-        error_estimate=float("inf"),
-        status=status,
-        method="eigen",
-        detail=detail,
-    )
-
-
-def _inverse_norm(steps: StepModes) -> float:
-    # Of the map from what a step adds to the covariance.
-    if steps.rule.has_velocity:
-        return steps.ball().inverse_norm()
-    return float(1.0 / (steps.pull * (2.0 - steps.pull)).min())
 
 
 def _by_rows(
@@ -335,7 +309,7 @@ def _epoch(modes: EpochModes, rows: slice) -> tuple[FloatArray, FloatArray]:
     # F^M - I and A_M in the slow coordinates, a short last batch included.
     process, slow = modes.process, modes.slow
     N, B, M = process.dataset_size, process.batch_size, process.steps
-    last = int(process.batch_sizes[-1])
+    last = process.last_batch
     if last == B:
         sums = scattered(slow, M, rows)
         return sums.away, _added(modes, sums, rows)

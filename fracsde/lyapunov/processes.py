@@ -39,6 +39,7 @@ __all__ = [
     "StationaryState",
     "as_epochs",
     "as_linear",
+    "nothing",
     "outcome",
     "require_stationary",
     "stationary_state",
@@ -161,7 +162,7 @@ def stationary_state(process: LinearProcess, *, method: str = "auto") -> Station
             rate * form.eigenvalues, _margins(form), _tolerance(form), discrete=form.discrete
         )
     if not status.ok:
-        return _nothing(process, status, used, detail)
+        return nothing(process, status, used, detail)
     noise = process.noise / size
     try:
         if ball is None:
@@ -177,7 +178,7 @@ def stationary_state(process: LinearProcess, *, method: str = "auto") -> Station
             )
         solution = in_units(solution, size, rate)
     except ComputationError as error:
-        return _nothing(process, error.status, used, error.detail)
+        return nothing(process, error.status, used, error.detail)
     limit = 10.0 * EPS * max(10, len(array))
     if not solution.residual <= limit:
         status = Status.INACCURATE
@@ -243,8 +244,26 @@ def usable(state: StationaryState) -> StationaryState:
     return state
 
 
-def _nothing(process: LinearProcess, status: Status, method: str, detail: str) -> StationaryState:
-    # What there is to say where there is no covariance.
+def nothing(
+    process: LinearProcess | EpochRecursion, status: Status, method: str, detail: str
+) -> StationaryState:
+    """Return what there is to say where there is no covariance.
+
+    Parameters
+    ----------
+    process : OUProcess, LinearRecursion or EpochRecursion
+        The process.
+    status : Status
+        The outcome.
+    method : str
+        How the equation would have been solved.
+    detail : str
+        What was found.
+
+    Returns
+    -------
+    StationaryState
+    """
     return StationaryState(
         matrix=np.full((process.dimension, process.dimension), np.nan),
         residual=float("nan"),

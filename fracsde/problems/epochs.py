@@ -127,12 +127,16 @@ class EpochRecursion:
         return whole + (rest > 0 and not self.drop_last)
 
     @property
+    def last_batch(self) -> int:
+        """Examples in the last batch of an epoch."""
+        rest = self.dataset_size % self.batch_size
+        return rest if rest and not self.drop_last else self.batch_size
+
+    @property
     def batch_sizes(self) -> IntArray:
         """Examples in each batch of an epoch, ``(M,)``."""
         sizes = np.full(self.steps, self.batch_size)
-        rest = self.dataset_size % self.batch_size
-        if rest and not self.drop_last:
-            sizes[-1] = rest
+        sizes[-1] = self.last_batch
         return sizes
 
     @property

@@ -244,6 +244,16 @@ def test_limit_of_flat_directions_saturates_at_the_epoch_and_vanishes_at_its_end
     assert phase_covariance(problem, 0)[0, 0, 0] == pytest.approx(ends)
 
 
+def test_limit_of_displacements_in_flat_directions_over_a_long_epoch() -> None:
+    # R(0) - R(s) is a sum of L_q = q (q - 1) / 2 over q = M - s + 1 ... M.
+    M = 10**6
+    problem = sgd(hessian=1e-12, gradient_noise=1.0, dataset_size=3 * M)
+    lags = np.array([1, 10, 500])
+    q = M - np.arange(500.0)
+    expected = np.cumsum(q * (q - 1.0))[lags - 1] * 0.1**2 / (M * (3 * M - 1))
+    np.testing.assert_allclose(mean_square_displacement(problem, lags), expected, rtol=1e-6)
+
+
 def test_short_last_batch_or_a_dropped_one_brings_diffusion_back() -> None:
     # The sum of an epoch's steps no longer vanishes: flat directions spread as 1 / h again.
     def variance(curvature: float, **changes) -> float:
@@ -320,6 +330,10 @@ def test_refuses_what_has_no_phases_or_no_meaning() -> None:
         mean_square_displacement(problem, [1], start=[0.0, 0.0, 0.0])
     with pytest.raises(OutOfRangeError, match="whole numbers of steps"):
         autocovariance(problem, [0.5])
+    long = sgd(dataset_size=3 * 10**9)
+    assert autocovariance(long, [5]).shape == (1, 3, 3)
+    with pytest.raises(OutOfRangeError, match="more memory than there is for 3 weights"):
+        autocovariance(long, [10**9])
     for verb in (relaxation_rates, lambda s: covariance_at(s, [1])):
         with pytest.raises(UnsupportedError, match="epochs"):
             verb(problem)

@@ -155,6 +155,23 @@ def test_scalar_preconditioner_is_a_learning_rate(momentum: float) -> None:
     assert scaled.critical_learning_rate() == pytest.approx(faster.critical_learning_rate() / 2)
 
 
+@pytest.mark.parametrize("rule", [{"momentum": 0.0}, {}, {"nesterov": True}, {"dampening": 0.4}])
+@pytest.mark.parametrize("preconditioner", [[1.0, 2.0, 0.5], NOISE])
+def test_routes_agree_on_preconditioned_steps_by_modes_and_by_schur_form(
+    rule, preconditioner
+) -> None:
+    problem = sgd(**rule, preconditioner=preconditioner)
+    one = stationary_covariance(problem)
+    two = stationary_covariance(problem, method="bartels_stewart")
+    assert (one.method, two.method) == ("eigen", "bartels_stewart")
+    scale = np.abs(two.state_matrix).max()
+    np.testing.assert_allclose(one.state_matrix, two.state_matrix, rtol=0, atol=1e-12 * scale)
+    gap = np.linalg.norm(one.state_matrix - two.state_matrix, 2)
+    assert gap <= one.error_estimate + two.error_estimate
+    other = stationary_covariance(sgd(**rule, preconditioner=1.01 * np.array(preconditioner)))
+    assert np.abs(other.state_matrix - two.state_matrix).max() > 1e-3 * scale
+
+
 def test_batches_without_replacement_are_quieter_by_the_finite_factor() -> None:
     whole = sgd(sampling="without_replacement", dataset_size=10, batch_size=4)
     np.testing.assert_allclose(whole.batch_noise, NOISE / 4 * (10 - 4) / (10 - 1), rtol=1e-15)
