@@ -277,11 +277,11 @@ def as_critical(sgd: Any) -> SGDNearCriticalPoint:
             "covariance_at(sgd, steps)"
         )
         raise InputError(msg)
-    # Dampening multiplies every gradient, as a smaller rate does.
+    # Dampening with momentum multiplies every gradient, as a smaller rate does.
     return SGDNearCriticalPoint(
         hessian=sgd.hessian,
         gradient_noise=sgd.gradient_noise,
-        learning_rate=(1.0 - sgd.dampening) * sgd.learning_rate,
+        learning_rate=sgd.rule.rate_factor * sgd.learning_rate,
         batch_size=sgd.batch_size,
         momentum=sgd.momentum,
         weight_decay=sgd.weight_decay,

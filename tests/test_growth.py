@@ -256,9 +256,10 @@ def test_too_fast_a_rate_is_unstable_whatever_the_sign_of_the_curvature() -> Non
 
 def test_limit_a_minimum_may_be_passed_and_dampening_counts() -> None:
     given = {"hessian": [[1.0]], "gradient_noise": [[2.0]], "learning_rate": ETA, "batch_size": 2}
-    sgd = SGDNearMinimum(**given, momentum=0.5, dampening=0.4)
-    found = variance_growth(sgd, [1, 5, 300]).variance[:, 0]
-    np.testing.assert_allclose(found, covariance_at(sgd, [1, 5, 300])[:, 0, 0], rtol=1e-11)
+    for mu in (0.0, 0.5):
+        sgd = SGDNearMinimum(**given, momentum=mu, dampening=0.4)
+        found = variance_growth(sgd, [1, 5, 300]).variance[:, 0]
+        np.testing.assert_allclose(found, covariance_at(sgd, [1, 5, 300])[:, 0, 0], rtol=1e-11)
     for changes, word in (({"preconditioner": 2.0}, "preconditioner"), ({"nesterov": True}, "Nes")):
         with pytest.raises(InputError, match=word):
             variance_growth(SGDNearMinimum(**given, momentum=0.5, **changes), [1])

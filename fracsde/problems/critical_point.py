@@ -30,8 +30,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fracsde._check import choice, integer, positive_semidefinite, real, symmetric, vector
-from fracsde.errors import InputError, OutOfRangeError, SamplingError, UnsupportedError
+from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
+from fracsde.problems.epochs import check_batch
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
+from fracsde.problems.sgd_steps import StepRule
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
@@ -138,18 +140,7 @@ class SGDNearCriticalPoint:
             raise UnsupportedError(msg)
         if self.sampling == "with_replacement":
             return
-        if self.dataset_size is None:
-            msg = (
-                "`dataset_size` is needed for sampling 'without_replacement', got None; the noise "
-                "of such batches depends on it"
-            )
-            raise SamplingError(msg)
-        if self.batch_size > self.dataset_size:
-            msg = (
-                f"`batch_size` must not exceed the {self.dataset_size} examples of the data "
-                f"without replacement, got {self.batch_size}; use a smaller batch"
-            )
-            raise SamplingError(msg)
+        check_batch(self.batch_size, self.dataset_size, self.sampling)
 
     @property
     def dimension(self) -> int:
@@ -207,18 +198,12 @@ class SGDNearCriticalPoint:
                 "recursion; ask for variance_growth(sgd, steps), or leave it out"
             )
             raise UnsupportedError(msg)
-        d, mu, eta = self.dimension, self.momentum, self.learning_rate
-        pull = eta * (self.hessian + self.weight_decay * np.eye(d))
-        kick = eta**2 * self.batch_noise
-        if mu == 0.0:
-            return LinearRecursion(
-                transition=np.eye(d) - pull, noise=kick, mean=self.critical_point
-            )
-        keep = mu * np.eye(d)
+        d, eta = self.dimension, self.learning_rate
+        rule = StepRule(momentum=self.momentum)
         return LinearRecursion(
-            transition=np.block([[np.eye(d) - pull, keep], [-pull, keep]]),
-            noise=np.block([[kick, kick], [kick, kick]]),
-            mean=np.append(self.critical_point, np.zeros(d)),
+            transition=rule.transition(eta * (self.hessian + self.weight_decay * np.eye(d))),
+            noise=rule.kick(eta**2 * self.batch_noise),
+            mean=np.append(self.critical_point, np.zeros(rule.state_size(d) - d)),
             observe=slice(0, d),
         )
 
