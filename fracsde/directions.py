@@ -281,7 +281,7 @@ def as_critical(sgd: Any) -> SGDNearCriticalPoint:
     return SGDNearCriticalPoint(
         hessian=sgd.hessian,
         gradient_noise=sgd.gradient_noise,
-        learning_rate=sgd.rule.rate_factor * sgd.learning_rate,
+        learning_rate=(1.0 - sgd.dampening if sgd.momentum else 1.0) * sgd.learning_rate,
         batch_size=sgd.batch_size,
         momentum=sgd.momentum,
         weight_decay=sgd.weight_decay,
