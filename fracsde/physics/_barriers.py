@@ -59,7 +59,7 @@ class Way:
         # Integrals from a panel's start to each of its points, and to its end.
         powers = np.polynomial.legendre.legvander(x, _POINTS - 1)
         inner = np.array([_primitive(x, k) for k in range(_POINTS)]).T @ np.linalg.inv(powers)
-        beyond = float(sgd.beyond or 0.0)
+        beyond = sgd.far_side
         edges = np.linspace(self.edge, beyond, _PANELS + 1)
         half = 0.5 * (edges[1] - edges[0])
         points = edges[:-1, None] + half * (1.0 + x)
@@ -262,7 +262,7 @@ def log_cells(sgd: SGDOverBarrier, way: Way) -> float:
         )
         raise UnsupportedError(msg)
     eta = sgd.learning_rate
-    low, high = sorted((way.edge, float(sgd.beyond or 0.0)))
+    low, high = sorted((way.edge, sgd.far_side))
     right = sgd.saddle > sgd.minimum
     problem = FokkerPlanck(
         potential=lambda w: 0.5 * eta**2 * sgd.noise_at(w),

@@ -181,7 +181,7 @@ def escape_rate(sgd: SGDOverBarrier, *, method: str = "kramers") -> EscapeRate:
     elif method == "finite_rate":
         log_rate, low, late = flow + np.log1p(later), 0.0, later**2
     elif method == "map":
-        low_end, high_end = sorted((way.edge, float(sgd.beyond or 0.0)))
+        low_end, high_end = sorted((way.edge, sgd.far_side))
         right = sgd.saddle > sgd.minimum
         steps = mean_exit_steps(sgd, low_end, high_end, right=right)
         log_rate, low, late = -float(np.log(steps)), 0.0, 0.0

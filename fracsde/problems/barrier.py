@@ -9,7 +9,7 @@ Not here: the rate of escape, :func:`fracsde.physics.escape.escape_rate`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +82,8 @@ class SGDOverBarrier:
     batch_size: int = 1
     momentum: float = 0.0
     beyond: float | None = None
+    far_side: float = field(init=False, repr=False)
+    """``beyond``, or where it is by default [weight]."""
 
     def __post_init__(self) -> None:
         put: Any = object.__setattr__
@@ -94,8 +96,8 @@ class SGDOverBarrier:
         put(self, "saddle", real("saddle", self.saddle))
         self._read_functions()
         self._check_points()
-        put(self, "beyond", self._far_side())
-        way = np.linspace(self.minimum, float(self.beyond or 0.0), _SCAN)
+        put(self, "far_side", self._far_side())
+        way = np.linspace(self.minimum, self.far_side, _SCAN)
         low = self.noise_at(way)
         if low.min() <= 0.0:
             k = int(np.argmin(low))
@@ -113,13 +115,15 @@ class SGDOverBarrier:
             if len(self.loss.variables) != 1:
                 msg = f"`loss` must be a formula in one variable, got {self.loss!r}"
                 raise InputError(msg)
-            if self.gradient is not None or self.curvature is not None:
-                msg = "`gradient` and `curvature` of a formula are known; leave them out"
-                raise InputError(msg)
             name = self.loss.variables[0]
             slope = self.loss.derivative(name)
-            put(self, "gradient", slope)
-            put(self, "curvature", slope.derivative(name))
+            known = {"gradient": slope, "curvature": slope.derivative(name)}
+            for which, formula in known.items():
+                given = getattr(self, which)
+                if given is not None and given != formula:
+                    msg = f"`{which}` of a formula is known; leave it out"
+                    raise InputError(msg)
+                put(self, which, formula)
         for name in ("loss", "gradient", "curvature"):
             if not callable(getattr(self, name)):
                 msg = (

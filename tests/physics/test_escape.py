@@ -68,6 +68,12 @@ def test_exact_mirror_image_escapes_as_fast() -> None:
         assert two == pytest.approx(one, rel=1e-9)
 
 
+def test_keeps_a_copy_with_another_rate_what_it_would_be_if_written_so() -> None:
+    copied, written = replace(wells(0.1), learning_rate=0.02), wells(0.02, noise=2.0)
+    assert copied.far_side == written.far_side
+    assert escape_rate(copied).rate == escape_rate(written).rate
+
+
 # --- finite barriers ------------------------------------------------------------------------------
 
 
@@ -286,7 +292,7 @@ def test_refuses_points_that_are_no_minimum_and_no_barrier() -> None:
         wells(noise="(x + 1)**2")
     with pytest.raises(InputError, match="pass `loss` as a formula"):
         wells(loss=lambda w: (w**2 - 1) ** 2)
-    with pytest.raises(InputError, match="leave them out"):
+    with pytest.raises(InputError, match="leave it out"):
         wells(gradient=np.sin)
     with pytest.raises(InputError, match="one variable"):
         wells(loss=ring())
@@ -297,7 +303,7 @@ def test_refuses_methods_that_do_not_serve() -> None:
     with pytest.raises(UnsupportedError, match="without momentum"):
         escape_rate(sgd, method="map")
     with pytest.raises(UnsupportedError, match="depends on the place"):
-        escape_rate(replace(sgd, loss="(x**2-1)**2", gradient=None, curvature=None, noise="5 + x"))
+        escape_rate(replace(sgd, noise="5 + x"))
     with pytest.raises(UnsupportedError, match="'map' is exact"):
         escape_rate(wells(noise="5 + x"), method="finite_rate")
     with pytest.raises(UnsupportedError, match="quadrature"):
