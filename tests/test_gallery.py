@@ -1,6 +1,7 @@
 """Every script of the gallery gives the number its page states, and draws its picture."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,4 +145,30 @@ def test_picture_of_the_driven_particle_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "means.png"
     assert script("driven_particle").draw(path, cells=64, walkers=200) < 1e-3
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+# --- flat directions ------------------------------------------------------------------------------
+
+
+def test_law_of_the_walks_from_a_saddle():
+    assert script("flat_directions").worst() < 4.5
+
+
+@pytest.mark.twin
+def test_walks_from_a_saddle_reject_a_rate_that_is_a_tenth_too_large(monkeypatch):
+    module = script("flat_directions")
+    right = module.variance_growth
+    monkeypatch.setattr(
+        module,
+        "variance_growth",
+        lambda sgd, steps: right(replace(sgd, learning_rate=1.1 * sgd.learning_rate), steps),
+    )
+    assert not module.worst() < 4.5
+
+
+def test_picture_of_the_saddle_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "saddle.png"
+    assert script("flat_directions").draw(path, runs=40, last=50) < 6
     assert path.read_bytes().startswith(b"\x89PNG")

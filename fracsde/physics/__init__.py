@@ -12,6 +12,8 @@ from fracsde.physics.currents import (
     stationary_density,
 )
 from fracsde.physics.energy import free_energy, relative_entropy
+from fracsde.physics.escape import EscapeRate, escape_rate, eyring_kramers
+from fracsde.physics.kramers_moyal import KramersMoyal, discrete_fokker_planck
 from fracsde.physics.modes import Modes, eigenmodes
 from fracsde.physics.passage import PassageTimes, mean_first_passage_time
 from fracsde.physics.sgd import (
@@ -29,13 +31,18 @@ from fracsde.physics.survival import (
 )
 
 __all__ = [
+    "EscapeRate",
+    "KramersMoyal",
     "Modes",
     "PassageTimes",
     "RelaxationSpectrum",
     "SurvivalTail",
     "caputo_order",
+    "discrete_fokker_planck",
     "effective_diffusion",
     "eigenmodes",
+    "escape_rate",
+    "eyring_kramers",
     "first_passage_density",
     "free_energy",
     "mean_first_passage_time",
