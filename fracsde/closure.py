@@ -228,7 +228,7 @@ def gaussian_closure(
         As for :class:`~fracsde.problems.sgd.SGDNearMinimum`; heavy-ball momentum, and no shuffled
         epochs.
     draws : int
-        Antithetic pairs of positions, at least 128; they are drawn once and used in every round.
+        Antithetic pairs of positions, at least 96; they are drawn once and used in every round.
         Each costs two gradients and the noise at two points, and every other one products of the
         Hessian with the leading modes.
     rtol : float [1]
@@ -417,7 +417,7 @@ class _Search:
     def _allowed(self, tried: State, plain: State) -> State:
         # Extrapolation may leave the covariances; plain rounds cannot.
         values = np.linalg.eigvalsh(tried.noise)
-        if values[0] < -1e-12 * values[-1] or tried.growth <= 0.0:
+        if values[0] < -1e-12 * values[-1] or min(tried.growth, tried.bend) <= 0.0:
             return plain
         _, low, high = self.frame.law(tried)
         inside = low > 0.0 and high < 2.0 * (1.0 + self.frame.momentum)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Averages", "average", "matched_draws", "root"]
 
-MATCHED = 24  # leading coordinates whose second moments are matched at most
-GROUP = 32  # antithetic pairs in a group at least
+MATCHED = 20  # leading coordinates whose second moments are matched at most
+GROUP = 24  # antithetic pairs in a group at least
 GROUPS = (4, 8)  # how many groups, at least and at most
 HELD = 2**22  # numbers held at once for callables that take many points
 
@@ -48,6 +48,7 @@ class Averages:
     trace: FloatArray  # (G,)
     residual: FloatArray  # (G, k, k): R
     rest_residual: FloatArray  # (G,): trace of Cov(g_+) over the other modes
+    bend: FloatArray  # (G,): mean curvature of the other modes, weighted by variance, over H's
 
 
 def matched_draws(rng: np.random.Generator, draws: int, modes: int, rank: int) -> FloatArray:
@@ -66,8 +67,6 @@ def matched_draws(rng: np.random.Generator, draws: int, modes: int, rank: int) -
         # The polar factor is the nearest matrix with orthogonal columns.
         left, _, right = np.linalg.svd(group[:, :q], full_matrices=False)
         group[:, :q] = size**0.5 * left @ right
-        group[:, q:] -= group[:, :q] @ (group[:, :q].T @ group[:, q:]) / size
-        group[:, q:] *= (size / (size - q)) ** 0.5
     return Z
 
 
@@ -126,20 +125,23 @@ def average(
     step = size if loss.batched and size * at.dimension * k <= HELD else 1
     for g in range(groups):
         products = np.zeros((at.dimension, k))
-        for start in range(0, size, step):
-            part = slice(start, start + step)
-            away = moved[g, part] @ at.modes.T
-            if spread > 0.0:
-                away += _outside(at, spread, len(away), (seed, g, start))
-            for sign in (0, 1):
-                points = centre + (1.0 - 2.0 * sign) * away
-                gradients[g, sign, part] = loss.gradients(points) @ at.modes
+        away = moved[g] @ at.modes.T
+        if spread > 0.0:
+            away += _outside(at, spread, size, (seed, g))
+        for sign in (0, 1):
+            points = centre + (1.0 - 2.0 * sign) * away
+            slopes = np.empty_like(points)
+            for start in range(0, size, step):
+                part = slice(start, start + step)
+                slopes[part] = loss.gradients(points[part])
                 if g < len(hessian):
-                    products += loss.products(points, U).sum(axis=0)
-                C, traces = loss.noises(points, U)
+                    products += loss.products(points[part], U).sum(axis=0)
+                C, traces = loss.noises(points[part], U)
                 noise[g] += C.sum(axis=0)
                 trace[g] += traces.sum()
-            watch(g * size + min(start + step, size), groups * size)
+                watch((2 * g + sign) * size + min(start + step, size), 2 * groups * size)
+            # One product with all modes for all points: one for each would read them as often.
+            gradients[g, sign] = slopes @ at.modes
         if g < len(hessian):
             hessian[g] = at.modes.T @ products
     hessian /= 2 * size
@@ -147,6 +149,8 @@ def average(
     hessian[:, :k] = 0.5 * (hessian[:, :k] + hessian[:, :k].transpose(0, 2, 1))
     even, odd = 0.5 * (gradients[:, 0] + gradients[:, 1]), 0.5 * (gradients[:, 0] - gradients[:, 1])
     residual, rest = _residual(even, odd, moved, hessian.mean(axis=0))
+    pulled = np.sum(odd[:, :, k:] * moved[:, :, k:], axis=(1, 2))
+    frozen = np.sum(at.curvatures[k:] * moved[:, :, k:] ** 2, axis=(1, 2))
     return Averages(
         gradient=even.mean(axis=1),
         hessian=hessian,
@@ -154,11 +158,12 @@ def average(
         trace=trace / (2 * size),
         residual=residual,
         rest_residual=rest,
+        bend=np.divide(pulled, frozen, out=np.ones(groups), where=frozen > 0.0),
     )
 
 
 def _outside(
-    at: LossMinimum, spread: float, count: int, key: tuple[int, int, int]
+    at: LossMinimum, spread: float, count: int, key: tuple[int, int]
 ) -> FloatArray:
     away = spread * np.random.default_rng(key).standard_normal((count, at.dimension))
     return np.asarray(away - (away @ at.modes) @ at.modes.T)

@@ -1,12 +1,12 @@
 r"""What a closure iterates: mean, curvature and noise, and the law that follows from them.
 
-The unknown is :math:`y = (m, \bar H, Q, s)` in modes of the Hessian: the mean, the leading columns
+The unknown is :math:`y = (m, \bar H, Q, s, b)` in modes of the Hessian: the mean, the leading columns
 of the mean curvature, the leading block of the noise of one step,
 
 .. math:: Q = \frac{f}{B}\,\bar C + R,
 
-and the factor ``s`` by which the noise of the other modes has grown.  Their curvature is that of
-the minimum.  In units of the minimum's own law the entries of ``y`` are of order one.
+and the factors ``s`` and ``b`` by which noise and curvature of the other modes have grown as a
+whole; by Stein's lemma the latter needs only gradients.  In units of the minimum's own law the entries of ``y`` are of order one.
 
 An entry that the draws do not determine is shrunk towards its value at the minimum: one that
 differs from it by ``x``, with standard error ``e``, keeps the share :math:`x^2 / (x^2 + e^2)` of
@@ -43,6 +43,7 @@ class State:
     hessian: FloatArray  # (r, k)
     noise: FloatArray  # (k, k)
     growth: float
+    bend: float
     shrinkage: FloatArray  # (k,) what is kept of a change of curvature, 1 where all
 
 
@@ -59,6 +60,7 @@ class Frame:
             hessian=straight,
             noise=factor * at.noise[:k, :k],
             growth=1.0,
+            bend=1.0,
             shrinkage=np.ones(k),
         )
         self._root = _inverse_root(self.start.noise)
@@ -86,11 +88,11 @@ class Frame:
             turn = _root(state.noise) @ self._root
             N[:k, k:] = state.growth**0.5 * turn @ Q0[:k, k:]
             N[k:, :k] = N[:k, k:].T
-        return state.hessian, self.at.curvatures[k:], N
+        return state.hessian, state.bend * self.at.curvatures[k:], N
 
     def spread(self, state: State) -> float:
         """Return the standard deviation of each weight outside the modes."""
-        h = self.rate * self.at.rest_curvature
+        h = self.rate * state.bend * self.at.rest_curvature
         if h <= 0.0:
             return 0.0
         mu = self.momentum
@@ -113,6 +115,7 @@ class Frame:
             hessian=self.start.hessian + bent,
             noise=self.factor * found.noise.mean(axis=0) + found.residual.mean(axis=0),
             growth=float(self._growth(found).mean()),
+            bend=float(found.bend.mean()),
             shrinkage=kept**2,
         )
 
@@ -138,19 +141,20 @@ class Frame:
                     bent,
                     noise[g] - noise.mean(axis=0),
                     float(growth[g] - growth.mean()),
+                    float(found.bend[g] - found.bend.mean()),
                 )
             )
         return np.array(rows)
 
     def pack(self, state: State) -> FloatArray:
         """Return a state as numbers of order one."""
-        return self._packed(state.mean, state.hessian, state.noise, state.growth)
+        return self._packed(state.mean, state.hessian, state.noise, state.growth, state.bend)
 
     def unpack(self, y: FloatArray, like: State) -> State:
         """Return the state that :meth:`pack` made these numbers of."""
         k, r = self.at.rank, len(self.at.curvatures)
         ends = np.cumsum([r, r * k, k * (k + 1) // 2])
-        mean, hessian, upper, growth = np.split(y, ends)
+        mean, hessian, upper, factors = np.split(y, ends)
         noise = np.zeros((k, k))
         noise[self._upper] = upper
         noise = (noise + np.triu(noise, 1).T) * np.multiply.outer(self._kick, self._kick)
@@ -158,7 +162,8 @@ class Frame:
             mean=mean * self._sd,
             hessian=hessian.reshape(r, k) * self._bend,
             noise=noise,
-            growth=float(growth[0]),
+            growth=float(factors[0]),
+            bend=float(factors[1]),
             shrinkage=like.shrinkage,
         )
 
@@ -191,10 +196,16 @@ class Frame:
         return np.asarray(grown + found.rest_residual / (self.factor * rest))
 
     def _packed(
-        self, mean: FloatArray, hessian: FloatArray, noise: FloatArray, growth: float
+        self,
+        mean: FloatArray,
+        hessian: FloatArray,
+        noise: FloatArray,
+        growth: float,
+        bend: float,
     ) -> FloatArray:
         scaled = noise / np.multiply.outer(self._kick, self._kick)
-        parts = [mean / self._sd, (hessian / self._bend).ravel(), scaled[self._upper], [growth]]
+        factors = [growth, bend]
+        parts = [mean / self._sd, (hessian / self._bend).ravel(), scaled[self._upper], factors]
         return np.concatenate(parts)
 
 
