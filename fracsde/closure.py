@@ -31,7 +31,7 @@ linearisation, of which this is the case with state-dependent noise in discrete 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -39,7 +39,6 @@ from scipy.sparse.linalg import LinearOperator
 from fracsde._check import finite_array, integer, real
 from fracsde._closure.averages import GROUP, GROUPS, average, matched_draws
 from fracsde._closure.fixed_point import Secants
-from fracsde._closure.linear import leading_recursion
 from fracsde._closure.minimum import LossMinimum, examine_minimum
 from fracsde._closure.state import Frame, State
 from fracsde.errors import ComputationError, InputError, NotFiniteError, UnstableError
@@ -84,6 +83,8 @@ class GaussianClosure:
         Covariance of all computed modes.
     map_covariance : (k, k) float64 [weight^2]
         That of the map with curvature and noise frozen at the minimum, to compare.
+    map_noise : (k, k) float64 [loss^2/weight^2]
+        Covariance of the noise of one step at the minimum, to compare.
     shrinkage : (k,) float64 [1]
         Share of the change of each curvature that was kept; below 1 where draws do not tell it.
     rounds : int
@@ -113,6 +114,7 @@ class GaussianClosure:
     noise: FloatArray
     mode_covariance: FloatArray
     map_covariance: FloatArray
+    map_noise: FloatArray
     shrinkage: FloatArray
     rounds: int
     residual: float
@@ -160,9 +162,7 @@ class GaussianClosure:
         k = len(self.covariance)
         mean = np.zeros(len(transition))
         mean[:k] = (self.mean - self.minimum.position) @ self.minimum.leading
-        return LinearRecursion(
-            transition=transition, noise=noise, mean=mean, observe=slice(0, k)
-        )
+        return LinearRecursion(transition=transition, noise=noise, mean=mean, observe=slice(0, k))
 
     def variance_along(self, directions: ArrayLike) -> FloatArray:
         """Return the variance along any directions of the weights.
@@ -277,15 +277,16 @@ def gaussian_closure(
     >>> closure.covariance.round(3), closure.map_covariance.round(3)
     (array([[0.047]]), array([[0.053]]))
     """
-    if not isinstance(minimum, LossMinimum):
+    at: Any = minimum
+    if not isinstance(at, LossMinimum):
         msg = (
-            f"`minimum` must be a LossMinimum, got {type(minimum).__name__}; "
+            f"`minimum` must be a LossMinimum, got {type(at).__name__}; "
             "make one by examine_minimum(loss, position)"
         )
         raise InputError(msg)
     sgd = SGDNearMinimum(
         hessian=minimum.curvatures[:1, None],
-        gradient_noise=[[1.0]],
+        gradient_noise=np.ones((1, 1)),
         learning_rate=learning_rate,
         batch_size=batch_size,
         momentum=momentum,
@@ -379,7 +380,8 @@ class _Search:
             hessian=state.hessian[:k].copy(),
             noise=state.noise,
             mode_covariance=sigma,
-            map_covariance=frame.frozen[:k, :k],
+            map_covariance=frame.frozen[:k, :k].copy(),
+            map_noise=frame.start.noise,
             shrinkage=state.shrinkage,
             rounds=self.rounds,
             residual=self.residual,

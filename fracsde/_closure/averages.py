@@ -162,9 +162,7 @@ def average(
     )
 
 
-def _outside(
-    at: LossMinimum, spread: float, count: int, key: tuple[int, int]
-) -> FloatArray:
+def _outside(at: LossMinimum, spread: float, count: int, key: tuple[int, int]) -> FloatArray:
     away = spread * np.random.default_rng(key).standard_normal((count, at.dimension))
     return np.asarray(away - (away @ at.modes) @ at.modes.T)
 

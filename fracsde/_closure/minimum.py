@@ -200,7 +200,7 @@ def _probe(loss: StochasticLoss, w: FloatArray) -> FloatArray:
             f"they differ by {off:.3g} of {norm:.3g}; mind the weight decay, which belongs to both"
         )
         raise InputError(msg)
-    return gradient
+    return np.asarray(gradient)
 
 
 def _modes(loss: StochasticLoss, w: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
@@ -215,7 +215,7 @@ def _modes(loss: StochasticLoss, w: FloatArray, count: int) -> tuple[FloatArray,
     else:
 
         def product(v: FloatArray) -> FloatArray:
-            return loss.products(w[None], v.reshape(size, -1))[0].reshape(v.shape)
+            return np.asarray(loss.products(w[None], v.reshape(size, -1))[0].reshape(v.shape))
 
         operator = LinearOperator((size, size), matvec=product, matmat=product, dtype=np.float64)
         start = np.random.default_rng(0).standard_normal(size)

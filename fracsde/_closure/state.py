@@ -1,12 +1,13 @@
 r"""What a closure iterates: mean, curvature and noise, and the law that follows from them.
 
-The unknown is :math:`y = (m, \bar H, Q, s, b)` in modes of the Hessian: the mean, the leading columns
-of the mean curvature, the leading block of the noise of one step,
+The unknown is :math:`y = (m, \bar H, Q, s, b)` in modes of the Hessian: the mean, the leading
+columns of the mean curvature, the leading block of the noise of one step,
 
 .. math:: Q = \frac{f}{B}\,\bar C + R,
 
 and the factors ``s`` and ``b`` by which noise and curvature of the other modes have grown as a
-whole; by Stein's lemma the latter needs only gradients.  In units of the minimum's own law the entries of ``y`` are of order one.
+whole; by Stein's lemma the latter needs only gradients.  In units of the minimum's own law the
+entries of ``y`` are of order one.
 
 An entry that the draws do not determine is shrunk towards its value at the minimum: one that
 differs from it by ``x``, with standard error ``e``, keeps the share :math:`x^2 / (x^2 + e^2)` of
@@ -123,6 +124,10 @@ class Frame:
         """Return how the groups of draws differ in ``F``, packed: ``(G, y)``.
 
         Their sum of squares over ``G (G - 1)`` is the squared standard error.
+
+        Returns
+        -------
+        (G, y) float64
         """
         groups, few = len(found.gradient), len(found.hessian)
         stiff = np.maximum(self.at.curvatures, FLAT * self.at.curvatures[0])
@@ -174,7 +179,7 @@ class Frame:
         return float(max(apart[:k].max(), apart[r : r + k * k].max(), apart[r + r * k :].max()))
 
     def variances(self, deviations: FloatArray, state: State) -> FloatArray:
-        """Return the covariances of the leading modes at a state moved by each row, ``(n, k, k)``."""
+        """Return covariances of the leading modes at a state moved by each row, ``(n, k, k)``."""
         k, out = self.at.rank, []
         y = self.pack(state)
         for row in deviations:
@@ -204,7 +209,7 @@ class Frame:
         bend: float,
     ) -> FloatArray:
         scaled = noise / np.multiply.outer(self._kick, self._kick)
-        factors = [growth, bend]
+        factors = np.array([growth, bend])
         parts = [mean / self._sd, (hessian / self._bend).ravel(), scaled[self._upper], factors]
         return np.concatenate(parts)
 

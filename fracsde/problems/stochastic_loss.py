@@ -46,7 +46,7 @@ class StochasticLoss:
     per_example_gradients : callable, optional
         ``w (P,) -> (N, P)``, one row per example.
     noise_products : callable, optional
-        ``w (P,), V (P, k) -> (P, k)``, the covariance ``C`` of one example's gradient times columns.
+        ``w (P,), V (P, k) -> (P, k)``, the covariance ``C`` of one gradient times columns.
     projected_noise : callable, optional
         ``w (P,), V (P, k) -> (k, k)``, the projection ``V^T C V``.
     hessian : callable, optional
@@ -108,6 +108,11 @@ class StochasticLoss:
         """Return ``V^T C V`` at each point, ``(n, k, k)``, and the trace of ``C``, ``(n,)``.
 
         Where products or projections are all that is known, the trace is that of the projection.
+
+        Returns
+        -------
+        noise : (n, k, k) float64
+        trace : (n,) float64
         """
         size = V.shape[1]
         if self.per_example_gradients is not None:
@@ -120,14 +125,16 @@ class StochasticLoss:
             name, shape = "noise_products", V.shape
             noise = V.T @ self._each(name, self.noise_products, points, (V,), shape)
         noise = 0.5 * (noise + noise.transpose(0, 2, 1))
-        return noise, np.trace(noise, axis1=1, axis2=2)
+        return np.asarray(noise), np.asarray(np.trace(noise, axis1=1, axis2=2))
 
     def curvature(self, point: FloatArray) -> FloatArray:
         """Return the whole Hessian at one point, ``(P, P)``."""
         size = len(point)
         if self.hessian is None:
-            return self.products(point[None], np.eye(size))[0]
-        return self._each("hessian", self.hessian, point[None], (), (size, size))[0]
+            found = self.products(point[None], np.eye(size))
+        else:
+            found = self._each("hessian", self.hessian, point[None], (), (size, size))
+        return np.asarray(found[0])
 
     def _noises_of_examples(
         self, points: FloatArray, V: FloatArray
