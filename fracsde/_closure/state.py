@@ -12,6 +12,9 @@ entries of ``y`` are of order one.
 An entry that the draws do not determine is shrunk towards its value at the minimum: one that
 differs from it by ``x``, with standard error ``e``, keeps the share :math:`x^2 / (x^2 + e^2)` of
 the difference; the curvature ``h`` of a leading mode keeps :math:`h^2 / (h^2 + 9 e^2)` of it.
+Between leading modes and others, whose own curvature stays behind, the coupling
+:math:`H_{22}^{-1/2}\bar H_{21}\bar H_{11}^{-1/2}` keeps singular values below 0.3, so that it
+makes no direction flat.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ __all__ = ["Frame", "State"]
 # Means of modes flatter than this share of the largest curvature move by damped steps: there the
 # curvature of the minimum says little about that of the law.
 FLAT = 0.02
+COUPLED = 0.3  # largest singular value of the coupling to modes of frozen curvature
 TRUST = 3.0  # standard errors of a curvature that weigh as much as the curvature itself
 
 
@@ -108,7 +112,12 @@ class Frame:
         error = _error(found.hessian)
         kept = at.curvatures[:k] / np.hypot(at.curvatures[:k], TRUST * error[:k].diagonal())
         bent[:k] *= np.multiply.outer(kept, kept)
-        bent[k:] = _shrunk(bent[k:], error[k:])
+        bend = float(found.bend.mean())
+        bent[k:] = _limited(
+            _shrunk(bent[k:], error[k:]),
+            self.start.hessian[:k] + bent[:k],
+            np.maximum(bend, 0.0) * at.curvatures[k:],
+        )
         stiff = np.maximum(at.curvatures, FLAT * at.curvatures[0])
         mean = state.mean - found.gradient.mean(axis=0) / stiff
         return State(
@@ -116,7 +125,7 @@ class Frame:
             hessian=self.start.hessian + bent,
             noise=self.factor * found.noise.mean(axis=0) + found.residual.mean(axis=0),
             growth=float(self._growth(found).mean()),
-            bend=float(found.bend.mean()),
+            bend=bend,
             shrinkage=kept**2,
         )
 
@@ -231,6 +240,20 @@ def _inverse_root(Q: FloatArray) -> FloatArray:
     large = values > 1e-12 * max(float(values[-1]), 0.0)
     inverse = np.where(large, 1.0 / np.sqrt(np.where(large, values, 1.0)), 0.0)
     return np.asarray((vectors * inverse) @ vectors.T)
+
+
+def _limited(coupling: FloatArray, leading: FloatArray, rest: FloatArray) -> FloatArray:
+    values, vectors = np.linalg.eigh(leading)
+    if len(rest) == 0 or values[0] <= 0.0 or rest.min() <= 0.0:
+        return coupling
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    left, sizes, right = np.linalg.svd(
+        coupling / np.sqrt(rest)[:, None] @ np.linalg.inv(root), full_matrices=False
+    )
+    if sizes[0] <= COUPLED:
+        return coupling
+    limited = (left * np.minimum(sizes, COUPLED)) @ right @ root
+    return np.asarray(np.sqrt(rest)[:, None] * limited)
 
 
 def _error(groups: FloatArray) -> FloatArray:
