@@ -20,6 +20,7 @@ _HOME = {
     "OUProcess": "problems.ornstein_uhlenbeck",
     "LinearRecursion": "problems.ornstein_uhlenbeck",
     "SGDNearMinimum": "problems.sgd",
+    "StochasticLoss": "problems.stochastic_loss",
     "FokkerPlanck": "problems.fokker_planck",
     "Gaussian": "problems.fokker_planck",
     "PointMass": "problems.fokker_planck",
@@ -63,6 +64,8 @@ _HOME = {
     "Status": "status",
     # verbs
     "stationary_covariance": "stationary",
+    "examine_minimum": "closure",
+    "gaussian_closure": "closure",
     "mean_at": "transients",
     "covariance_at": "transients",
     "autocovariance": "transients",
@@ -79,6 +82,8 @@ _HOME = {
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
+    "LossMinimum": "closure",
+    "GaussianClosure": "closure",
     "Solution": "solution",
     "SeparableSolution": "separable_solution",
     "FractionalODESolution": "ode_solution",

@@ -7,6 +7,10 @@ from fracsde import physics as physics
 from fracsde import potentials as potentials
 from fracsde import special as special
 from fracsde.citations import cite as cite
+from fracsde.closure import GaussianClosure as GaussianClosure
+from fracsde.closure import LossMinimum as LossMinimum
+from fracsde.closure import examine_minimum as examine_minimum
+from fracsde.closure import gaussian_closure as gaussian_closure
 from fracsde.compare import Report as Report
 from fracsde.compare import Verdict as Verdict
 from fracsde.compare import compare as compare
@@ -30,6 +34,7 @@ from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.potentials import Potential as Potential
 from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerPlanck
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
+from fracsde.problems.stochastic_loss import StochasticLoss as StochasticLoss
 from fracsde.problems.structured import DiagonalOU as DiagonalOU
 from fracsde.problems.structured import LowRankOU as LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU as SubordinatedOU
