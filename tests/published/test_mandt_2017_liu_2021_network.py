@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.laws import seed_of, sigmas
 
 from fracsde.closure import examine_minimum, gaussian_closure
 from fracsde.networks import Network, run_sgd, train_to_minimum
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.stationary import stationary_covariance
+from tests.support.laws import seed_of, sigmas
 
 LEADING = 4
 
