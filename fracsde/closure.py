@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["GaussianClosure", "LossMinimum", "examine_minimum", "gaussian_closure"]
 
 GROWN = 1e4  # times the variance at the minimum: no fixed point is looked for beyond
-HALVINGS = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,8 +136,10 @@ class GaussianClosure:
 
     @property
     def over_map(self) -> FloatArray:
-        """Variance over that of the map with noise and curvature of the minimum, ``(k,)``."""
-        return np.asarray(self.variances / self.map_covariance.diagonal())
+        """Variance over that of the map of the minimum, ``(k,)``; 1 where neither varies."""
+        frozen = self.map_covariance.diagonal()
+        ones = np.where(self.variances > 0.0, np.inf, 1.0)
+        return np.divide(self.variances, frozen, out=ones, where=frozen > 0.0)
 
     def law(self) -> LinearRecursion:
         """Return the linear recursion of the leading modes.
@@ -298,7 +299,7 @@ def gaussian_closure(
     draws = integer("draws", draws, low=fewest, remedy="fewer would not tell their own error")
     rtol = real("rtol", rtol, low=0.0)
     max_rounds = integer("max_rounds", max_rounds, low=1)
-    seed = repr(rng)
+    seed = type(rng).__name__ if isinstance(rng, np.random.Generator) else rng
     search = _Search(
         Frame(
             minimum,
@@ -336,7 +337,7 @@ class _Search:
         self.Z = matched_draws(rng, draws, len(at.curvatures), at.rank)
         self.seed = int(rng.integers(2**63))
         self.state: State = frame.start
-        self.sigma = frame.frozen
+        self.law = (frame.frozen, frame.low, frame.high)
         self.secants = Secants()
         self.rounds, self.residual = 0, float("inf")
         self.deviations: FloatArray | None = None
@@ -344,19 +345,18 @@ class _Search:
 
     def run(self, rtol: float, limit: int) -> tuple[Status, str]:
         """Iterate to the fixed point; say how it ended."""
-        found = self._settle(self.state)
-        if found is not None:
-            return Status.UNSTABLE, found
-        while self.rounds < limit:
+        converged = False
+        while not (why := self._unstable()):
+            if converged:
+                return Status.SUCCESS, ""
+            if self.rounds == limit:
+                break
             try:
                 converged = self._round(rtol)
             except NotFiniteError as error:
                 return Status.NOT_FINITE, str(error)
-            why = self._settle(self.state)
-            if why is not None:
-                return Status.UNSTABLE, why
-            if converged:
-                return Status.SUCCESS, ""
+        if why:
+            return Status.UNSTABLE, why
         return Status.NOT_CONVERGED, (
             f"After {limit} rounds curvature, noise and mean still change by {self.residual:.3g}, "
             f"asked for {rtol:.3g}; raise max_rounds, or lower the learning rate."
@@ -366,7 +366,7 @@ class _Search:
         """Return what was found."""
         frame, state, at = self.frame, self.state, self.frame.at
         k, law = at.rank, None
-        sigma, stderr = self.sigma, np.full((k, k), np.nan)
+        sigma, stderr = self.law[0], np.full((k, k), np.nan)
         if status in {Status.SUCCESS, Status.NOT_CONVERGED}:
             law = frame.recursion(state)
             stderr = self._stderr()
@@ -375,7 +375,7 @@ class _Search:
         return GaussianClosure(
             minimum=at,
             mean=at.position + at.modes @ state.mean,
-            covariance=sigma[:k, :k],
+            covariance=sigma[:k, :k].copy(),
             stderr=stderr,
             hessian=state.hessian[:k].copy(),
             noise=state.noise,
@@ -399,7 +399,7 @@ class _Search:
         found = average(
             frame.at,
             self.state.mean,
-            self.sigma,
+            self.law[0],
             self.Z,
             spread=frame.spread(self.state),
             seed=self.seed,
@@ -413,23 +413,24 @@ class _Search:
             self.secants = Secants()
         self.secants.add(here, there)
         self.rounds += 1
-        self.state = self._allowed(frame.unpack(self.secants.next(), image), image)
+        self._move(frame.unpack(self.secants.next(), image), image)
         return self.residual <= rtol
 
-    def _allowed(self, tried: State, plain: State) -> State:
+    def _move(self, tried: State, plain: State) -> None:
         # Extrapolation may leave the covariances; plain rounds cannot.
         values = np.linalg.eigvalsh(tried.noise)
-        if values[0] < -1e-12 * values[-1] or min(tried.growth, tried.bend) <= 0.0:
-            return plain
-        _, low, high = self.frame.law(tried)
-        inside = low > 0.0 and high < 2.0 * (1.0 + self.frame.momentum)
-        return tried if inside else plain
+        if values[0] >= -1e-12 * values[-1] and min(tried.growth, tried.bend) > 0.0:
+            self.state, self.law = tried, self.frame.law(tried)
+            _, low, high = self.law
+            if low > 0.0 and high < 2.0 * (1.0 + self.frame.momentum):
+                return
+        self.state, self.law = plain, self.frame.law(plain)
 
-    def _settle(self, state: State) -> str | None:
-        # The law of the state, or why there is none.
+    def _unstable(self) -> str:
+        # Why the state has no law, or one too wide to go on from; empty where it has.
         frame = self.frame
         limit = 2.0 * (1.0 + frame.momentum)
-        self.sigma, low, high = frame.law(state)
+        sigma, low, high = self.law
         where = "at the minimum" if self.rounds == 0 else f"in round {self.rounds}"
         if not low > 0.0:
             return (
@@ -442,13 +443,13 @@ class _Search:
                 f"{high:.4g}, and the limit is {limit:g}; lower the learning rate."
             )
         k = frame.at.rank
-        grown = np.trace(self.sigma[:k, :k]) / np.trace(frame.frozen[:k, :k])
-        if not grown < GROWN:
+        total, before = (float(np.trace(part[:k, :k])) for part in (sigma, frame.frozen))
+        if total > GROWN * before:
             return (
-                f"There is no fixed point in reach: {where} the variance is {grown:.3g} times that "
-                "at the minimum; noise grows with the variance faster than curvature holds it."
+                f"There is no fixed point in reach: {where} the variance is {total:.3g}, at the "
+                f"minimum {before:.3g}; noise grows with it faster than curvature holds it."
             )
-        return None
+        return ""
 
     def _stderr(self) -> FloatArray:
         # Errors of the averages grow through the fixed point into those of the law.

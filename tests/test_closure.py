@@ -429,6 +429,17 @@ def test_variance_that_feeds_its_own_noise_has_a_fixed_point_up_to_the_critical_
         gaussian_closure(at, learning_rate=rate, batch_size=1, draws=96)
 
 
+def test_exact_point_where_there_is_no_noise() -> None:
+    loss = replace(growing(0.0), projected_noise=lambda w, V: np.zeros((1, 1)))
+    found = gaussian_closure(
+        examine_minimum(loss, [0.0]), learning_rate=0.5, batch_size=1, momentum=0.5, draws=96
+    )
+    assert found.status is Status.SUCCESS
+    assert found.covariance[0, 0] == 0.0
+    assert found.over_map[0] == 1.0
+    assert stationary_covariance(found.law()).matrix[0, 0] == 0.0
+
+
 def test_refuses_rates_beyond_the_limit_and_says_which() -> None:
     at = examine_minimum(growing(0.0), [0.0])
     with pytest.raises(UnstableError, match=r"limit is 2; lower the learning rate"):
