@@ -12,6 +12,10 @@ from fracsde.anharmonic import anharmonic_drift as anharmonic_drift
 from fracsde.adaptive import AdaptiveLaw as AdaptiveLaw
 from fracsde.adaptive import adaptive_near_minimum as adaptive_near_minimum
 from fracsde.citations import cite as cite
+from fracsde.closure import GaussianClosure as GaussianClosure
+from fracsde.closure import LossMinimum as LossMinimum
+from fracsde.closure import examine_minimum as examine_minimum
+from fracsde.closure import gaussian_closure as gaussian_closure
 from fracsde.compare import Report as Report
 from fracsde.compare import Verdict as Verdict
 from fracsde.compare import compare as compare
@@ -59,6 +63,7 @@ from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerP
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
 from fracsde.problems.sgd_limits import StabilityLimits as StabilityLimits
 from fracsde.problems.sgd_steps import StepRule as StepRule
+from fracsde.problems.stochastic_loss import StochasticLoss as StochasticLoss
 from fracsde.problems.structured import DiagonalOU as DiagonalOU
 from fracsde.problems.structured import LowRankOU as LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU as SubordinatedOU

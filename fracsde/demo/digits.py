@@ -22,10 +22,12 @@ from fracsde.demo.from_random import (
 )
 from fracsde.demo.near_minimum import (
     assumptions,
+    close,
     measure,
     measure_curvature,
     plan,
     predict,
+    predict_closure,
     run_regime,
 )
 from fracsde.demo.results import DigitsResult, FromRandom, Stationary
@@ -148,7 +150,8 @@ def _shares(networks: dict[str, Network], settings: DigitsSettings) -> list[floa
             slowest = min(0.25 * regime.rate / (1.0 - regime.momentum), 0.5)
             slowest = min(slowest, (1.0 - regime.momentum) / 2.0) if regime.momentum else slowest
             steps = (settings.burn_in + settings.relaxations) / slowest
-            shares.append(cost * (steps / 1200.0 + settings.positions / 60.0))
+            averages = settings.positions + 4 * settings.closure_draws
+            shares.append(cost * (steps / 1200.0 + averages / 60.0))
         shares.append(cost * settings.random_relaxations / 4.0)
     return shares
 
@@ -184,6 +187,9 @@ def _near_minimum(
     clock.start(f"{name}: {chosen.regime.name}")
     theory = predict(curvature, chosen, settings, "map")
     rivals = {rival: predict(curvature, chosen, settings, rival) for rival in RIVALS}
+    closure = close(curvature, chosen, settings)
+    if closure.status.ok:
+        rivals = {"closure": predict_closure(curvature, chosen, closure), **rivals}
     run = run_regime(curvature, chosen, settings, clock.step)
     assert run.projections is not None  # asked for
     measured = measure(curvature, chosen, run.projections)
@@ -200,6 +206,7 @@ def _near_minimum(
         measured=measured,
         report=report,
         reasons=reasons,
+        closure=closure,
     )
 
 

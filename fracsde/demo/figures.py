@@ -117,10 +117,14 @@ def _band(axis: Any, item: Stationary) -> None:
     axis.axhline(1.0, color="0.4", lw=0.8)
 
 
-def _both(item: Stationary, quantity: str) -> list[tuple[str, list[Row]]]:
-    """Return the rows of a quantity for the map and for the flow."""
-    theories = (("map", item.report.rows), ("flow", item.report.rivals["flow"]))
-    return [(name, [row for row in rows if row.quantity == quantity]) for name, rows in theories]
+def _theories(item: Stationary, quantity: str) -> list[tuple[int, str, list[Row]]]:
+    """Return number, name and rows of a quantity for map, flow and, if there is one, closure."""
+    found = {"map": item.report.rows, **item.report.rivals}
+    return [
+        (number, name, [row for row in found[name] if row.quantity == quantity])
+        for number, name in enumerate(("map", "flow", "closure"))
+        if name in found
+    ]
 
 
 def _index(item: Stationary) -> FloatArray:
@@ -129,12 +133,12 @@ def _index(item: Stationary) -> FloatArray:
 
 def _variances(axis: Any, item: Stationary) -> None:
     _band(axis, item)
-    for number, (name, rows) in enumerate(_both(item, "stationary variance")):
+    for number, name, rows in _theories(item, "stationary variance"):
         axis.errorbar(
             _index(item) + 0.18 * number,
             [row.ratio for row in rows],
             np.array([(row.ratio - row.low, row.high - row.ratio) for row in rows]).T,
-            fmt="o^"[number],
+            fmt="o^s"[number],
             ms=3.5,
             lw=0.9,
             color=PALETTE[number],
@@ -143,8 +147,8 @@ def _variances(axis: Any, item: Stationary) -> None:
 
 
 def _relaxation(axis: Any, item: Stationary) -> None:
-    both = _both(item, "autocorrelation")
-    measured = both[0][1]
+    theories = _theories(item, "autocorrelation")
+    measured = theories[0][2]
     axis.errorbar(
         _index(item),
         [row.measured for row in measured],
@@ -155,9 +159,9 @@ def _relaxation(axis: Any, item: Stationary) -> None:
         color="0.1",
         label="measured",
     )
-    for number, (name, rows) in enumerate(both):
+    for number, name, rows in theories:
         predicted = [row.predicted for row in rows]
-        line = ("-", "--")[number]
+        line = ("-", "--", ":")[number]
         axis.plot(
             _index(item), predicted, line, lw=1.3, color=PALETTE[number], marker="", label=name
         )
@@ -166,11 +170,11 @@ def _relaxation(axis: Any, item: Stationary) -> None:
 def _displacement(axis: Any, item: Stationary) -> None:
     _band(axis, item)
     lags = item.plan.msd_lags
-    for number, (name, rows) in enumerate(_both(item, "mean-square displacement")):
+    for number, name, rows in _theories(item, "mean-square displacement"):
         axis.plot(
             lags,
             [row.ratio for row in rows],
-            ("o-", "^--")[number],
+            ("o-", "^--", "s:")[number],
             ms=3.5,
             lw=1.0,
             color=PALETTE[number],

@@ -1,10 +1,11 @@
-r"""Near a minimum: what the map and the flow predict, what replicas of SGD do, and why.
+r"""Near a minimum: what map, closure and flow predict, what replicas of SGD do, and why.
 
 All of it happens along leading eigenvectors :math:`u_i` of the Hessian.  The restriction is exact
-for the theories: in that basis the curvature is diagonal, and directions do not couple.
+for map and flow: in that basis the curvature is diagonal, and directions do not couple.
 
-Predictions come from the Hessian and the one-example gradient noise at the minimum and from
-nothing else.  The *reasons* (:func:`assumptions`) are measured at points of the run.
+Predictions come from the loss and from nothing else: map and flow from the Hessian and the
+one-example gradient noise at the minimum, the closure from their averages over the Gaussian law
+that reproduces itself.  The *reasons* (:func:`assumptions`) are measured at points of the run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde import estimators
+from fracsde.closure import examine_minimum, gaussian_closure
 from fracsde.networks import run_sgd, train_to_minimum
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.records import Measurement, Prediction, Quantity
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._typing import FloatArray, IntArray
+    from fracsde.closure import GaussianClosure, LossMinimum
     from fracsde.demo.settings import DigitsSettings, Regime
     from fracsde.networks import Minimum, Network, SGDRun
+    from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
     from fracsde.records import Trajectory
 
 __all__ = [
@@ -35,14 +39,17 @@ __all__ = [
     "Curvature",
     "Plan",
     "assumptions",
+    "close",
     "measure",
     "measure_curvature",
     "plan",
     "predict",
+    "predict_closure",
     "run_regime",
 ]
 
 MSD_LAGS = 8
+ERRORS = 3.0  # standard errors of a closure that count as its numerical error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +58,7 @@ class Curvature:
 
     network: Network
     minimum: Minimum
+    expanded: LossMinimum
     directions: FloatArray  # (P, k), leading eigenvectors, one per column
     curvatures: FloatArray  # (k,) decreasing
     noise: FloatArray  # (k, k), one-example gradient covariance in that basis
@@ -78,18 +86,15 @@ class Plan:
 def measure_curvature(network: Network, start: FloatArray, directions: int) -> Curvature:
     """Train to a true minimum and measure the Hessian and the gradient noise there."""
     minimum = train_to_minimum(network, start)
-    values, vectors = np.linalg.eigh(network.hessian(minimum.parameters))
-    leading = np.ascontiguousarray(vectors[:, ::-1][:, :directions])
-    gradients = network.per_example_gradients(minimum.parameters)
-    gradients = gradients - gradients.mean(axis=0)
-    along = gradients @ leading
+    expanded = examine_minimum(network, minimum.parameters, rank=directions)
     return Curvature(
         network=network,
         minimum=minimum,
-        directions=leading,
-        curvatures=values[::-1][:directions].copy(),
-        noise=along.T @ along / len(along),
-        noise_trace=float(np.sum(gradients**2) / len(gradients)),
+        expanded=expanded,
+        directions=expanded.leading,
+        curvatures=expanded.curvatures[:directions].copy(),
+        noise=expanded.noise[:directions, :directions].copy(),
+        noise_trace=expanded.noise_trace,
     )
 
 
@@ -195,6 +200,44 @@ def _predict(
         momentum=chosen.regime.momentum,
     )
     process = sgd.flow() if theory == "flow" else sgd.map()
+    return _predictions(curvature, chosen, process, theory)
+
+
+def close(
+    curvature: Curvature,
+    chosen: Plan,
+    settings: DigitsSettings,
+    progress: Callable[[int, float], None] | None = None,
+) -> GaussianClosure:
+    """Solve the Gaussian closure of a regime; its status says whether there is one."""
+    return gaussian_closure(
+        curvature.expanded,
+        learning_rate=chosen.learning_rate,
+        batch_size=settings.batch_size,
+        momentum=chosen.regime.momentum,
+        draws=settings.closure_draws,
+        rtol=settings.closure_rtol,
+        rng=np.random.default_rng([settings.seed, 4]),
+        progress=progress,
+        throw=False,
+    )
+
+
+def predict_closure(
+    curvature: Curvature, chosen: Plan, closure: GaussianClosure
+) -> list[Prediction]:
+    """Predict every quantity by a closure that was found."""
+    error = ERRORS * float((closure.variance_stderr / closure.variances).max())
+    return _predictions(curvature, chosen, closure.law(), "closure", error)
+
+
+def _predictions(
+    curvature: Curvature,
+    chosen: Plan,
+    process: OUProcess | LinearRecursion,
+    theory: str,
+    relative_error: float = 0.0,
+) -> list[Prediction]:
     law = stationary_covariance(process)
     sigma = law.matrix
     variances = sigma.diagonal()
@@ -205,7 +248,7 @@ def _predict(
     each = np.arange(len(sigma))
     moved = 2.0 * (sigma.trace() - later[np.searchsorted(lags, chosen.msd_lags)].trace(0, 1, 2))
     quantities = _quantities(curvature, chosen)
-    error = law.error_estimate / float(variances.min())
+    error = relative_error + law.error_estimate / float(variances.min())
     values = {
         "variance": (variances, None),
         # Off the diagonal a prediction may vanish; the natural scale is that of a correlation.

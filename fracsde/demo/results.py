@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fracsde.closure import GaussianClosure
     from fracsde.compare import Report
     from fracsde.demo.from_random import Descent, Relaxation
     from fracsde.demo.near_minimum import Assumptions, Curvature, Plan
@@ -26,6 +27,7 @@ class Stationary:
     measured: list[Measurement]
     report: Report
     reasons: Assumptions
+    closure: GaussianClosure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -59,6 +59,10 @@ class DigitsSettings:
         Steps dropped before it, in the same unit.
     positions : int
         Points of the stationary law at which noise and curvature are measured again.
+    closure_draws : int
+        Antithetic pairs of positions over which the Gaussian closure takes its averages.
+    closure_rtol : float [1]
+        Largest change of curvature and noise before its last step.
     random_relaxations : float [1]
         Length of a run from a random start in relaxation times of the weight decay.
     late_from : float [1]
@@ -77,6 +81,8 @@ class DigitsSettings:
     relaxations: float = 300.0
     burn_in: float = 60.0
     positions: int = 96
+    closure_draws: int = 96
+    closure_rtol: float = 2e-2
     random_relaxations: float = 15.0
     late_from: float = 1 / 30
     tolerance: float = 0.05

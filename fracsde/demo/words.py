@@ -19,7 +19,8 @@ __all__ = ["findings", "sentence", "table", "tables"]
 
 VARIANCE = "stationary variance"
 SPREAD = "spread over replicas"
-THEORIES = ("map", "flow")
+THEORIES = ("map", "closure", "flow")
+NO_CLOSURE = "no fixed point"
 LEFT = 1.0  # standard deviations: beyond it a run has left its minimum
 MIXED = 1.05  # split R-hat: above it the replicas sit in different places
 NOTABLE = 0.02  # a mean deviation below this is not worth a reason
@@ -75,9 +76,11 @@ def tables(
     -------
     dict
     """
-    rivals = list(next(iter(stationary.values()))[0].report.rivals)
-    heads = [f"measured ÷ {theory}" for theory in ("map", *rivals)]
     items = [(name, item) for name, regimes in stationary.items() for item in regimes]
+    # A closure that was not found is no rival of its regime, and has a column all the same.
+    rivals = ["closure", *dict.fromkeys(rival for _, item in items for rival in item.report.rivals)]
+    theories = list(dict.fromkeys(["map", *rivals]))
+    heads = [f"measured ÷ {theory}" for theory in theories]
     return {
         "The minima": (
             [
@@ -94,7 +97,7 @@ def tables(
         ),
         "Theory against run near the minimum: ratios (rows that agree/are open/disagree)": (
             ["network and regime", "quantity", *heads],
-            [row for name, item in items for row in _comparison(name, item)],
+            [row for name, item in items for row in _comparison(name, item, theories)],
         ),
         "Which assumption fails: what theories hold constant, measured over the run": (
             [
@@ -110,6 +113,19 @@ def tables(
                 "and with its curvature",
             ],
             [_reasons(name, item) for name, item in items],
+        ),
+        "The Gaussian closure: averages over the law that reproduces itself": (
+            [
+                "network and regime",
+                "outcome",
+                "rounds",
+                "variance, closure / map",
+                "largest standard error",
+                "mean curvature / minimum",
+                "noise / minimum",
+                "largest shift of the mean [sd]",
+            ],
+            [_closure(name, item) for name, item in items],
         ),
         "From random starts": (
             [
@@ -143,11 +159,14 @@ def _minimum(name: str, item: Stationary) -> list[str]:
     ]
 
 
-def _comparison(name: str, item: Stationary) -> list[list[str]]:
+def _comparison(name: str, item: Stationary, theories: Sequence[str]) -> list[list[str]]:
     found = []
     for quantity in dict.fromkeys(row.quantity for row in item.report.rows):
         cells = [_heading(name, item), quantity]
-        for theory in ("map", *item.report.rivals):
+        for theory in theories:
+            if theory != "map" and theory not in item.report.rivals:
+                cells.append(NO_CLOSURE)
+                continue
             chosen = _rows(_of(item, theory), quantity)
             cells.append(f"{_span(_ratios(chosen))} ({_counts(chosen)})")
         found.append(cells)
@@ -167,6 +186,23 @@ def _reasons(name: str, item: Stationary) -> list[str]:
         f"{why.map_ratio.mean():.3f}",
         f"{why.with_noise.mean():.3f}",
         f"{why.with_both.mean():.3f}",
+    ]
+
+
+def _closure(name: str, item: Stationary) -> list[str]:
+    closure, curvature = item.closure, item.curvature
+    cells = [_heading(name, item), closure.status.name, f"{closure.rounds}"]
+    if not closure.status.ok:
+        return [*cells, *["–"] * 5]
+    moved = (closure.mean - closure.minimum.position) @ closure.minimum.leading
+    settled = closure.variances
+    return [
+        *cells,
+        _span(closure.over_map),
+        f"{100.0 * (closure.variance_stderr / settled).max():.2f} %",
+        _span(closure.hessian.diagonal() / curvature.curvatures),
+        _span(closure.noise.diagonal() / closure.map_noise.diagonal()),
+        f"{np.abs(moved / np.sqrt(settled)).max():.2f}",
     ]
 
 
@@ -209,6 +245,8 @@ def findings(
 
 
 def _judge(item: Stationary, theory: str) -> str:
+    if theory != "map" and theory not in item.report.rivals:
+        return "has no fixed point in reach"
     variance = _rows(_of(item, theory), VARIANCE)
     ratios = _ratios(variance)
     failed = _count(variance, Verdict.DISAGREES)
@@ -320,9 +358,12 @@ def sentence(stationary: Mapping[str, list[Stationary]], random: Mapping[str, Fr
     parts = []
     for rate in sorted({item.plan.regime.rate for item in plain}):
         items = [item for item in plain if item.plan.regime.rate == rate]
+        said = [f"the discrete map {_overall(items, 'map')}{_because(items)}"]
+        if all("closure" in item.report.rivals for item in items):
+            said.append(f"the Gaussian closure {_overall(items, 'closure')}")
         parts.append(
-            f"at η·h_max = {rate:g} the discrete map {_overall(items, 'map')}{_because(items)} and "
-            f"the continuous flow {_overall(items, 'flow')}"
+            f"at η·h_max = {rate:g} {', '.join(said)} and the continuous flow "
+            f"{_overall(items, 'flow')}"
         )
     spreads = [_rows(item.report.rows, SPREAD) for item in random.values()]
     refuted = [rows for rows in spreads if _count(rows, Verdict.DISAGREES)]

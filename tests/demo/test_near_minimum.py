@@ -10,10 +10,12 @@ import pytest
 from fracsde.compare import Verdict, compare
 from fracsde.demo.near_minimum import (
     assumptions,
+    close,
     measure,
     measure_curvature,
     plan,
     predict,
+    predict_closure,
     run_regime,
 )
 from fracsde.demo.settings import DigitsSettings, Regime
@@ -88,6 +90,21 @@ def test_map_agrees_and_wrong_noise_disagrees_where_the_loss_is_quadratic(curvat
     why = assumptions(curvature, chosen, SETTINGS, run)
     np.testing.assert_allclose(why.curvature_ratio, 1.0, rtol=1e-9)
     assert abs(why.noise_trace_ratio - 1.0) < 0.05
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_closure_predicts_what_the_map_predicts_and_the_noise_of_the_run(curvature, momentum):
+    """On squared error the noise grows with the variance, and nothing else changes."""
+    chosen = plan(curvature, Regime(rate=0.5, momentum=momentum), SETTINGS)
+    closure = close(curvature, chosen, SETTINGS)
+    assert closure.status.ok
+    closed = predict_closure(curvature, chosen, closure)
+    frozen = predict(curvature, chosen, SETTINGS, "map")
+    assert [one.quantity for one in closed] == [one.quantity for one in frozen]
+    np.testing.assert_allclose(closed[0].value, closure.variances, rtol=1e-9)
+    assert np.all(closed[0].value > frozen[0].value)
+    np.testing.assert_allclose(closed[2].value, frozen[2].value, atol=0.02)
+    np.testing.assert_allclose(closure.hessian.diagonal(), curvature.curvatures, rtol=1e-9)
 
 
 def test_plan_keeps_lags_on_recorded_steps(curvature) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -114,6 +115,28 @@ def test_sentence_gives_a_reason_only_where_the_map_is_refuted(item, expected) -
 def test_sentence_names_no_reason_that_one_failing_network_does_not_share() -> None:
     items = {"one": [_item(1.2, 1.0, 1.0)], "two": [_item(1.2, 1.2, 1.0)]}
     assert "because" not in sentence(items, {"one": _start(0.2, 0.9)})
+
+
+def _with_closure(item: SimpleNamespace, ratio: float) -> SimpleNamespace:
+    """Add a closure that is off by a ratio."""
+    rows = _report(VARIANCE, "closure", 1.0, ratio, 1e-4).rivals
+    item.report = replace(item.report, rivals={**rows, **item.report.rivals})
+    return item
+
+
+def test_closure_is_judged_where_there_is_one() -> None:
+    start = {"net": _start(0.2, 0.9)}
+    items = {"net": [_with_closure(_item(1.25, 1.0, 1.0), 1.01)]}
+    assert (
+        "the closure holds in every direction (variance ratios 1.01 to 1.01)"
+        in (findings(items, {})["net, gentle"])
+    )
+    assert "the Gaussian closure predicts every variance within 5 % and the" in (
+        sentence(items, start)
+    )
+    without = {"net": [_item(1.25, 1.0, 1.0)]}
+    assert "the closure has no fixed point in reach" in findings(without, {})["net, gentle"]
+    assert "Gaussian closure" not in sentence(without, start)
 
 
 @pytest.mark.parametrize(

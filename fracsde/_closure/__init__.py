@@ -1,0 +1,1 @@
+"""What :mod:`fracsde.closure` is made of."""
