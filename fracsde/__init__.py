@@ -32,6 +32,9 @@ _HOME = {
     "SubordinatedOU": "problems.subordinated",
     "DiagonalOU": "problems.structured",
     "LowRankOU": "problems.structured",
+    "MatrixFreeSGD": "problems.matrix_free",
+    "MatrixFreeOU": "problems.matrix_free",
+    "LowRankPlusDiagonal": "problems.products",
     "TimeGrid": "grids",
     "SpaceGrid": "grids",
     # nouns: methods
@@ -63,6 +66,10 @@ _HOME = {
     "Status": "status",
     # verbs
     "stationary_covariance": "stationary",
+    "stationary_variance_along": "stationary_large",
+    "stationary_leading_block": "stationary_large",
+    "stationary_trace": "stationary_large",
+    "stationary_low_rank": "stationary_large",
     "mean_at": "transients",
     "covariance_at": "transients",
     "autocovariance": "transients",
@@ -79,6 +86,10 @@ _HOME = {
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
+    "StationaryVariance": "stationary_large",
+    "LeadingBlock": "stationary_large",
+    "StationaryTrace": "stationary_large",
+    "LowRankCovariance": "stationary_large",
     "Solution": "solution",
     "SeparableSolution": "separable_solution",
     "FractionalODESolution": "ode_solution",
