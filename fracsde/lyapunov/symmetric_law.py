@@ -42,6 +42,8 @@ __all__ = [
     "SymmetricLaw",
     "check_ritz",
     "closed_form",
+    "orthonormal",
+    "projected",
     "refuse_flat",
     "symmetric_law",
 ]
@@ -51,6 +53,8 @@ _STEPS = (32, 64, 128, 256, 512)
 _ROUNDING = 1e-6  # products may come from single precision
 # Directions of a union of factors below this share of the largest depend on the others.
 _DEPENDENT = 1e-13
+# Squared share above which columns are far enough from dependent for their squares to be used.
+_APART = 1e-10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,8 +69,6 @@ class SymmetricLaw:
         Coefficients of the equation.
     low, high : float
         Below and above all eigenvalues of ``A``; ``low`` is 0 where nothing better is known.
-    least : float
-        The smallest Ritz value of ``A`` that was met.
     noise_norm : float
         Above all eigenvalues of ``N``.
     name : {"hessian", "drift"}
@@ -84,7 +86,6 @@ class SymmetricLaw:
     response: Response
     low: float
     high: float
-    least: float
     noise_norm: float
     name: str
     given: tuple[float, float] | None
@@ -158,21 +159,22 @@ def symmetric_law(problem: MatrixFreeOU | MatrixFreeSGD) -> SymmetricLaw:
         A, N, decay = problem.drift, problem.noise, 0.0
         name, given = "drift", problem.drift_bounds
     low, high = given or (0.0, np.inf)
-    low, high = max(low + decay, 0.0), high + decay
+    low, high, enough = max(low + decay, 0.0), high + decay, False
     if isinstance(A, LowRankPlusDiagonal):
         ends = A.ends()
-        # Rounding of a structural bound must not turn a positive spectrum into a flat one.
-        low, high = max(low, ends[0] - 4.0 * EPS * abs(ends[1])), min(high, ends[1])
-    found = largest_eigenvalue(A, steps=_STEPS[0])
-    _check_ends(name, given, decay, found.smallest, found.largest)
-    spent = found.products
-    for steps in _STEPS[1:]:
-        high = min(high, found.bound)
-        if high < coefficients.border or found.largest >= coefficients.border:
-            break
+        slack = 8.0 * EPS * np.sqrt(A.dimension) * abs(ends[1])
+        low, high = max(low, ends[0] - slack), min(high, ends[1] + slack)
+        enough = given is None and ends[0] >= decay - slack and high < coefficients.border
+    spent = 0
+    for steps in () if enough else _STEPS:
         found = largest_eigenvalue(A, steps=steps)
         spent += found.products
-    high = max(min(high, found.bound), found.largest)
+        _check_ends(name, given, decay, found.smallest, found.largest)
+        bound = max(min(high, found.bound), found.largest)
+        if bound < coefficients.border or found.largest >= coefficients.border:
+            break
+    if not enough:
+        high = bound
     if high >= coefficients.border:
         assert isinstance(problem, MatrixFreeSGD)  # a flow has no border
         _refuse_rate(problem, found.largest, high)
@@ -182,7 +184,6 @@ def symmetric_law(problem: MatrixFreeOU | MatrixFreeSGD) -> SymmetricLaw:
         response=coefficients,
         low=low,
         high=high,
-        least=found.smallest,
         noise_norm=_noise_norm(N),
         name=name,
         given=given,
@@ -214,9 +215,9 @@ def closed_form(law: SymmetricLaw) -> Split | None:
         return None
     if not (A.isotropic and N.isotropic and 2 * (len(A.weights) + len(N.weights)) <= A.dimension):
         return None
-    W = _union(A.factor, N.factor)
+    W = orthonormal(np.hstack([A.factor, N.factor]))
     k = W.shape[1]
-    inside, noise = (_inside(M, W) for M in (A, N))
+    inside, noise = projected(A, W), projected(N, W)
     a, V = np.linalg.eigh(inside)
     drift, rest_noise = float(A.diagonal), float(N.diagonal)
     flat = FLAT * law.high
@@ -350,18 +351,47 @@ def _noise_norm(N: Symmetric) -> float:
     return max(found.bound, 0.0)
 
 
-def _union(F: FloatArray, G: FloatArray) -> FloatArray:
-    # An orthonormal basis of the columns of both, each column counted at its own size.
-    columns = np.hstack([F, G])
+def orthonormal(columns: FloatArray) -> FloatArray:
+    """Return an orthonormal basis of columns, each counted at its own size.
+
+    Parameters
+    ----------
+    columns : (d, p) float64
+        Columns that may depend on one another.
+
+    Returns
+    -------
+    (d, k) float64
+    """
     sizes = np.linalg.norm(columns, axis=0)
-    columns = columns[:, sizes > 0.0] / sizes[sizes > 0.0]
-    Q, R = np.linalg.qr(columns)
+    basis = columns[:, sizes > 0.0]
+    basis /= sizes[sizes > 0.0]
+    squares, V = np.linalg.eigh(basis.T @ basis)
+    if squares.min(initial=np.inf) > _APART * squares.max(initial=0.0):
+        # Twice is enough, and matrix products alone are several times faster than reflections.
+        for _ in range(2):
+            basis = basis @ (V / np.sqrt(squares))
+            squares, V = np.linalg.eigh(basis.T @ basis)
+        return basis
+    Q, R = np.linalg.qr(basis)
     left, values, _ = np.linalg.svd(R)
-    keep = values > _DEPENDENT * values.max(initial=0.0)
-    return np.asarray(Q if keep.all() else Q @ left[:, keep])
+    return np.asarray(Q @ left[:, values > _DEPENDENT * values.max(initial=0.0)])
 
 
-def _inside(M: LowRankPlusDiagonal, W: FloatArray) -> FloatArray:
+def projected(M: LowRankPlusDiagonal, W: FloatArray) -> FloatArray:
+    """Return ``W^T M W`` for an isotropic diagonal.
+
+    Parameters
+    ----------
+    M : LowRankPlusDiagonal
+        The matrix.
+    W : (d, k) float64
+        Orthonormal.
+
+    Returns
+    -------
+    (k, k) float64
+    """
     turned = W.T @ M.factor
     square = (turned * M.weights) @ turned.T
     return np.asarray(0.5 * (square + square.T) + float(M.diagonal) * np.eye(len(square)))

@@ -138,8 +138,9 @@ class LowRankPlusDiagonal:
         low, high : float
         """
         # F diag(s) F^T has, beside zeros, the eigenvalues of the small matrix below.
-        triangle = np.asarray(np.linalg.qr(self.factor, mode="r"))
-        values = np.linalg.eigvalsh((triangle * self.weights) @ triangle.T)
+        squares, V = np.linalg.eigh(self.factor.T @ self.factor)
+        root = V * np.sqrt(np.maximum(squares, 0.0))
+        values = np.linalg.eigvalsh((root.T * self.weights) @ root)
         outside = 0.0 if self.dimension > len(values) else float(np.inf)
         low = min(float(values.min(initial=np.inf)), outside)
         high = max(float(values.max(initial=-np.inf)), -outside)

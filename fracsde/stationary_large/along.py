@@ -160,6 +160,7 @@ def stationary_variance_along(
     >>> noisy = np.zeros((d, 2))
     >>> noisy[500, 0] = noisy[700, 1] = 1.0
     >>> from fracsde.problems.matrix_free import MatrixFreeSGD
+    >>> from fracsde.problems.products import LowRankPlusDiagonal
     >>> sgd = MatrixFreeSGD(hessian=chain, gradient_noise=LowRankPlusDiagonal(factor=noisy),
     ...     learning_rate=0.2, batch_size=4, weight_decay=0.1)
     >>> found = stationary_variance_along(sgd, noisy)

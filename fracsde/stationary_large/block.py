@@ -36,7 +36,8 @@ import scipy.sparse.linalg
 from fracsde._check import integer, real
 from fracsde.errors import OutOfRangeError, UnstableError
 from fracsde.lyapunov.rounding import EPS
-from fracsde.lyapunov.symmetric_law import SymmetricLaw, symmetric_law
+from fracsde.lyapunov.symmetric_law import SymmetricLaw, orthonormal, projected, symmetric_law
+from fracsde.problems.products import LowRankPlusDiagonal
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary_large._common import as_matrix_free, finished, silent
 from fracsde.status import Status
@@ -44,6 +45,7 @@ from fracsde.status import Status
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.problems.matrix_free import MatrixFreeOU, MatrixFreeSGD
+    from fracsde.problems.products import Symmetric
     from fracsde.stationary_large._common import Watch
 
 __all__ = ["LeadingBlock", "stationary_leading_block"]
@@ -204,6 +206,41 @@ def _leading(
     law: SymmetricLaw, k: int, kept: int, accuracy: float, watch: Watch
 ) -> tuple[FloatArray, FloatArray, int, float]:
     # Eigenvalues in descending order, vectors, products, and the norm of the residual.
+    found = _of_factor(law.A, k) or _iterated(law, k, kept, accuracy, watch)
+    theta, U, made = found
+    if theta[-1] <= 0.0:
+        msg = (
+            f"only {int(np.sum(theta > 0.0))} of the {k} leading curvatures are positive: ask for "
+            "fewer, or set a weight decay"
+        )
+        raise UnstableError(msg)
+    square = 0.0
+    for i in range(0, k, _CHUNK):
+        part = U[:, i : i + _CHUNK]
+        gap = law.A @ np.ascontiguousarray(part)
+        gap -= part * theta[i : i + _CHUNK]
+        square += float(np.einsum("ij,ij->", gap, gap))
+    # What rounding leaves of orthogonality acts like a residual.
+    residual = float(np.sqrt(square)) + 4.0 * EPS * float(np.sqrt(k)) * float(theta[0])
+    return theta, U, made + k, residual
+
+
+def _of_factor(A: Symmetric, k: int) -> tuple[FloatArray, FloatArray, int] | None:
+    # Beside a multiple of the identity the eigenvectors lie in the range of the factor.
+    if not (isinstance(A, LowRankPlusDiagonal) and A.isotropic and 2 * k <= A.dimension):
+        return None
+    W = orthonormal(A.factor)
+    if k > W.shape[1]:
+        return None
+    theta, V = np.linalg.eigh(projected(A, W))
+    if theta[-k] <= float(A.diagonal):
+        return None
+    return theta[: -k - 1 : -1].copy(), W @ V[:, : -k - 1 : -1], 0
+
+
+def _iterated(
+    law: SymmetricLaw, k: int, kept: int, accuracy: float, watch: Watch
+) -> tuple[FloatArray, FloatArray, int]:
     A, d, made = law.A, law.A.dimension, 0
 
     def product(x: FloatArray) -> FloatArray:
@@ -218,22 +255,7 @@ def _leading(
     theta, U = scipy.sparse.linalg.eigsh(
         operator, k=k, which="LA", ncv=kept, tol=accuracy, v0=start, maxiter=100 * d
     )
-    theta, U = theta[::-1].copy(), U[:, ::-1]
-    if theta[-1] <= 0.0:
-        msg = (
-            f"only {int(np.sum(theta > 0.0))} of the {k} leading curvatures are positive: ask for "
-            "fewer, or set a weight decay"
-        )
-        raise UnstableError(msg)
-    square = 0.0
-    for i in range(0, k, _CHUNK):
-        part = U[:, i : i + _CHUNK]
-        gap = A @ np.ascontiguousarray(part)
-        gap -= part * theta[i : i + _CHUNK]
-        square += float(np.einsum("ij,ij->", gap, gap))
-    # What rounding leaves of orthogonality acts like a residual.
-    residual = float(np.sqrt(square)) + 4.0 * EPS * float(np.sqrt(k)) * float(theta[0])
-    return theta, U, made + k, residual
+    return theta[::-1].copy(), U[:, ::-1], made
 
 
 def _block(law: SymmetricLaw, theta: FloatArray, U: FloatArray) -> tuple[FloatArray, float]:
