@@ -112,6 +112,10 @@ class Split:
         ``S``.
     rest : float
         Variance outside.
+    rounding : float [1]
+        What moves ``A`` by rounding, relative to its largest eigenvalue.
+    lowest : float
+        The smallest eigenvalue of ``A`` that noise reaches.
     error_bound : float
         On the spectral norm of the error of the covariance: rounding.
     """
@@ -121,6 +125,8 @@ class Split:
     noise: FloatArray
     covariance: FloatArray
     rest: float
+    rounding: float
+    lowest: float
     error_bound: float
 
     @property
@@ -234,8 +240,7 @@ def closed_form(law: SymmetricLaw) -> Split | None:
     rest = float(law.response.gain(drift)) * rest_noise if rest_noise > 0.0 else 0.0
     lowest = min([float(a[alive].min(initial=np.inf))] + [drift] * (rest_noise > 0.0))
     lowest = lowest if np.isfinite(lowest) else law.high
-    # A moves by its rounding, and the covariance in proportion to the gain twice.
-    rounding = 8.0 * EPS * (k + np.sqrt(A.dimension)) * law.high / lowest
+    rounding = float(8.0 * EPS * (k + np.sqrt(A.dimension)))
     S = V @ covariance @ V.T
     return Split(
         basis=W,
@@ -243,7 +248,13 @@ def closed_form(law: SymmetricLaw) -> Split | None:
         noise=noise,
         covariance=0.5 * (S + S.T),
         rest=rest,
-        error_bound=rounding * law.noise_norm * law.response.largest_gain(lowest, law.high),
+        rounding=rounding,
+        lowest=lowest,
+        # A gain moves by itself times the relative move of its curvature.
+        error_bound=rounding
+        * (law.high / lowest)
+        * law.noise_norm
+        * law.response.largest_gain(lowest, law.high),
     )
 
 

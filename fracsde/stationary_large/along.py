@@ -250,9 +250,14 @@ def _along_split(
     whole = np.einsum("ij,ij->j", U, U)
     outside = np.maximum(whole - np.square(inner).sum(axis=0), 0.0)
     inside = np.einsum("ij,ij->j", inner, split.covariance @ inner)
+    values = inside + split.rest * outside
+    lengths = np.linalg.norm(inner, axis=0)
+    # Rounding of the covariance, and of the projections.
+    reach = split.error_bound * lengths**2
+    reach += split.rounding * np.linalg.norm(split.covariance @ inner, axis=0) * np.sqrt(whole)
     return StationaryVariance(
-        values=inside + split.rest * outside,
-        error_bounds=split.error_bound * whole,
+        values=values,
+        error_bounds=reach + split.rounding * values,
         certain=True,
         status=Status.SUCCESS,
         detail="",

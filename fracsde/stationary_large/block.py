@@ -35,6 +35,7 @@ import scipy.sparse.linalg
 
 from fracsde._check import integer, real
 from fracsde.errors import OutOfRangeError, UnstableError
+from fracsde.lyapunov.krylov_space import FLAT
 from fracsde.lyapunov.rounding import EPS
 from fracsde.lyapunov.symmetric_law import SymmetricLaw, orthonormal, projected, symmetric_law
 from fracsde.problems.products import LowRankPlusDiagonal
@@ -208,9 +209,10 @@ def _leading(
     # Eigenvalues in descending order, vectors, products, and the norm of the residual.
     found = _of_factor(law.A, k) or _iterated(law, k, kept, accuracy, watch)
     theta, U, made = found
-    if theta[-1] <= 0.0:
+    flat = FLAT * law.high
+    if theta[-1] <= flat:
         msg = (
-            f"only {int(np.sum(theta > 0.0))} of the {k} leading curvatures are positive: ask for "
+            f"only {int(np.sum(theta > flat))} of the {k} leading curvatures are positive: ask for "
             "fewer, or set a weight decay"
         )
         raise UnstableError(msg)

@@ -189,9 +189,7 @@ def stationary_trace(
     law = symmetric_law(process)
     split = closed_form(law)
     if split is not None:
-        value = _of_split(law, split, weight)
-        size = law.high if weight != "identity" else 1.0
-        error = split.error_bound * process.dimension * size
+        value, error = _of_split(law, split, weight)
         return _exact(process, value, error, confidence, "closed_form", split.held_bytes)
     wide = int(real("memory", memory, low=0.0) // (8 * _PER_COLUMN * process.dimension))
     if wide < 2:
@@ -333,15 +331,21 @@ def _collected(
     )
 
 
-def _of_split(law: SymmetricLaw, split: Split, weight: str) -> float:
+def _of_split(law: SymmetricLaw, split: Split, weight: str) -> tuple[float, float]:
+    # The trace and what rounding adds: a curvature moves by rounding times the largest one.
     outside = law.A.dimension - len(split.covariance)
     total = float(np.trace(split.covariance)) + split.rest * outside
+    inner = split.rounding * law.high * float(np.trace(split.covariance))
+    lost = inner / split.lowest + split.rounding * total
     if weight == "identity":
-        return total
+        return total, lost
     assert isinstance(law.A, LowRankPlusDiagonal)  # or there would be no closed form
     loss = float(np.einsum("ij,ij->", split.inside, split.covariance))
     loss += float(law.A.diagonal) * split.rest * outside
-    return loss if weight == "curvature" else loss - law.decay * total
+    error = inner + split.rounding * loss
+    if weight == "curvature":
+        return loss, error
+    return loss - law.decay * total, error + law.decay * lost
 
 
 def _direct(
