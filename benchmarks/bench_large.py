@@ -53,10 +53,12 @@ def problem(kind: str, d: int) -> MatrixFreeSGD:
     smooth = kind == KINDS[2]
     rank = 1 if smooth else 10
     noise = LowRankPlusDiagonal(factor=rng.normal(size=(d, rank)) / np.sqrt(d))
-    hessian: Any
     if smooth:
         curvatures = np.geomspace(1e-3, 100.0, d)
-        hessian = curvatures.__mul__
+
+        def hessian(x: np.ndarray) -> np.ndarray:
+            return curvatures * x
+
     else:
         factor = rng.normal(size=(d, 50)) * np.sqrt(np.geomspace(1.0, 100.0, 50) / d)
         rest: Any = 0.01 if kind == KINDS[0] else np.linspace(0.0, 0.1, d)

@@ -105,7 +105,7 @@ def forms(
         slack = 4.0 * EPS * len(columns) ** 0.5
         return Forms(low=(1.0 - slack) * exact, high=(1.0 + slack) * exact, products=0)
     run = recurrence(law.A, columns)
-    look, made = 4, 0
+    look, made, ratio, stuck = 4, 0, float("inf"), 0
     for diagonal, off in run:
         made += 1
         done = made >= most or not off[-1].any()
@@ -117,9 +117,11 @@ def forms(
             for j in range(len(squares))
         ]
         low, high = squares * np.array(ends).reshape(-1, 2).T
-        ratio = _ratio(low, high, signs, rtol)
+        before, ratio = ratio, _ratio(low, high, signs, rtol)
+        # Bounds that rounding keeps apart come no nearer.
+        stuck = stuck + 1 if law.certain and ratio > 0.999 * before else 0
         watch(made * len(squares), ratio)
-        if done or ratio <= 1.0:
+        if done or ratio <= 1.0 or stuck == 2:
             break
     return Forms(low=low, high=high, products=made * len(squares))
 
@@ -142,14 +144,16 @@ def _between(
     k = int(stop[0]) + 1 if len(stop) else len(diagonal)
     away = (0.0, 0.0)
     if np.isfinite(act.border):
-        away = inverse_bounds(act.border - diagonal, off, act.border - law.high)
+        away = inverse_bounds(
+            act.border - diagonal, off, act.border - law.high, precision=law.A.precision
+        )
     share = 0.5 / act.linear
     if weight == "curvature":
         return share * act.border * away[0], share * act.border * away[1]
     floor = law.low
     if not law.certain:
         floor = 0.5 * _least(law, diagonal[:k], off[: k - 1])
-    near = inverse_bounds(diagonal, off, floor)
+    near = inverse_bounds(diagonal, off, floor, precision=law.A.precision)
     if np.isnan(near[0]):
         check_ritz(law, *_ends(diagonal[:k], off[: k - 1]))
         refuse_flat(0.0, law)

@@ -19,7 +19,6 @@ products that it needs have been made, so an ``n`` by ``n`` matrix has the resid
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -52,7 +51,9 @@ class Seen:
     residual : (n,) float64
         Eigenvalues of the residual.
     rounding : float
-        What rounding adds to their root mean square, at most.
+        What rounding of the products adds to the residual's spectral norm.
+    rounding_trace : float
+        What it adds to its trace norm.
     flat : float
         Share of ``b`` in directions whose curvature cannot be told from 0.
     """
@@ -61,6 +62,7 @@ class Seen:
     ritz: FloatArray
     residual: FloatArray
     rounding: float
+    rounding_trace: float
     flat: float
 
     @property
@@ -73,7 +75,12 @@ class Seen:
         """Larger one of the traces of the residual's positive and negative parts."""
         positive = float(self.residual[self.residual > 0.0].sum())
         negative = -float(self.residual[self.residual < 0.0].sum())
-        return max(positive, negative) + math.sqrt(len(self.core)) * self.rounding
+        return max(positive, negative) + self.rounding_trace
+
+    @property
+    def settled(self) -> bool:
+        """Whether the residual is rounding, so that a larger space would gain nothing."""
+        return float(np.abs(self.residual).max(initial=0.0)) <= self.rounding
 
 
 class Space:
@@ -169,14 +176,16 @@ class Space:
         Y[:s, :s] = core
         gap = response.apply(T, Y) - b @ b.T
         bend = response.bend + 4.0 * response.square
-        size = self._scale * (2.0 * response.linear + bend * self._scale)
         whole = float(np.linalg.norm(b)) ** 2
-        size = size * float(np.linalg.norm(core)) + whole
+        # Products are those of a matrix that is off by their rounding.
+        off = 2.0 * self.A.precision * self._scale * (2.0 * response.linear + bend * self._scale)
+        values = np.linalg.eigvalsh(core)
         return Seen(
             core=core,
             ritz=ritz,
             residual=np.asarray(np.linalg.eigvalsh(0.5 * (gap + gap.T))),
-            rounding=2.0 * EPS * float(np.sqrt(s)) * size,
+            rounding=off * float(np.abs(values).max(initial=0.0)) + 4.0 * EPS * whole,
+            rounding_trace=off * float(np.abs(values).sum()) + 4.0 * EPS * whole,
             flat=float(np.square(turned[ritz <= FLAT * self._scale]).sum()) / whole,
         )
 

@@ -133,7 +133,9 @@ def largest_eigenvalue(A: Symmetric, *, steps: int) -> Ends:
     return Ends(smallest=low, largest=high, bound=bound + slack, products=k)
 
 
-def inverse_bounds(diagonal: FloatArray, off: FloatArray, floor: float) -> tuple[float, float]:
+def inverse_bounds(
+    diagonal: FloatArray, off: FloatArray, floor: float, *, precision: float = EPS
+) -> tuple[float, float]:
     """Bound ``g^T A^{-1} g`` for a unit vector ``g``.
 
     Parameters
@@ -142,6 +144,8 @@ def inverse_bounds(diagonal: FloatArray, off: FloatArray, floor: float) -> tuple
         One column of :func:`recurrence`.
     floor : float
         Below all eigenvalues of ``A``.
+    precision : float [1]
+        Relative rounding of a product.
 
     Returns
     -------
@@ -159,11 +163,11 @@ def inverse_bounds(diagonal: FloatArray, off: FloatArray, floor: float) -> tuple
     if np.isnan(low):
         return low, low
     # Rounding of T moves the inverse by its own size times this.
-    rounding = 4.0 * EPS * math.sqrt(k) * size * low
+    rounding = 4.0 * precision * math.sqrt(k) * size * low
     low *= 1.0 - min(rounding, 1.0)
     if len(stop):
         return low, low * (1.0 + 4.0 * rounding)
-    node = floor - 4.0 * EPS * size
+    node = floor - 4.0 * precision * size
     if node <= 0.0:
         return low, float("inf")
     # The last pivot of T - node gives the entry that puts a Ritz value at the node.

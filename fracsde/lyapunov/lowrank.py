@@ -107,7 +107,7 @@ def solve_by_krylov(
             seen = space.see(law.response)
             ratio = enough(space, seen)
             watch(space.products, ratio)
-            if ratio <= 1.0 or ended:
+            if ratio <= 1.0 or ended or seen.settled:
                 return Solved(space=space, seen=seen, products=space.products, enough=ratio <= 1.0)
         # A look costs the cube of the size of the space; a tenth more is worth one.
         look = space.products + max(4, space.products // 10)
@@ -161,7 +161,7 @@ def solve_by_poles(
         seen = space.see(law.response)
         reached = enough(space, seen)
         watch(spent, reached)
-        if reached <= 1.0 or count == most:
+        if reached <= 1.0 or count == most or seen.settled:
             return Solved(space=space, seen=seen, products=spent, enough=reached <= 1.0)
         count += count // 2 + 1
         del space

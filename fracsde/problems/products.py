@@ -14,7 +14,8 @@ vectors and refuses one that is not a symmetric linear map.
 :math:`u^T A v` with :math:`v^T A u`, :math:`A(u + 2v)` with :math:`Au + 2Av`, and ``A u`` with
 itself, to a millionth of the sizes involved: enough for products in single precision.  An
 asymmetry :math:`\|A - A^T\|_F` shows when it exceeds about :math:`10^{-6}\sqrt d\,\|A\|_F`; a
-smaller one passes.
+smaller one passes.  How far it is from linear tells its precision, single or double, and error
+bounds reckon with that.
 
 Not here: what the matrices mean, see :mod:`fracsde.problems.matrix_free`.
 """
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
 __all__ = ["LowRankPlusDiagonal", "Products", "Symmetric", "probed"]
+
+_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,6 +91,11 @@ class LowRankPlusDiagonal:
     def dimension(self) -> int:
         """Number of rows."""
         return len(self.factor)
+
+    @property
+    def precision(self) -> float:
+        """Relative rounding of a product."""
+        return _EPS
 
     @property
     def isotropic(self) -> bool:
@@ -163,6 +171,8 @@ class Products:
         Whether several vectors can be passed at once.
     size, shift : float
         See above.
+    precision : float [1]
+        Relative rounding of a product.
     """
 
     apply: Callable[[FloatArray], Any]
@@ -171,6 +181,7 @@ class Products:
     blocks: bool = False
     size: float = 1.0
     shift: float = 0.0
+    precision: float = _EPS
 
     def __matmul__(self, x: FloatArray) -> FloatArray:
         """Multiply ``(d,)`` or ``(d, p)`` from the left.
@@ -269,8 +280,7 @@ def probed(name: str, value: Any, *, dimension: int | None = None) -> Symmetric:
     else:
         products = _operator(name, value)
         _fits(name, products.dimension, known)
-    _probe(products)
-    return products
+    return replace(products, precision=_probe(products))
 
 
 def _operator(name: str, value: Any) -> Products:
@@ -294,8 +304,8 @@ def _fits(name: str, found: int, dimension: int | None) -> None:
         raise ShapeError(msg)
 
 
-def _probe(products: Products) -> None:
-    # Fixed vectors: a product that passes once passes always.
+def _probe(products: Products) -> float:
+    # The precision.  Fixed vectors: a product that passes once passes always.
     name = products.name
     rng = np.random.default_rng(20121)
     u, v = rng.normal(size=(2, products.dimension))
@@ -314,7 +324,7 @@ def _probe(products: Products) -> None:
             "statistics and data augmentation off"
         )
         raise InputError(msg)
-    gap = float(np.linalg.norm(mixed - Au - 2.0 * Av))
+    gap = max(gap, float(np.linalg.norm(mixed - Au - 2.0 * Av)))
     if gap > 4.0 * ROUNDING * size:
         msg = (
             f"a product with `{name}` must be linear: A(u + 2v) differs from Au + 2Av by "
@@ -330,6 +340,7 @@ def _probe(products: Products) -> None:
             "graph, or weights that change between calls"
         )
         raise NotSymmetricError(msg)
+    return max(_EPS, 2.0 * gap / size) if size > 0.0 else _EPS
 
 
 def _kept(name: str, value: Any) -> FloatArray:

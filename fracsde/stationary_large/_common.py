@@ -147,8 +147,9 @@ def missed(what: str, rtol: float, law: SymmetricLaw) -> str:
         else "no positive lower bound on the curvature is known"
     )
     return (
-        f"{what} rtol={rtol:g}; {known}. Allow more `memory` (or products), pass bounds on the "
-        "curvature, set a weight decay, or take throw=False and the bound as it is."
+        f"{what} rtol={rtol:g}; {known}, and products are good to {law.A.precision:.1g}. Allow "
+        "more `memory` (or products), pass bounds on the curvature, set a weight decay, make "
+        "products in double precision, or take throw=False and the bound as it is."
     )
 
 

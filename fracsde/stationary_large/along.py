@@ -213,7 +213,7 @@ def _one_direction(
         found[:] = [np.nan, factor * seen.trace]
         # The variance is at most the norm of the covariance: no noise product before it may do.
         most = factor * float(np.linalg.norm(u)) ** 2
-        ended = space.closed or space.full
+        ended = space.closed or space.full or seen.settled
         if found[1] > rtol * most and not ended:
             return float(found[1] / (rtol * most))
         value, left = _against_noise(law, space, seen, rtol)
@@ -240,7 +240,7 @@ def _against_noise(law: SymmetricLaw, space: Space, seen: Seen, rtol: float) -> 
         total += float(values[used : used + 4] @ squares)
         used += 4
     rest = law.noise_norm * float(values[used:].sum())
-    return total, rest + 8.0 * EPS * total
+    return total, rest + 8.0 * law.N.precision * total
 
 
 def _along_split(

@@ -222,8 +222,9 @@ def _leading(
         gap = law.A @ np.ascontiguousarray(part)
         gap -= part * theta[i : i + _CHUNK]
         square += float(np.einsum("ij,ij->", gap, gap))
-    # What rounding leaves of orthogonality acts like a residual.
-    residual = float(np.sqrt(square)) + 4.0 * EPS * float(np.sqrt(k)) * float(theta[0])
+    # What rounding leaves of products and of orthogonality acts like a residual.
+    rounding = 4.0 * law.A.precision * float(np.sqrt(k)) * float(theta[0])
+    residual = float(np.sqrt(square)) + rounding
     return theta, U, made + k, residual
 
 
@@ -280,6 +281,7 @@ def _bound(
     slope = act.linear + product * theta[0] + act.square * (theta[0] + law.high)
     factor = 2.0 * gain * residual * float(slope)
     rounding = 8.0 * EPS * np.sqrt(law.A.dimension) * size
+    rounding += 2.0 * law.N.precision * NU * gain
     if not law.certain:
         edge = min(float(theta[-1]), act.border - float(theta[0]))
         return float(factor * NU / (act.linear * edge) + rounding)

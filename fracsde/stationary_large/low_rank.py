@@ -266,7 +266,7 @@ def _low_rank(
             error_bound=bound,
             certain=law.certain,
             status=Status.SUCCESS if solved.enough else Status.NOT_CONVERGED,
-            detail="" if solved.enough else missed("the bound exceeds", rtol, law),
+            detail="" if solved.enough else missed("The bound exceeds", rtol, law),
             method=method,
             products=law.products + solved.products,
             held_bytes=8 * process.dimension * (solved.space.count + basis.shape[1] + BESIDE),

@@ -321,7 +321,7 @@ def _collected(
             probes=probes,
             certain=job.law.certain or (job.weight == "curvature"),
             status=Status.SUCCESS if good else Status.NOT_CONVERGED,
-            detail="" if good else missed(f"the bound {error:.3g} exceeds", job.rtol, job.law),
+            detail="" if good else missed(f"The bound {error:.3g} exceeds", job.rtol, job.law),
             method="quadrature",
             products=products,
             held_bytes=8 * _PER_COLUMN * process.dimension * job.wide,

@@ -298,3 +298,21 @@ def test_refuses_what_is_no_process() -> None:
         stationary_variance_along(DiagonalOU(drift=[1.0, 0.0], noise=1.0), [1.0, 0.0])
     with pytest.raises(UnstableError):
         stationary_variance_along(OUProcess(drift=[[-1.0]], noise=[[1.0]]), [1.0])
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_bound_holds_for_products_in_single_precision(law: str) -> None:
+    process = problem(law, "products")
+    if isinstance(process, MatrixFreeOU):
+        name, A = "drift", process.drift @ np.eye(80)
+    else:
+        name, A = "hessian", process.hessian @ np.eye(80)
+    single = A.astype(np.float32)
+    rough = replace(process, **{name: lambda x: single @ x.astype(np.float32)}, dimension=80)
+    if isinstance(rough, MatrixFreeOU):
+        assert 1e-8 < rough.drift.precision < 1e-6
+    found = stationary_variance_along(rough, U, throw=False)
+    error = np.abs(found.values - along(exact(process)))
+    assert np.all(error <= found.error_bounds)
+    if law in {"flow", "map"}:  # squares of the curvature lose more
+        assert np.all(found.error_bounds < 0.02 * found.values)
