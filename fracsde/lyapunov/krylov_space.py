@@ -170,7 +170,10 @@ class Space:
         b = self.rhs[:n]
         ritz, modes = np.linalg.eigh(T[:s, :s])
         turned = modes.T @ b[:s]
-        core = modes @ ((turned @ turned.T) / response.pairs(ritz)) @ modes.T
+        pairs = response.pairs(ritz)
+        # Directions without any curvature are counted in `flat`; they must not divide by 0.
+        pairs[pairs == 0.0] = response.linear * FLAT * EPS * (self._scale or 1.0)
+        core = modes @ ((turned @ turned.T) / pairs) @ modes.T
         core = 0.5 * (core + core.T)
         Y = np.zeros((n, n))
         Y[:s, :s] = core

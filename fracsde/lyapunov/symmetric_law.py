@@ -181,6 +181,9 @@ def symmetric_law(problem: MatrixFreeOU | MatrixFreeSGD) -> SymmetricLaw:
             break
     if not enough:
         high = bound
+    if high <= 0.0:
+        msg = f"There is no stationary law: `{name}` vanishes, and nothing pulls anywhere"
+        raise UnstableError(msg)
     if high >= coefficients.border:
         assert isinstance(problem, MatrixFreeSGD)  # a flow has no border
         _refuse_rate(problem, found.largest, high)

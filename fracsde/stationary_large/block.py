@@ -34,7 +34,7 @@ import numpy as np
 import scipy.sparse.linalg
 
 from fracsde._check import integer, real
-from fracsde.errors import OutOfRangeError, UnstableError
+from fracsde.errors import ComputationError, OutOfRangeError, UnstableError
 from fracsde.lyapunov.krylov_space import FLAT
 from fracsde.lyapunov.rounding import EPS
 from fracsde.lyapunov.symmetric_law import SymmetricLaw, orthonormal, projected, symmetric_law
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 __all__ = ["LeadingBlock", "stationary_leading_block"]
 
 _CHUNK = 8  # columns that are multiplied at once
+_SMALL = 32  # dimension up to which the matrix is written down
+_RESTARTS = 200  # of the eigensolver
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,7 +140,7 @@ def stationary_leading_block(
     InputError, OutOfRangeError
         If an argument does not fit.
     ComputationError
-        If the eigenvectors are not accurate enough.
+        If the eigenvectors are not accurate enough, or not found.
 
     Examples
     --------
@@ -245,6 +247,10 @@ def _iterated(
     law: SymmetricLaw, k: int, kept: int, accuracy: float, watch: Watch
 ) -> tuple[FloatArray, FloatArray, int]:
     A, d, made = law.A, law.A.dimension, 0
+    if d <= _SMALL:
+        M = A @ np.eye(d)
+        theta, U = np.linalg.eigh(0.5 * (M + M.T))
+        return theta[: -k - 1 : -1].copy(), U[:, : -k - 1 : -1], d
 
     def product(x: FloatArray) -> FloatArray:
         nonlocal made
@@ -255,9 +261,17 @@ def _iterated(
 
     operator = scipy.sparse.linalg.LinearOperator((d, d), matvec=product, dtype=np.float64)
     start = np.random.default_rng(1998).normal(size=d)
-    theta, U = scipy.sparse.linalg.eigsh(
-        operator, k=k, which="LA", ncv=kept, tol=accuracy, v0=start, maxiter=100 * d
-    )
+    try:
+        theta, U = scipy.sparse.linalg.eigsh(
+            operator, k=k, which="LA", ncv=kept, tol=accuracy, v0=start, maxiter=_RESTARTS
+        )
+    except scipy.sparse.linalg.ArpackError as error:
+        detail = (
+            f"ARPACK found no {k} leading eigenvectors in {made} products: {error}. Directions "
+            "that do not stand out from the next take long: ask for another number, or allow more "
+            "`memory`."
+        )
+        raise ComputationError(Status.NOT_CONVERGED, detail) from error
     return theta[::-1].copy(), U[:, ::-1], made
 
 

@@ -316,3 +316,10 @@ def test_bound_holds_for_products_in_single_precision(law: str) -> None:
     assert np.all(error <= found.error_bounds)
     if law in {"flow", "map"}:  # squares of the curvature lose more
         assert np.all(found.error_bounds < 0.02 * found.values)
+
+
+def test_refuses_a_direction_that_is_flat_through_and_through() -> None:
+    H = np.diag(np.append(np.linspace(0.1, 1.0, 79), 0.0))
+    process = problem("map", hessian=H, hessian_bounds=None)
+    with pytest.raises(UnstableError, match="set a weight decay"):
+        stationary_variance_along(process, np.eye(80)[:, -1])

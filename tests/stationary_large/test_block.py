@@ -141,6 +141,20 @@ def test_refuses_more_directions_than_have_curvature() -> None:
     assert stationary_leading_block(process, 2).matrix.diagonal() == pytest.approx([0.5, 1.0])
 
 
+def test_smallest_problem_has_a_block() -> None:
+    found = stationary_leading_block(MatrixFreeOU(drift=[[2.0]], noise=[[3.0]]), 1)
+    assert found.matrix[0, 0] == pytest.approx(0.75, rel=1e-14)
+
+
+def test_refuses_no_curvature_and_says_when_no_direction_stands_out(monkeypatch) -> None:
+    nothing = MatrixFreeOU(drift=lambda x: 0.0 * x, noise=np.eye(80))
+    with pytest.raises(UnstableError, match="nothing pulls"):
+        stationary_leading_block(nothing, 2)
+    monkeypatch.setattr(module, "_RESTARTS", 1)
+    with pytest.raises(ComputationError, match="do not stand out"):
+        stationary_leading_block(problem("map", d=300, condition=1.1, hessian_bounds=None), 2)
+
+
 def test_refuses_dense_problems_and_raises_what_the_status_says(monkeypatch) -> None:
     with pytest.raises(InputError, match="stationary_covariance"):
         stationary_leading_block(problem("map").dense(), 2)
