@@ -59,6 +59,12 @@ from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursi
 from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
 from fracsde.problems.potentials import Potential as Potential
 from fracsde.problems.quadratic_sgd import QuadraticSGD as QuadraticSGD
+from fracsde.problems.matrix_free import MatrixFreeOU as MatrixFreeOU
+from fracsde.problems.matrix_free import MatrixFreeSGD as MatrixFreeSGD
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion as LinearRecursion
+from fracsde.problems.ornstein_uhlenbeck import OUProcess as OUProcess
+from fracsde.problems.potentials import Potential as Potential
+from fracsde.problems.products import LowRankPlusDiagonal as LowRankPlusDiagonal
 from fracsde.problems.separable import SeparableFokkerPlanck as SeparableFokkerPlanck
 from fracsde.problems.sgd import SGDNearMinimum as SGDNearMinimum
 from fracsde.problems.sgd_limits import StabilityLimits as StabilityLimits
@@ -95,6 +101,14 @@ from fracsde.solve import solve as solve
 from fracsde.stationary import StationaryCovariance as StationaryCovariance
 from fracsde.stationary import phase_covariance as phase_covariance
 from fracsde.stationary import stationary_covariance as stationary_covariance
+from fracsde.stationary_large import LeadingBlock as LeadingBlock
+from fracsde.stationary_large import LowRankCovariance as LowRankCovariance
+from fracsde.stationary_large import StationaryTrace as StationaryTrace
+from fracsde.stationary_large import StationaryVariance as StationaryVariance
+from fracsde.stationary_large import stationary_leading_block as stationary_leading_block
+from fracsde.stationary_large import stationary_low_rank as stationary_low_rank
+from fracsde.stationary_large import stationary_trace as stationary_trace
+from fracsde.stationary_large import stationary_variance_along as stationary_variance_along
 from fracsde.status import Status as Status
 from fracsde.subordination import density_at as density_at
 from fracsde.subordination import distribution_at as distribution_at
