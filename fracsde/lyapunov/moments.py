@@ -150,7 +150,10 @@ def frozen_noise(process: Any) -> Any:
     -------
     SGDNearMinimum or object
     """
-    return process.near_minimum() if isinstance(process, QuadraticLossSGD) else process
+    if not isinstance(process, QuadraticLossSGD):
+        return process
+    process.require_independent_batches()
+    return process.near_minimum()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -179,14 +179,7 @@ class QuadraticLossSGD(ABC):
         OutOfRangeError
             If the square of a curvature overflows or underflows.
         """
-        if self.sampling == "shuffled":
-            msg = (
-                "sampling='shuffled' has no exact second moments with noise that depends on the "
-                "state: steps of an epoch share what is left of the data; ask near_minimum(), "
-                "which knows shuffled epochs with the noise of the minimum, or sampling="
-                "'without_replacement'"
-            )
-            raise UnsupportedError(msg)
+        self.require_independent_batches()
         about = self.about_minimum
         P = self.preconditioner
         root = None if P is None else root_of(P, len(about.place))[0]
@@ -205,6 +198,23 @@ class QuadraticLossSGD(ABC):
             rule=self.rule,
             drifting=drifting,
         )
+
+    def require_independent_batches(self) -> None:
+        """Refuse shuffled epochs.
+
+        Raises
+        ------
+        UnsupportedError
+            If epochs are shuffled.
+        """
+        if self.sampling == "shuffled":
+            msg = (
+                "sampling='shuffled' has no exact second moments with noise that depends on the "
+                "state: steps of an epoch share what is left of the data; ask near_minimum(), "
+                "which knows shuffled epochs with the noise of the minimum, or sampling="
+                "'without_replacement'"
+            )
+            raise UnsupportedError(msg)
 
     @property
     def rule(self) -> StepRule:

@@ -337,7 +337,11 @@ class SGDNearMinimum:
         if rates.ndim == 2:
             rates = np.asarray(np.linalg.eigvalsh(rates), dtype=np.float64)
         flat, frozen = zeros(self._bare_curvatures), zeros(rates)
-        still = len(zeros(self.preconditioned_curvatures))
+        pulls = self.preconditioned_curvatures
+        still = len(zeros(pulls))
+        moving = (
+            self.learning_rate * self.rule.rate_factor * float(pulls[min(still, len(pulls) - 1)])
+        )
         critical = self.critical_learning_rate()
         return StabilityLimits(
             learning_rate=self.learning_rate,
@@ -346,6 +350,7 @@ class SGDNearMinimum:
             second_moment=critical,
             flat=flat,
             frozen=len(frozen),
+            slowest=moving,
         )
 
     def is_stable(self) -> bool:

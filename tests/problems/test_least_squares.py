@@ -523,3 +523,12 @@ def test_refuses_rates_whose_squares_are_no_numbers(rate: float) -> None:
     X, y = data()
     with pytest.raises(OutOfRangeError, match="choose other units of weight"):
         LeastSquaresSGD(inputs=X, targets=y, learning_rate=rate, batch_size=2)
+
+
+def test_refuses_transients_of_shuffled_epochs_with_the_way_out() -> None:
+    X, y = data()
+    problem = LeastSquaresSGD(
+        inputs=X, targets=y, learning_rate=0.05, batch_size=2, sampling="shuffled"
+    )
+    with pytest.raises(UnsupportedError, match=r"ask near_minimum\(\)"):
+        covariance_at(problem, [1])

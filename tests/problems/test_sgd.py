@@ -435,3 +435,17 @@ def test_refuses_steps_beyond_the_largest_float(changes: dict[str, object]) -> N
     run = {"hessian": [[1.0]], "gradient_noise": [[1.0]], "learning_rate": 0.1, "batch_size": 1}
     with pytest.raises(OutOfRangeError, match="choose other units"):
         SGDNearMinimum(**{**run, **changes})
+
+
+@pytest.mark.parametrize("sampling", ["with_replacement", "shuffled"])
+def test_refuses_steps_too_small_to_be_seen_with_the_share(sampling: str) -> None:
+    run = SGDNearMinimum(
+        hessian=np.diag([1.0, 1e-14]),
+        gradient_noise=np.eye(2),
+        learning_rate=0.1,
+        batch_size=2,
+        dataset_size=8,
+        sampling=sampling,
+    )
+    with pytest.raises(UnstableError, match="loses the share 1e-15 of its deviation"):
+        stationary_covariance(run)
