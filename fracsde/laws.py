@@ -29,7 +29,7 @@ from fracsde.errors import InputError
 from fracsde.lyapunov.epochs import stationary_phases
 from fracsde.lyapunov.processes import as_epochs, stationary_state, usable
 from fracsde.lyapunov.sgd_modes import step_modes
-from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.problems.quadratic_loss_sgd import require_near_minimum
 from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.problems.sgd import SGDNearMinimum
 
 __all__ = ["LawOfSGD", "Laws", "laws"]
 
@@ -180,10 +181,7 @@ def laws(sgd: SGDNearMinimum, *, directions: int | ArrayLike = 3) -> Laws:
     >>> print(str(table).splitlines()[0])
     law              error     dir. 0    dir. 1  assumes
     """
-    other: Any = sgd
-    if not isinstance(other, SGDNearMinimum):
-        msg = f"`sgd` must be an SGDNearMinimum, got {type(other).__name__}"
-        raise InputError(msg)
+    require_near_minimum(sgd)
     U = _directions(sgd, directions)
     rows = list(_rows(sgd))
     exact = rows[0][2]

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._subordination.flows import ModalFlow, chunks, flow_of
-from fracsde._subordination.moments import along, covariances, finite, means, rule_of
+from fracsde._subordination.moments import along, covariances, means, rule_of
 from fracsde._subordination.starts import Start, read_start, stationary_start
 from fracsde.errors import UnsupportedError
+from fracsde.lyapunov.evolution import finite
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 

@@ -28,8 +28,7 @@ import numpy as np
 
 from fracsde._subordination.clock import clock_rule
 from fracsde._subordination.flows import ModalFlow, chunks, growth
-from fracsde.errors import ComputationError
-from fracsde.status import Status
+from fracsde.lyapunov.evolution import finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from fracsde._subordination.starts import Start
     from fracsde._typing import FloatArray
 
-__all__ = ["along", "covariances", "finite", "laws_from", "means", "rule_of"]
+__all__ = ["along", "covariances", "laws_from", "means", "rule_of"]
 
 
 def rule_of(flow: Flow, alpha: float, largest: float, *, moment: int = 2) -> ClockRule:
@@ -197,24 +196,6 @@ def laws_from(flow: Flow, s: FloatArray, start: Start) -> tuple[FloatArray, Floa
     if flow.basis is not None:
         spread = flow.basis @ spread @ flow.basis.T
     return moved, spread
-
-
-def finite(array: FloatArray) -> FloatArray:
-    """Return an array, or raise if it overflowed.
-
-    Returns
-    -------
-    ndarray
-
-    Raises
-    ------
-    ComputationError
-        If an entry is not finite.
-    """
-    if not np.all(np.isfinite(array)):
-        detail = "The process grows beyond the largest float; ask for shorter times."
-        raise ComputationError(Status.NOT_FINITE, detail)
-    return array
 
 
 def _modal(flow: ModalFlow, s: FloatArray, weights: FloatArray, start: Start) -> FloatArray:

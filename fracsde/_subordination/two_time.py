@@ -56,7 +56,7 @@ import numpy as np
 
 from fracsde._subordination.flows import ModalFlow, growth
 from fracsde._subordination.lattice import clock_lattice
-from fracsde._subordination.moments import finite
+from fracsde.lyapunov.evolution import finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde.lyapunov.rounding import EPS
+from fracsde.lyapunov.rounding import EPS, binary_unit
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -58,6 +58,21 @@ def conjugate_gradients(
     (r, r) float64
         The solution, or the last iterate.
     """
+    if not np.all(np.isfinite(right)):
+        return Status.NOT_FINITE, right
+    # In units of the right side no square overflows or underflows.
+    unit = binary_unit(right)
+    guess = None if start is None else start / unit
+    status, S = _solved(spread, D, right / unit, guess)
+    return status, S * unit
+
+
+def _solved(
+    spread: Callable[[FloatArray], FloatArray],
+    D: FloatArray,
+    right: FloatArray,
+    start: FloatArray | None,
+) -> tuple[Status, FloatArray]:
     S = right / D if start is None else start
     scale, best, steps = float(np.sum(right * right / D)), np.inf, 0
     # Restarts measure the residual afresh, which the recursion underestimates at the end.

@@ -21,11 +21,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde.errors import OutOfRangeError
+
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 
 __all__ = ["covariances_along", "displacements_from"]
+
+# Steps taken one by one: minutes for a few weights.
+_MOST_STEPS = 10**7
 
 
 def covariances_along(
@@ -48,7 +53,18 @@ def covariances_along(
     -------
     (t, d, d) float64
         Not finite where it is beyond the largest float.
+
+    Raises
+    ------
+    OutOfRangeError
+        If there are more steps than can be taken one by one.
     """
+    if times.max(initial=0.0) > _MOST_STEPS:
+        msg = (
+            f"times must be at most {_MOST_STEPS:g} steps, got {times.max():g}: where noise "
+            "depends on the state each step is taken; stationary_covariance has the limit"
+        )
+        raise OutOfRangeError(msg)
     d, rule, rate = problem.dimension, problem.rule, problem.learning_rate
     noise, share = problem.about_minimum.noise, problem.second_moments.share
     T = rule.transition(rate * problem.precondition(problem.curvature))

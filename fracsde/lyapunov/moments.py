@@ -39,7 +39,7 @@ from fracsde.errors import OutOfRangeError
 from fracsde.lyapunov.conjugate_gradients import ITERATIONS, conjugate_gradients
 from fracsde.lyapunov.dense import solve_stein
 from fracsde.lyapunov.processes import StationaryState, stationary_state, usable
-from fracsde.lyapunov.rounding import EPS, spectral_norm
+from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_norm
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.status import Status
@@ -98,10 +98,11 @@ def stationary_moments(problem: QuadraticLossSGD, *, method: str = "auto") -> St
     if not status.ok:
         return _nothing(size, status, method, _why(problem, status))
     solve = _by_gradients if method == "conjugate_gradients" else _vectorised
-    found = solve(moments, problem.learning_rate)
-    if not found.status.ok:
-        return _nothing(size, found.status, method, _why(problem, found.status))
-    return _checked(problem, found, method)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = solve(moments, problem.learning_rate)
+        if not found.status.ok:
+            return _nothing(size, found.status, method, _why(problem, found.status))
+        return _checked(problem, found, method)
 
 
 def equal_moments(process: Any) -> Any:
@@ -149,7 +150,10 @@ def frozen_noise(process: Any) -> Any:
     -------
     SGDNearMinimum or object
     """
-    return process.near_minimum() if isinstance(process, QuadraticLossSGD) else process
+    if not isinstance(process, QuadraticLossSGD):
+        return process
+    process.require_independent_batches()
+    return process.near_minimum()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -286,19 +290,20 @@ def _checked(problem: QuadraticLossSGD, found: _Found, method: str) -> Stationar
     if not np.all(np.isfinite(X)):
         return _nothing(len(X), Status.NOT_FINITE, method, "Rescale the inputs.")
     T, noise = _original(problem, X[:d, :d])
-    kick = problem.rule.kick(noise)
-    missed = float(np.linalg.norm(T @ X @ T.T + kick - X))
-    scale = (1.0 + spectral_norm(T) ** 2) * float(np.linalg.norm(X)) + float(np.linalg.norm(kick))
+    kick, unit = problem.rule.kick(noise), binary_unit(X)
+    missed = float(np.linalg.norm((T @ X @ T.T + kick - X) / unit))
+    scale = (1.0 + spectral_norm(T) ** 2) * float(np.linalg.norm(X / unit))
+    scale += float(np.linalg.norm(kick / unit))
     norm = found.norm
     if problem.preconditioner is not None:  # the basis is not orthogonal
         stretch = np.linalg.svd(moments.basis, compute_uv=False)
         norm *= float(stretch[0] / stretch[-1]) ** 2
     residual = missed / scale if scale > 0.0 else 0.0
-    state = _state(X, residual, (missed + EPS * scale) * norm, method)
+    state = _state(X, residual, (missed + EPS * scale) * norm * unit, method)
     limit = 10.0 * EPS * max(10, len(X))
     detail = f"The relative residual is {residual:.3g}; {limit:.3g} is expected."
     if residual <= limit:
-        if state.error_estimate <= _LOST * float(np.linalg.norm(X)):
+        if state.error_estimate <= _LOST * unit * float(np.linalg.norm(X / unit)):
             return state
         detail = (
             f"The error may be {state.error_estimate:.3g}: the rate is too near to its critical "

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde.lyapunov.heavy_ball import HeavyBall
+from fracsde.problems.epochs import root_of
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -136,24 +137,9 @@ def step_modes(
     -------
     StepModes
     """
-    root, spread = _root(preconditioner, len(curvature))
+    root, spread = root_of(preconditioner, len(curvature))
     pull, turn = np.linalg.eigh(root.T @ curvature @ root)
     basis = root @ turn
     return StepModes(
         rule=rule, basis=basis, spread=spread, pull=pull, noise=basis.T @ noise @ basis
     )
-
-
-def _root(preconditioner: FloatArray | None, size: int) -> tuple[FloatArray, float]:
-    # R with R R^T = P, and its condition number squared.
-    if preconditioner is None:
-        return np.eye(size), 1.0
-    if preconditioner.ndim == 1:
-        values = preconditioner
-        root = np.diag(np.sqrt(values))
-    else:
-        values, vectors = np.linalg.eigh(preconditioner)
-        values = np.maximum(values, 0.0)
-        root = (vectors * np.sqrt(values)) @ vectors.T
-    low, high = float(values.min()), float(values.max())
-    return root, high / low if low > 0.0 else float("inf")

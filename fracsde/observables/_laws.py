@@ -18,6 +18,7 @@ from fracsde.errors import OutOfRangeError, UnsupportedError
 from fracsde.lyapunov.moments import equal_moments
 from fracsde.lyapunov.processes import as_linear
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.quadratic_loss_sgd import require_near_minimum
 
 if TYPE_CHECKING:
     from fracsde.lyapunov.propagators import LinearProcess
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["effective_rate", "second_order", "step_spacing", "whole"]
+
+# The largest float, beyond the memory of any mode.
+_MOST = int(np.finfo(np.float64).max)
 
 
 def second_order(law: Any) -> LinearProcess:
@@ -71,10 +75,19 @@ def whole(name: str, value: Any, *, low: int, remedy: str = "") -> int:
     Returns
     -------
     int
+
+    Raises
+    ------
+    OutOfRangeError
+        If it is no float.
     """
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)
-    return integer(name, value, low=low, remedy=remedy)
+    count = integer(name, value, low=low, remedy=remedy)
+    if count > _MOST:
+        msg = f"`{name}` must be at most {float(_MOST):g}, got one beyond any float; use that"
+        raise OutOfRangeError(msg)
+    return count
 
 
 def step_spacing(process: LinearProcess, spacing: Any) -> float:
@@ -122,6 +135,7 @@ def effective_rate(sgd: SGDNearMinimum, what: str) -> float:
     UnsupportedError
         If epochs are shuffled or the momentum is Nesterov's.
     """
+    require_near_minimum(sgd)
     if sgd.sampling == "shuffled":
         msg = (
             f"{what} needs batches that are independent from step to step; the noise of a shuffled "

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 __all__ = ["averaging_error", "ergodicity_breaking"]
 
+# Numbers of draws whose terms take some gigabytes.
+_MOST_DRAWS = 10**8
+
 
 def ergodicity_breaking(
     law: LinearLaw,
@@ -154,7 +157,7 @@ def averaging_error(
     if lags is not None:
         return np.sqrt(_displacements(law, lags, draws, spacing, directions)[0])
     process = second_order(law)
-    n, gap = whole("draws", draws, low=1), step_spacing(process, spacing)
+    n, gap = _read_draws(draws, low=1), step_spacing(process, spacing)
     when = np.arange(n)
     if directions is None:
         squares = correlations(process, gap).kept_norms(when)
@@ -171,7 +174,7 @@ def _displacements(
 ) -> tuple[FloatArray, FloatArray]:
     # Variance and mean of time-averaged displacements.
     process = second_order(law)
-    n, gap = whole("draws", draws, low=2), step_spacing(process, spacing)
+    n, gap = _read_draws(draws, low=2), step_spacing(process, spacing)
     chosen = _read_lags(lags, n)
     if directions is not None:
         return _displacements_along(process, chosen, n, gap, lifted(process, directions))
@@ -202,6 +205,17 @@ def _variance(squares: FloatArray, count: int) -> FloatArray:
     s = np.arange(1, count)
     tail = np.tensordot(1.0 - s / count, squares[1:], axes=1)
     return np.asarray(2.0 * (squares[0] + 2.0 * tail) / count)
+
+
+def _read_draws(draws: int, *, low: int) -> int:
+    count = whole("draws", draws, low=low)
+    if count > _MOST_DRAWS:
+        msg = (
+            f"`draws` must be at most {_MOST_DRAWS:g}, got {count:g}: the sum has a term for each; "
+            "the parameter falls as 1 / draws once a record is longer than all memory"
+        )
+        raise OutOfRangeError(msg)
+    return count
 
 
 def _read_lags(lags: ArrayLike, draws: int) -> IntArray:

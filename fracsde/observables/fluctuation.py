@@ -36,11 +36,12 @@ import numpy as np
 from fracsde._check import positive_semidefinite
 from fracsde.errors import UnsupportedError
 from fracsde.observables._laws import effective_rate
+from fracsde.problems.epochs import preconditioned
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
 if TYPE_CHECKING:
-    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde._typing import ArrayLike
     from fracsde.problems.sgd import SGDNearMinimum
 
 __all__ = ["FluctuationDissipation", "fluctuation_dissipation"]
@@ -123,8 +124,8 @@ def fluctuation_dissipation(
     """
     rate = effective_rate(sgd, "a fluctuation-dissipation relation")
     K, d = sgd.curvature, sgd.dimension
-    PK = _precondition(sgd, K)
-    kick = rate * _precondition(sgd, np.eye(d))
+    PK = preconditioned(sgd.preconditioner, K)
+    kick = rate * preconditioned(sgd.preconditioner, np.eye(d))
     if covariance is None:
         found = stationary_covariance(sgd)
         S = found.matrix
@@ -148,13 +149,6 @@ def fluctuation_dissipation(
         curvature=unit * float(np.sum(K * V)),
         provenance=provenance(sgd, S),
     )
-
-
-def _precondition(sgd: SGDNearMinimum, array: FloatArray) -> FloatArray:
-    P = sgd.preconditioner
-    if P is None:
-        return array
-    return np.asarray(P[:, None] * array if P.ndim == 1 else P @ array)
 
 
 def _off(left: float, right: float) -> float:

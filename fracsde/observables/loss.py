@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD, require_near_minimum
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
@@ -94,6 +94,8 @@ def stationary_loss(sgd: SGDNearMinimum | QuadraticLossSGD) -> StationaryLoss:
     >>> stationary_loss(sgd).regularised
     0.5
     """
+    if not isinstance(sgd, QuadraticLossSGD):
+        require_near_minimum(sgd)
     found = stationary_covariance(sgd)
     K = sgd.curvature
     H = (sgd.near_minimum() if isinstance(sgd, QuadraticLossSGD) else sgd).hessian

@@ -35,6 +35,7 @@ import numpy as np
 import scipy.linalg
 
 from fracsde.observables._laws import effective_rate
+from fracsde.problems.epochs import root_of
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
@@ -135,7 +136,8 @@ def effective_temperature(sgd: SGDNearMinimum) -> EffectiveTemperature:
     """
     rate = effective_rate(sgd, "the temperature")
     found = stationary_covariance(sgd)
-    R = _root(sgd.preconditioner, sgd.dimension)
+    # P is regular where SGD has a stationary law.
+    R, _ = root_of(sgd.preconditioner, sgd.dimension)
     curvatures, V = np.linalg.eigh(_even(R.T @ sgd.curvature @ R))
     whiten = np.asarray(np.linalg.solve(R, np.eye(len(R))).T @ V)
     d = len(V)
@@ -158,15 +160,6 @@ def effective_temperature(sgd: SGDNearMinimum) -> EffectiveTemperature:
         directions=R @ V,
         provenance=provenance(sgd),
     )
-
-
-def _root(preconditioner: FloatArray | None, size: int) -> FloatArray:
-    # R with P = R R^T; P is regular where SGD has a stationary law.
-    if preconditioner is None:
-        return np.eye(size)
-    if preconditioner.ndim == 1:
-        return np.diag(np.sqrt(preconditioner))
-    return np.asarray(np.linalg.cholesky(preconditioner))
 
 
 def _even(array: FloatArray) -> FloatArray:

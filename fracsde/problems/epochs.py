@@ -35,7 +35,14 @@ from fracsde.problems.sgd_steps import StepRule
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
 
-__all__ = ["EpochRecursion", "check_batch", "preconditioned", "read_preconditioner"]
+__all__ = [
+    "EpochRecursion",
+    "batch_share",
+    "check_batch",
+    "preconditioned",
+    "read_preconditioner",
+    "root_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,6 +190,30 @@ def check_batch(batch_size: int, dataset_size: int | None, sampling: str) -> Non
         raise SamplingError(msg)
 
 
+def batch_share(batch_size: int, dataset_size: int | None, sampling: str) -> float:
+    """Return ``f / B``, what the mean over a batch leaves of the covariance of one example.
+
+    Parameters
+    ----------
+    batch_size : int
+        ``B``.
+    dataset_size : int or None
+        ``N``; known unless draws are with replacement.
+    sampling : str
+        How batches are drawn.
+
+    Returns
+    -------
+    float
+        ``1 / B`` with replacement, ``(N - B) / [B (N - 1)]`` without.
+    """
+    share = 1.0 / batch_size
+    if sampling != "with_replacement":
+        assert dataset_size is not None  # checked on construction
+        share *= (dataset_size - batch_size) / max(dataset_size - 1, 1)
+    return share
+
+
 def read_preconditioner(value: object, size: int) -> FloatArray:
     """Return a preconditioner as a vector or a matrix, checked.
 
@@ -233,3 +264,32 @@ def preconditioned(preconditioner: FloatArray | None, array: FloatArray) -> Floa
         return array
     product: FloatArray = P[:, None] * array if P.ndim == 1 else P @ array
     return product
+
+
+def root_of(preconditioner: FloatArray | None, size: int) -> tuple[FloatArray, float]:
+    """Return the symmetric root ``R`` of a preconditioner, ``P = R R``, and the condition of ``P``.
+
+    Parameters
+    ----------
+    preconditioner : (d,) or (d, d) float64, optional
+        ``P``; the identity where absent.
+    size : int
+        Number of weights.
+
+    Returns
+    -------
+    root : (d, d) float64
+    condition : float [1]
+        Infinite where ``P`` is singular.
+    """
+    P = preconditioner
+    if P is None:
+        return np.eye(size), 1.0
+    if P.ndim == 1:
+        values, root = P, np.diag(np.sqrt(P))
+    else:
+        values, vectors = np.linalg.eigh(P)
+        values = np.maximum(values, 0.0)
+        root = (vectors * np.sqrt(values)) @ vectors.T
+    low, high = float(values.min()), float(values.max())
+    return root, high / low if low > 0.0 else float("inf")

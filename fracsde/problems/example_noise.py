@@ -249,7 +249,7 @@ class GaussianInputNoise:
         (d, d) float64
         """
         A = self.covariance
-        return self.label_noise**2 * A + self.spread(np.outer(self.gap, self.gap))
+        return (self.label_noise * self.label_noise) * A + self.spread(np.outer(self.gap, self.gap))
 
     def spread(self, S: FloatArray) -> FloatArray:
         """Return ``V(S)`` for symmetric ``S``.
@@ -287,7 +287,7 @@ class GaussianInputNoise:
 
 
 def _blocks(count: int, each: int, d: int) -> Iterator[slice]:
-    step = max(1, max(_BLOCK, d * d) // each)
+    step = max(1, max(_BLOCK, d * d) // max(each, 1))
     return (slice(start, start + step) for start in range(0, count, step))
 
 

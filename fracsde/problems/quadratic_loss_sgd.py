@@ -19,24 +19,30 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fracsde._check import choice, integer, positive_semidefinite, real
-from fracsde.errors import OutOfRangeError, SamplingError, UnsupportedError
+from fracsde._check import choice, integer, positive_semidefinite
+from fracsde.errors import InputError, OutOfRangeError, SamplingError, UnsupportedError
 from fracsde.problems.critical_rate import critical_rate
-from fracsde.problems.epochs import check_batch, preconditioned, read_preconditioner
+from fracsde.problems.epochs import (
+    batch_share,
+    check_batch,
+    preconditioned,
+    read_preconditioner,
+    root_of,
+)
 from fracsde.problems.second_moments import SecondMoments, modes_of
 from fracsde.problems.sgd import SAMPLING, SGDNearMinimum
 from fracsde.problems.sgd_limits import StabilityLimits
-from fracsde.problems.sgd_steps import StepRule
+from fracsde.problems.sgd_steps import StepRule, read_rate
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
     from fracsde.problems.example_noise import ExampleNoise
 
-__all__ = ["Minimum", "QuadraticLossSGD"]
+__all__ = ["Minimum", "QuadraticLossSGD", "require_near_minimum"]
 
 # The square of a curvature must be a number, and leave room for a condition.
 _LARGEST = 1e120
@@ -86,7 +92,7 @@ class QuadraticLossSGD(ABC):
     def _check_steps(self, dimension: int, examples: int | None) -> None:
         # Shared fields, for a subclass that knows its own.
         put = object.__setattr__
-        put(self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0))
+        put(self, "learning_rate", read_rate(self.learning_rate))
         put(self, "batch_size", integer("batch_size", self.batch_size, low=1))
         rule = StepRule(momentum=self.momentum, nesterov=self.nesterov, dampening=self.dampening)
         for name in ("momentum", "nesterov", "dampening"):
@@ -114,7 +120,18 @@ class QuadraticLossSGD(ABC):
     @cached_property
     def about_minimum(self) -> Minimum:
         """Mean Hessian of the data, decay, minimum, and the scatter of examples about it."""
-        return self._find_minimum()
+        with np.errstate(over="ignore", invalid="ignore"):
+            about = self._find_minimum()
+            noise = np.diag(about.noise.at_minimum())
+        top = float(noise.max())
+        if not (np.all(np.isfinite(noise)) and (top == 0.0 or 1.0 / _LARGEST < top < _LARGEST)):
+            msg = (
+                "squares of the examples' gradients at the minimum must vanish or lie between "
+                f"{1.0 / _LARGEST:g} and {_LARGEST:g}, got {top:.3g}; choose other units of the "
+                "loss, for least squares of the targets"
+            )
+            raise OutOfRangeError(msg)
+        return about
 
     @property
     def curvature(self) -> FloatArray:
@@ -162,6 +179,34 @@ class QuadraticLossSGD(ABC):
         OutOfRangeError
             If the square of a curvature overflows or underflows.
         """
+        self.require_independent_batches()
+        about = self.about_minimum
+        P = self.preconditioner
+        root = None if P is None else root_of(P, len(about.place))[0]
+        h, W, drifting = modes_of(self.curvature, root, about.noise)
+        if len(h) and not 1.0 / _LARGEST < h[-1] < _LARGEST:
+            msg = (
+                f"curvatures must lie between {1.0 / _LARGEST:g} and {_LARGEST:g}, got "
+                f"{h[-1]:.3g}: their squares are the noise; rescale the inputs"
+            )
+            raise OutOfRangeError(msg)
+        return SecondMoments(
+            curvatures=h,
+            basis=W,
+            noise=about.noise.in_basis(W),
+            share=batch_share(self.batch_size, self.examples, self.sampling),
+            rule=self.rule,
+            drifting=drifting,
+        )
+
+    def require_independent_batches(self) -> None:
+        """Refuse shuffled epochs.
+
+        Raises
+        ------
+        UnsupportedError
+            If epochs are shuffled.
+        """
         if self.sampling == "shuffled":
             msg = (
                 "sampling='shuffled' has no exact second moments with noise that depends on the "
@@ -170,28 +215,6 @@ class QuadraticLossSGD(ABC):
                 "'without_replacement'"
             )
             raise UnsupportedError(msg)
-        about = self.about_minimum
-        root = self._root()
-        h, W, drifting = modes_of(self.curvature, root, about.noise)
-        if len(h) and not 1.0 / _LARGEST < h[-1] < _LARGEST:
-            msg = (
-                f"curvatures must lie between {1.0 / _LARGEST:g} and {_LARGEST:g}, got "
-                f"{h[-1]:.3g}: their squares are the noise; rescale the inputs"
-            )
-            raise OutOfRangeError(msg)
-        share = 1.0 / self.batch_size
-        if self.sampling == "without_replacement":
-            N = self.examples
-            assert N is not None  # checked on construction
-            share *= (N - self.batch_size) / (N - 1) if N > 1 else 0.0
-        return SecondMoments(
-            curvatures=h,
-            basis=W,
-            noise=about.noise.in_basis(W),
-            share=share,
-            rule=self.rule,
-            drifting=drifting,
-        )
 
     @property
     def rule(self) -> StepRule:
@@ -286,14 +309,26 @@ class QuadraticLossSGD(ABC):
         S = positive_semidefinite("covariance", covariance, size=self.dimension)
         return 0.5 * float(np.sum(self.curvature * S))
 
-    def _root(self) -> FloatArray | None:
-        P = self.preconditioner
-        if P is None:
-            return None
-        if P.ndim == 1:
-            return np.diag(np.sqrt(P))
-        values, vectors = np.linalg.eigh(P)
-        return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
+
+def require_near_minimum(sgd: Any) -> None:
+    """Refuse what is not SGD with noise that does not depend on the state.
+
+    Parameters
+    ----------
+    sgd : object
+        What the caller passed.
+
+    Raises
+    ------
+    InputError
+        If it is not an SGDNearMinimum.
+    """
+    if isinstance(sgd, SGDNearMinimum):
+        return
+    msg = f"`sgd` must be an SGDNearMinimum, got {type(sgd).__name__}"
+    if isinstance(sgd, QuadraticLossSGD):
+        msg += "; sgd.near_minimum() is this run with the noise of its minimum everywhere"
+    raise InputError(msg)
 
 
 def _definite(value: object, size: int) -> FloatArray:

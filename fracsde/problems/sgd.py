@@ -39,16 +39,17 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fracsde._check import choice, integer, positive_semidefinite, real, symmetric, truth, vector
-from fracsde.errors import SamplingError, UnsupportedError
+from fracsde.errors import OutOfRangeError, SamplingError, UnsupportedError
 from fracsde.problems.epochs import (
     EpochRecursion,
+    batch_share,
     check_batch,
     preconditioned,
     read_preconditioner,
 )
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.sgd_limits import StabilityLimits, require_curvature, zeros
-from fracsde.problems.sgd_steps import StepRule
+from fracsde.problems.sgd_steps import StepRule, read_rate
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -57,6 +58,9 @@ __all__ = ["SGDNearMinimum"]
 
 SAMPLING = ("with_replacement", "without_replacement", "shuffled")
 FLOWS = ("overdamped", "underdamped", "kunin")
+
+# Sums of so large numbers still are numbers.
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +103,7 @@ class SGDNearMinimum:
     IndefiniteError
         If the regularised Hessian or the noise has a negative eigenvalue beyond rounding.
     OutOfRangeError
-        If a rate, momentum, decay or batch size lies outside its range.
+        If a rate, momentum, decay or batch size lies outside its range, or one step overflows.
     SamplingError
         If the batch is larger than the data, the size of the data is missing, or ``drop_last``
         is asked of batches that are not consecutive blocks of an epoch.
@@ -144,7 +148,7 @@ class SGDNearMinimum:
         require_curvature(self._bare_curvatures, self.weight_decay)
         noise = positive_semidefinite("gradient_noise", self.gradient_noise, size=size)
         put(self, "gradient_noise", noise)
-        put(self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0))
+        put(self, "learning_rate", read_rate(self.learning_rate))
         rule = self.rule
         put(self, "momentum", rule.momentum)
         put(self, "nesterov", rule.nesterov)
@@ -159,6 +163,21 @@ class SGDNearMinimum:
         if self.preconditioner is not None:
             put(self, "preconditioner", read_preconditioner(self.preconditioner, size))
         put(self, "minimum", vector("minimum", self.minimum, length=size))
+        self._check_units()
+
+    def _check_units(self) -> None:
+        P = 1.0 if self.preconditioner is None else np.abs(self.preconditioner).max()
+        rate = np.float64(self.learning_rate)
+        with np.errstate(over="ignore", invalid="ignore"):
+            pull = rate * P * np.abs(self.curvature).max()
+            noise = (rate * P) ** 2 * np.abs(self.gradient_noise).max()
+        if not (pull * self.dimension < _LARGEST and noise * self.dimension < _LARGEST):
+            msg = (
+                f"one step must pull and kick by numbers below {_LARGEST:g}: learning_rate times "
+                f"curvature is {pull:.3g}, its square times noise {noise:.3g}; choose other units "
+                "of weight or loss"
+            )
+            raise OutOfRangeError(msg)
 
     def _check_drop_last(self) -> None:
         object.__setattr__(self, "drop_last", truth("drop_last", self.drop_last))
@@ -190,12 +209,8 @@ class SGDNearMinimum:
 
         In shuffled epochs, that of a full batch.
         """
-        factor = 1.0 / self.batch_size
-        if self.sampling != "with_replacement":
-            assert self.dataset_size is not None  # checked on construction
-            N, B = self.dataset_size, self.batch_size
-            factor *= (N - B) / (N - 1) if N > 1 else 0.0
-        return factor * self.gradient_noise
+        share = batch_share(self.batch_size, self.dataset_size, self.sampling)
+        return share * self.gradient_noise
 
     @cached_property
     def preconditioned_curvatures(self) -> FloatArray:
@@ -322,7 +337,11 @@ class SGDNearMinimum:
         if rates.ndim == 2:
             rates = np.asarray(np.linalg.eigvalsh(rates), dtype=np.float64)
         flat, frozen = zeros(self._bare_curvatures), zeros(rates)
-        still = len(zeros(self.preconditioned_curvatures))
+        pulls = self.preconditioned_curvatures
+        still = len(zeros(pulls))
+        moving = (
+            self.learning_rate * self.rule.rate_factor * float(pulls[min(still, len(pulls) - 1)])
+        )
         critical = self.critical_learning_rate()
         return StabilityLimits(
             learning_rate=self.learning_rate,
@@ -331,6 +350,7 @@ class SGDNearMinimum:
             second_moment=critical,
             flat=flat,
             frozen=len(frozen),
+            slowest=moving,
         )
 
     def is_stable(self) -> bool:

@@ -32,6 +32,8 @@ __all__ = ["StabilityLimits", "require_curvature", "zeros"]
 # As for every matrix that callers pass: a Hessian in float32 is known to 1e-7 at best.
 _ROUNDING = 1e-6
 _SHOWN = 8
+# What one step takes below this is not told from nothing.
+_UNSEEN = 1e-13
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +56,8 @@ class StabilityLimits:
         ascending eigenvalue.
     frozen : int
         Number of directions that the preconditioner sends to zero.
+    slowest : float [1]
+        The share of its deviation that the slowest of the other modes loses in a step.
     """
 
     learning_rate: float
@@ -62,6 +66,7 @@ class StabilityLimits:
     second_moment: float
     flat: IntArray
     frozen: int
+    slowest: float = 1.0
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -105,6 +110,12 @@ class StabilityLimits:
                 f"learning_rate={self.learning_rate:g} is below the limit {self.mean:g} of the "
                 f"mean but not below the limit {self.second_moment:g} of the second moment, where "
                 "the variance stops being finite; lower it."
+            )
+        elif not said and self.slowest < _UNSEEN:
+            said.append(
+                f"The slowest mode loses the share {self.slowest:.3g} of its deviation in a step, "
+                "which a step in floating point cannot tell from nothing; raise the learning rate "
+                "or the weight decay, or ask for the flow()."
             )
         elif not said:
             said.append(

@@ -38,12 +38,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fracsde._check import real, truth
-from fracsde.errors import InputError
+from fracsde.errors import InputError, OutOfRangeError
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["StepRule"]
+__all__ = ["StepRule", "read_rate"]
+
+# Squares of rates beyond are no normal numbers, and noise is in their units.
+_LARGEST_RATE = 1e150
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,3 +189,30 @@ class StepRule:
             return noise
         cross = (a * c) * noise
         return np.block([[a**2 * noise, cross], [cross.T, c**2 * noise]])
+
+
+def read_rate(value: object) -> float:
+    """Return a learning rate, checked.
+
+    Parameters
+    ----------
+    value : float [weight^2/loss]
+        What the caller passed.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    OutOfRangeError
+        If it is not positive, or its square overflows or underflows.
+    """
+    rate = real("learning_rate", value, low=0.0)
+    if not 1.0 / _LARGEST_RATE < rate < _LARGEST_RATE:
+        msg = (
+            f"`learning_rate` must lie between {1.0 / _LARGEST_RATE:g} and {_LARGEST_RATE:g}, "
+            f"got {rate:g}: noise is in units of its square; choose other units of weight"
+        )
+        raise OutOfRangeError(msg)
+    return rate

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fracsde._subordination.moments import finite
+from fracsde.lyapunov.evolution import finite
 from fracsde.lyapunov.propagators import composed, gap_law
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.structured import DiagonalOU

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import scipy.linalg
 
-from fracsde.errors import IndefiniteError, UnstableError, UnsupportedError
+from fracsde.errors import IndefiniteError, InputError, UnstableError, UnsupportedError
 from fracsde.observables import (
     effective_temperature,
     fluctuation_dissipation,
@@ -15,12 +17,16 @@ from fracsde.observables import (
     stationary_loss,
 )
 from fracsde.problems.least_squares import LeastSquaresSGD
+from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.simulate import simulate
 from fracsde.stationary import stationary_covariance
 from tests.support.exact import EPS
 from tests.support.laws import follows, seed_of
 from tests.support.linear_laws import NOISE, SETTINGS, SYMMETRIC, sgd
 from tests.support.orders import observed_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HEAVY = {name: setting for name, setting in SETTINGS.items() if name != "nesterov"}
 
@@ -39,9 +45,11 @@ def closed_loss(run, weight: np.ndarray) -> float:
 
 
 def rounding(run) -> float:
-    # A map is rounded at 1, so that its slowest mode is known to that over its pull.
-    pull = run.learning_rate * run.preconditioned_curvatures[0]
-    return 64 * EPS * (1.0 + 1.0 / pull)
+    # A map is rounded at 1, so that its slowest mode is known to that over its pull; its stiffest,
+    # whose pull is rounded too, to that over the distance from the limit.
+    pulls = run.learning_rate * run.preconditioned_curvatures
+    near = pulls[-1] / (run.rule.largest_pull - pulls[-1])
+    return 64 * EPS * (1.0 + 1.0 / pulls[0] + near)
 
 
 @pytest.mark.parametrize("name", HEAVY)
@@ -295,3 +303,26 @@ def test_directions_of_a_preconditioned_run_solve_its_pencil() -> None:
     found = effective_temperature(run)
     expected = scipy.linalg.eigvalsh(SYMMETRIC, np.linalg.inv(preconditioner(run)))
     np.testing.assert_allclose(found.curvatures, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "observable",
+    [effective_temperature, fluctuation_dissipation, gradient_noise_scale, stationary_loss],
+)
+def test_refuses_what_is_not_sgd_by_name(observable: Callable[[object], object]) -> None:
+    with pytest.raises(InputError, match="must be an SGDNearMinimum, got OUProcess"):
+        observable(OUProcess(drift=[[1.0]], noise=[[1.0]]))
+
+
+@pytest.mark.parametrize(
+    "observable", [effective_temperature, fluctuation_dissipation, gradient_noise_scale]
+)
+def test_refuses_noise_that_depends_on_the_state_with_the_way_out(
+    observable: Callable[[object], object],
+) -> None:
+    run = LeastSquaresSGD(
+        inputs=[[1.0], [2.0]], targets=[1.0, 1.0], learning_rate=0.1, batch_size=1
+    )
+    with pytest.raises(InputError, match=r"near_minimum\(\) is this run"):
+        observable(run)
+    observable(run.near_minimum())

@@ -23,6 +23,7 @@ from fracsde.problems.least_squares import GaussianLeastSquaresSGD, LeastSquares
 from fracsde.simulate import simulate
 from fracsde.stationary import stationary_covariance
 from fracsde.status import Status
+from fracsde.transients import covariance_at
 from tests.support.exact import close
 from tests.support.laws import sigmas
 from tests.support.orders import observed_order
@@ -482,3 +483,52 @@ def test_shuffled_epochs_are_known_near_the_minimum_only() -> None:
         with pytest.raises(UnsupportedError, match="near_minimum"):
             ask()
     assert stationary_covariance(sgd.near_minimum()).status is Status.SUCCESS
+
+
+@pytest.mark.parametrize("inputs", [1e-50, 1.0, 1e50])
+@pytest.mark.parametrize("targets", [1e-55, 1.0, 1e55])
+def test_exact_covariance_scales_with_the_data(inputs: float, targets: float) -> None:
+    X, y = data()
+    rate = {"learning_rate": 0.05, "batch_size": 2, "momentum": 0.5}
+    plain = stationary_covariance(LeastSquaresSGD(inputs=X, targets=y, **rate)).matrix
+    rate["learning_rate"] /= inputs**2
+    if not 1e-60 < inputs * targets < 1e60:
+        with pytest.raises(OutOfRangeError, match="other units of the loss"):
+            stationary_covariance(LeastSquaresSGD(inputs=inputs * X, targets=targets * y, **rate))
+        return
+    scaled = stationary_covariance(
+        LeastSquaresSGD(inputs=inputs * X, targets=targets * y, **rate)
+    ).matrix
+    ratio = targets / inputs
+    assert np.abs(scaled / ratio / ratio - plain).max() < 1e-12 * np.abs(plain).max()
+
+
+@pytest.mark.parametrize("targets", [1e-150, 1e150, 1e250])
+def test_refuses_residuals_whose_squares_are_no_numbers(targets: float) -> None:
+    X, y = data()
+    problem = LeastSquaresSGD(inputs=X, targets=targets * y, learning_rate=0.05, batch_size=2)
+    with pytest.raises(OutOfRangeError, match="for least squares of the targets"):
+        stationary_covariance(problem)
+
+
+def test_refuses_more_steps_than_can_be_taken() -> None:
+    X, y = data()
+    problem = LeastSquaresSGD(inputs=X, targets=y, learning_rate=0.05, batch_size=2)
+    with pytest.raises(OutOfRangeError, match="each step is taken"):
+        covariance_at(problem, [2.0**63])
+
+
+@pytest.mark.parametrize("rate", [1e-200, 1e200])
+def test_refuses_rates_whose_squares_are_no_numbers(rate: float) -> None:
+    X, y = data()
+    with pytest.raises(OutOfRangeError, match="choose other units of weight"):
+        LeastSquaresSGD(inputs=X, targets=y, learning_rate=rate, batch_size=2)
+
+
+def test_refuses_transients_of_shuffled_epochs_with_the_way_out() -> None:
+    X, y = data()
+    problem = LeastSquaresSGD(
+        inputs=X, targets=y, learning_rate=0.05, batch_size=2, sampling="shuffled"
+    )
+    with pytest.raises(UnsupportedError, match=r"ask near_minimum\(\)"):
+        covariance_at(problem, [1])

@@ -420,3 +420,32 @@ def test_refuses_flows_it_does_not_have() -> None:
     assert stationary_covariance(sgd(nesterov=True).flow(limit="underdamped")).status.ok
     with pytest.raises(UnsupportedError, match=r"observes 3 of 6 coordinates; .* without inertia"):
         SubordinatedOU(base=sgd().flow(limit="kunin"), alpha=0.5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rate": 1e200},
+        {"learning_rate": 1e100, "gradient_noise": [[1e150]]},
+        {"learning_rate": 1e149, "hessian": [[1e160]]},
+        {"preconditioner": 1e155},
+    ],
+)
+def test_refuses_steps_beyond_the_largest_float(changes: dict[str, object]) -> None:
+    run = {"hessian": [[1.0]], "gradient_noise": [[1.0]], "learning_rate": 0.1, "batch_size": 1}
+    with pytest.raises(OutOfRangeError, match="choose other units"):
+        SGDNearMinimum(**{**run, **changes})
+
+
+@pytest.mark.parametrize("sampling", ["with_replacement", "shuffled"])
+def test_refuses_steps_too_small_to_be_seen_with_the_share(sampling: str) -> None:
+    run = SGDNearMinimum(
+        hessian=np.diag([1.0, 1e-14]),
+        gradient_noise=np.eye(2),
+        learning_rate=0.1,
+        batch_size=2,
+        dataset_size=8,
+        sampling=sampling,
+    )
+    with pytest.raises(UnstableError, match="loses the share 1e-15 of its deviation"):
+        stationary_covariance(run)
