@@ -11,6 +11,10 @@ vectorises without asking at run time.  Short blocks are filled up with copies o
 ``benchmarks/bench_propagator.py`` times it: 2 to 3 ns per cell and shift in a row, twice that in
 a ring.
 
+Where only weighted sums of the solutions are wanted, as for a few times, 36 lanes, nine shifts for
+each of four times, are eliminated together and added up on the way back, so that no solution is
+ever written.  Rings, and all cores, have no such short cut.
+
 Blocks run on all cores where ``threads`` is set.  All functions that call each other live in this
 file, so that a cached kernel is never stale.  Contraction into fused multiply-adds is allowed in
 the elimination: it only removes roundings.
@@ -26,9 +30,9 @@ from numba import njit, prange
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
 
-__all__ = ["solve_shifts"]
+__all__ = ["solve_shifts", "sum_shifts"]
 
 _B = 24  # lanes: all scratch of 512 cells stays in the second cache
 # Places of a cell's quantities in the scratch of a row: right-hand side, later solution; the rate
@@ -48,6 +52,14 @@ _RING_RE, _RING_IM, _RING_GOOD_RE, _RING_GOOD_IM, _RING_SHIFT_RE, _RING_SHIFT_IM
 )
 _RING_TO_RE, _RING_TO_IM, _RING_FRO_RE, _RING_FRO_IM = (_RING + k * _B for k in range(6, 10))
 _RING_LOST_RE, _RING_LOST_IM, _RING_GOT_RE, _RING_GOT_IM = (_RING + k * _B for k in range(10, 14))
+
+# Sums of solutions: lanes, and places of a cell's quantities in their scratch; the inverse pivots
+# make room for the terms of the sums.  And of what is carried along.
+_S = 36
+_U, _V, _P, _Q = (k * _S for k in range(4))
+_SUMMED = 4 * _S
+_NEXT_U, _NEXT_V, _NEXT_P, _NEXT_Q = (_SUMMED + k * _S for k in range(4))
+_AT_RE, _AT_IM, _PART_RE, _PART_IM, _PEAK = (k * _S for k in range(5))
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -267,6 +279,103 @@ def _one_core(shifts, right, left, loss, rhs, scale, out, sums):  # type: ignore
 def _all_cores(shifts, right, left, loss, rhs, scale, out, sums):  # type: ignore[no-untyped-def]  # compiled
     for block in prange((len(shifts) + _B - 1) // _B):
         _block(block * _B, shifts, right, left, loss, rhs, scale, out, sums)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _eliminate(c, right, left, loss, rhs, work):  # type: ignore[no-untyped-def]  # compiled
+    # As `_row`, with shifts kept apart and less scratch.
+    last = len(rhs) - 1
+    w = work[:_SUMMED]
+    for k in range(_S):
+        w[_U + k], w[_V + k] = rhs[0], 0.0
+        w[_P + k], w[_Q + k] = c[_AT_RE + k] + loss[0], c[_AT_IM + k]
+    for i in range(last):
+        onward, back, gone, b = right[i], left[i + 1], loss[i + 1], rhs[i + 1]
+        w = work[i * _SUMMED : (i + 2) * _SUMMED]
+        for k in range(_S):
+            good_re, good_im = w[_P + k], w[_Q + k]
+            p = good_re + onward
+            size = 1.0 / (p * p + good_im * good_im)
+            p, q = p * size, -good_im * size
+            u, v = w[_U + k], w[_V + k]
+            x, y = u * p - v * q, u * q + v * p
+            w[_P + k], w[_Q + k], w[_U + k], w[_V + k] = p, q, x, y
+            w[_NEXT_U + k] = b + onward * x
+            w[_NEXT_V + k] = onward * y
+            w[_NEXT_P + k] = c[_AT_RE + k] + gone + back * (good_re * p - good_im * q)
+            w[_NEXT_Q + k] = c[_AT_IM + k] + back * (good_re * q + good_im * p)
+    # From the last cell nothing goes on.  What stands for a cell after it is finite, but unused.
+    w = work[last * _SUMMED : (last + 2) * _SUMMED]
+    for k in range(_S):
+        p, q = w[_P + k], w[_Q + k]
+        size = 1.0 / (p * p + q * q)
+        u, v = w[_U + k], w[_V + k]
+        w[_U + k] = (u * p + v * q) * size
+        w[_V + k] = (v * p - u * q) * size
+        w[_NEXT_U + k], w[_NEXT_V + k] = 0.0, 0.0
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _add_up(c, left, scale, rows, work, out):  # type: ignore[no-untyped-def]  # compiled
+    # Substitute backwards; measure solutions, and add their weighted parts to the rows.
+    last = len(scale) - 1
+    for i in range(last, -1, -1):
+        back = left[i + 1] if i < last else 0.0
+        factor = scale[i]
+        w = work[i * _SUMMED : (i + 2) * _SUMMED]
+        for k in range(_S):
+            x = back * w[_NEXT_U + k]
+            y = back * w[_NEXT_V + k]
+            p, q = w[_P + k], w[_Q + k]
+            u = w[_U + k] + (p * x - q * y)
+            v = w[_V + k] + (p * y + q * x)
+            w[_U + k], w[_V + k] = u, v
+            peak = (abs(u) + abs(v)) * factor
+            w[_P + k] = (u * c[_PART_RE + k] - v * c[_PART_IM + k]) * factor
+            c[_PEAK + k] = peak if peak > c[_PEAK + k] else c[_PEAK + k]
+        sums = out[i]
+        for k in range(len(rows)):
+            sums[rows[k]] += w[_P + k]
+
+
+@njit(cache=True, error_model="numpy")
+def _sum(shifts, weights, rows, right, left, loss, rhs, scale, out, peaks):  # type: ignore[no-untyped-def]  # compiled
+    c, work = np.empty(5 * _S), np.empty((len(rhs) + 1) * _SUMMED)
+    for first in range(0, len(shifts), _S):
+        width = min(_S, len(shifts) - first)
+        for k in range(_S):  # short blocks are filled up with their last shift, of no weight
+            shift = shifts[first + min(k, width - 1)]
+            weight = weights[first + k] if k < width else 0.0j
+            c[_AT_RE + k], c[_AT_IM + k] = shift.real, shift.imag
+            c[_PART_RE + k], c[_PART_IM + k] = weight.real, weight.imag
+            c[_PEAK + k] = 0.0
+        _eliminate(c, right, left, loss, rhs, work)
+        _add_up(c, left, scale, rows[first : first + width], work, out)
+        for k in range(width):
+            peaks[first + k] = c[_PEAK + k]
+
+
+def sum_shifts(
+    shifts: npt.NDArray[np.complex128],
+    weights: npt.NDArray[np.complex128],
+    rows: IntArray,
+    count: int,
+    right: FloatArray,
+    left: FloatArray,
+    loss: FloatArray,
+    rhs: FloatArray,
+    scale: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Solve with every shift of a row and add up; see ``shifted_reference.sum_shifts``.
+
+    Returns
+    -------
+    (n, count) ndarray of float64, (K,) ndarray of float64
+    """
+    out, peaks = np.zeros((len(rhs), count)), np.empty(len(shifts))
+    # Indices without a sign need no look whether they count from the end.
+    _sum(shifts, weights, rows.view(np.uintp), right, left, loss, rhs, scale, out, peaks)
+    return out, peaks
 
 
 def solve_shifts(

@@ -41,9 +41,9 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
 
-__all__ = ["solve_shifts"]
+__all__ = ["solve_shifts", "sum_shifts"]
 
 
 def solve_shifts(
@@ -115,3 +115,43 @@ def solve_shifts(
     parts *= scale[:, None, None]
     peaks = np.abs(parts).sum(axis=1).max(axis=0)
     return parts, np.concatenate([sums.reshape(2, -1), peaks[None]])
+
+
+def sum_shifts(
+    shifts: npt.NDArray[np.complex128],
+    weights: npt.NDArray[np.complex128],
+    rows: IntArray,
+    count: int,
+    right: FloatArray,
+    left: FloatArray,
+    loss: FloatArray,
+    rhs: FloatArray,
+    scale: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    r"""Return sums :math:`\operatorname{Re} \sum_k w_k x_k` of the scaled solutions, for a row.
+
+    Parameters
+    ----------
+    shifts : (K,) complex128 [1/t]
+        Not zero, not negative.
+    weights : (K,) complex128
+        The numbers :math:`w_k`.
+    rows : (K,) intp
+        To which sum each solution belongs, from 0.
+    count : int
+        How many sums.
+    right, left, loss, rhs, scale
+        As for :func:`solve_shifts`; not closed to a ring: ``right[-1] = left[0] = 0``.
+
+    Returns
+    -------
+    sums : (n, count) ndarray of float64
+        Zero for sums that nothing belongs to.
+    peaks : (K,) ndarray of float64
+        The largest size of each scaled solution, without its weight, in the norm that adds the
+        parts.
+    """
+    solutions, measures = solve_shifts(shifts, right, left, loss, rhs, scale)
+    terms = solutions[:, 0] * weights.real - solutions[:, 1] * weights.imag
+    sums = [terms[:, rows == row].sum(axis=1) for row in range(count)]
+    return np.stack(sums, axis=1), measures[2]

@@ -38,7 +38,7 @@ Reference: [WeidemanTrefethen2007]_ for hyperbolas.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -49,15 +49,25 @@ from fracsde.special.contours import Contour, contour, oracle_contour
 from fracsde.special.rational import relaxation_poles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
 
     ComplexArray = npt.NDArray[np.complex128]
 
-__all__ = ["Form", "Window", "contour_form", "narrow_form", "oracle_form", "pole_form", "window"]
+__all__ = [
+    "Form",
+    "Stack",
+    "Window",
+    "contour_form",
+    "narrow_form",
+    "oracle_form",
+    "pole_form",
+    "stacked",
+    "window",
+]
 
 _STRIDE = 32  # times that share a factor where steps are equal
 _LOWEST = 3e-15  # what double precision leaves to ask of a table
@@ -92,6 +102,69 @@ class Form:
     def __post_init__(self) -> None:
         # Forms are cached: nobody may change one for everybody else.
         self.shifts.flags.writeable = self.residues.flags.writeable = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stack:
+    """Some forms side by side, for one batch of solves.
+
+    Parameters
+    ----------
+    shifts, residues : (m,) complex128 [1]
+        Of all forms, one after the other.
+    owners : (m,) intp
+        Which form each belongs to.
+    constants : (f,) float64 [1]
+        Of the forms.
+    """
+
+    shifts: ComplexArray
+    residues: ComplexArray
+    owners: IntArray
+    constants: FloatArray
+    share: ComplexArray = field(init=False)
+    """Residues as a matrix, (f, m): one row per form."""
+    sizes: FloatArray = field(init=False)
+    """Their sizes."""
+
+    def __post_init__(self) -> None:
+        share = np.where(self.owners == np.arange(len(self.constants))[:, None], self.residues, 0.0)
+        object.__setattr__(self, "share", share)
+        object.__setattr__(self, "sizes", np.abs(share))
+        for array in vars(self).values():  # stacks are cached, as forms are
+            array.flags.writeable = False
+
+    def parts(self, most: int) -> Iterator[Stack]:
+        """Yield stacks of at most so many shifts that make up this one, constants repeated."""
+        if len(self.shifts) <= most:
+            yield self
+            return
+        for a in range(0, len(self.shifts), most):
+            b = slice(a, a + most)
+            yield replace(
+                self, shifts=self.shifts[b], residues=self.residues[b], owners=self.owners[b]
+            )
+
+
+@lru_cache(maxsize=64)
+def stacked(forms: tuple[Form, ...]) -> Stack:
+    """Return forms side by side.
+
+    Parameters
+    ----------
+    forms : tuple of Form
+        At least one.
+
+    Returns
+    -------
+    Stack
+    """
+    return Stack(
+        shifts=np.concatenate([form.shifts for form in forms]),
+        residues=np.concatenate([form.residues for form in forms]),
+        owners=np.repeat(np.arange(len(forms)), [len(form.shifts) for form in forms]),
+        constants=np.array([form.constant for form in forms]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

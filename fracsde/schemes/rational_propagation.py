@@ -33,7 +33,7 @@ from fracsde.schemes.runs import LEVELS, MARGIN, Propagated, Run
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.operators.chain import CellChain
-    from fracsde.schemes.forms import Form
+    from fracsde.schemes.forms import Form, Stack
 
 __all__ = ["ChainPropagation", "RationalPropagation"]
 
@@ -111,6 +111,36 @@ class RationalPropagation:
             As from :func:`fracsde.backends.shifted_reference.solve_shifts`.
         """
         raise NotImplementedError
+
+    def sums(
+        self, stack: Stack, clock: FloatArray, masses: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Add up the solutions of some forms at some times.
+
+        Parameters
+        ----------
+        stack : Stack
+            The forms.
+        clock : (t,) float64 [1]
+            In units of ``unit``.
+        masses : (n,) float64 [1]
+            Right-hand side.
+
+        Returns
+        -------
+        (f, t, n) ndarray [1/x], (t, m) ndarray
+            Densities without the forms' constants, and the largest size of each solution.
+        """
+        share, count, each = stack.share, len(clock), np.arange(len(clock))
+        kinds, m = share.shape
+        solutions, measures = self.solve(np.divide.outer(stack.shifts, clock).T.ravel(), masses)
+        # Each time combines its own solutions only.
+        rows = np.zeros((kinds, count, 2, count, m))
+        rows[:, each, 0, each] = share.real[:, None]
+        rows[:, each, 1, each] = -share.imag[:, None]
+        rows /= clock[:, None, None, None]
+        flat = rows.reshape(kinds * count, -1) @ solutions.reshape(len(masses), -1).T
+        return flat.reshape(kinds, count, -1), measures[2].reshape(count, m)
 
     def outflow(self, x: Any) -> tuple[Any, Any]:
         """Return what leaves cells, and what enters them, for given masses.
@@ -285,3 +315,31 @@ class ChainPropagation(RationalPropagation):
             threads=threads,
         )
         return found
+
+    def sums(
+        self, stack: Stack, clock: FloatArray, masses: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Add up the solutions of some forms at some times; in a row, without writing them.
+
+        Returns
+        -------
+        (f, t, n) ndarray [1/x], (t, m) ndarray
+        """
+        count, kinds, m = len(clock), len(stack.constants), len(stack.shifts)
+        right, left, _ = self.rates
+        if right[-1] or left[0] or count * m * len(masses) >= _THREADED:
+            return super().sums(stack, clock, masses)
+        over = 1.0 / clock[:, None]
+        # One after the other in memory are the sums of a cell: by form, then by time.
+        rows = (count * stack.owners) + np.arange(count)[:, None]
+        sums, peaks = self.engine.sum_shifts(
+            (stack.shifts / clock[:, None]).ravel(),
+            (stack.residues * over).ravel(),
+            rows.ravel(),
+            kinds * count,
+            *self.rates,
+            masses,
+            self.inverse_widths,
+        )
+        density = np.ascontiguousarray(sums.T).reshape(kinds, count, -1)
+        return density, peaks.reshape(count, m)

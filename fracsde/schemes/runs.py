@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde.schemes.forms import oracle_form, window
+from fracsde.schemes.forms import oracle_form, stacked, window
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
@@ -242,36 +242,23 @@ class Run:
 
     def _sums(self, clock: FloatArray, forms: tuple[Form, ...]) -> tuple[FloatArray, FloatArray]:
         # Densities by each of the forms, and their rounding; long forms in parts.
-        of, count, kinds = self.of, len(clock), len(forms)
-        n, each = len(self.masses), np.arange(count)
-        every = np.concatenate([form.shifts for form in forms])
-        share = np.zeros((kinds, len(every)), dtype=np.complex128)
-        end = 0
-        for row, form in zip(share, forms, strict=True):
-            row[end : end + len(form.shifts)] = form.residues
-            end += len(form.shifts)
-        constant = np.array([form.constant for form in forms])[:, None]
-        flat = np.zeros((kinds * count, n))
-        size = np.zeros((kinds, count))
-        for k in range(0, len(every), of.chunk):
-            shifts, part = every[k : k + of.chunk], share[:, k : k + of.chunk]
-            m = len(shifts)
-            solutions, sums = of.solve(np.divide.outer(shifts, clock).T.ravel(), self.masses)
-            # Each time combines its own solutions only.
-            rows = np.zeros((kinds, count, 2, count, m))
-            rows[:, each, 0, each] = part.real[:, None]
-            rows[:, each, 1, each] = -part.imag[:, None]
-            rows /= clock[:, None, None, None]
-            flat += rows.reshape(kinds * count, -1) @ solutions.reshape(n, -1).T
-            size += np.abs(part) @ sums[2].reshape(count, m).T / clock
-            self.stats["solves"] += count * m
-        density = flat.reshape(kinds, count, n)
-        if np.any(constant):
+        of, stack, found = self.of, stacked(forms), []
+        for part in stack.parts(of.chunk):
+            density, peaks = of.sums(part, clock, self.masses)
+            found.append((density, part.sizes @ peaks.T / clock))
+            self.stats["solves"] += peaks.size
+        density, size = found[0]
+        for more, sizes in found[1:]:
+            density += more
+            size += sizes
+        constant = stack.constants[:, None]
+        if np.count_nonzero(constant):
             density += constant[:, :, None] * self.start
             size += np.abs(constant) * self.peak
         if self.scaled:
             density *= (self.total / (density @ of.widths))[:, :, None]
-        return density, _ROUNDING * _EPS * size
+        size *= _ROUNDING * _EPS
+        return density, size
 
     # --- short steps, order one ---------------------------------------------------------------
 

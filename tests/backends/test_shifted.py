@@ -84,6 +84,76 @@ def test_engine_equals_reference_on_random_chains(n, count, ring, lossy, seed):
     assert gap(compiled, read) <= 16 * EPS * n
 
 
+# --- weighted sums of solutions ---------------------------------------------------------------
+
+
+def sums_task(n, count, rows, seed, *, lossy=False):
+    """Weights of both signs; the last row is left without a solution."""
+    shifts, *rest = task(n, count, seed, lossy=lossy)
+    rng = np.random.default_rng(seed + 1)
+    weights = rng.normal(size=count) + 1j * rng.normal(size=count)
+    return shifts, weights, rng.integers(0, max(rows - 1, 1), count), rows, *rest
+
+
+def sums_gap(found, given_):
+    """Largest difference from sums of separate solutions, over the sizes of their terms."""
+    shifts, weights, rows, count, *rest = given_
+    solutions, measures = shifted_reference.solve_shifts(shifts, *rest)
+    x = solutions[:, 0] + 1j * solutions[:, 1]
+    choice = np.eye(count)[rows].reshape(-1, count)
+    exact, sizes = (x * weights).real @ choice, np.abs(x * weights) @ choice
+    worst = np.abs(found[0] - exact).max(axis=0) / np.maximum(sizes.max(axis=0), 1e-300)
+    peaks = np.abs(found[1] - measures[2]) / measures[2]
+    return max(worst.max(initial=0.0), peaks.max(initial=0.0))
+
+
+# No shift, one, a prime, one block of 36 lanes, one more, several.
+SUMS = [(3, 0, 1), (3, 1, 2), (4, 7, 1), (31, 36, 9), (97, 37, 5), (200, 100, 17)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("n", "count", "rows"), SUMS)
+@pytest.mark.parametrize("lossy", [False, True])
+def test_engine_sums_equal_sums_of_solutions(engine, n, count, rows, lossy):
+    given_ = sums_task(n, count, rows, n + count, lossy=lossy)
+    copies = [np.copy(a) for a in given_]
+    found = engine.sum_shifts(*given_)
+    assert found[0].shape == (n, rows)
+    assert found[1].shape == (count,)
+    assert sums_gap(found, given_) <= 16 * EPS * n
+    assert all(np.array_equal(a, b) for a, b in zip(given_, copies, strict=True))
+    if rows > 1:
+        assert not found[0][:, -1].any()
+
+
+@pytest.mark.twin
+@pytest.mark.parametrize("harm", ["conjugate", "weight", "row"])
+def test_engine_sums_reject_a_damaged_task(harm):
+    given_ = sums_task(97, 37, 5, 3)
+    shifts, weights, rows, *rest = given_
+    weights, rows = weights.copy(), rows.copy()
+    if harm == "conjugate":
+        shifts = shifts.conj()
+    elif harm == "weight":
+        weights[-1] *= 1 + 1e-6
+    else:
+        rows[-1] = (rows[-1] + 1) % 4
+    found = shifted_numba.sum_shifts(shifts, weights, rows, *rest)
+    assert sums_gap(found, given_) > 1e-9
+
+
+def test_exact_sums_for_rates_over_many_decades():
+    """Real parts of separate solutions, each in a row of its own."""
+    for seed in range(4):
+        shifts, *rest = stiff(seed, ring=False)
+        rows = np.arange(len(shifts))
+        re, im = (
+            shifted_numba.sum_shifts(shifts, np.full(len(shifts), w), rows, len(shifts), *rest)[0]
+            for w in (1.0 + 0.0j, -1.0j)
+        )
+        assert worst((np.stack([re, im], axis=1),), shifts, *rest) < 64 * EPS
+
+
 # --- against high precision -------------------------------------------------------------------
 
 
