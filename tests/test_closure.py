@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fracsde import closure as module
+from fracsde._closure import search as module
 from fracsde._closure.averages import average, matched_draws, root
 from fracsde.closure import examine_minimum, gaussian_closure
 from fracsde.errors import (
