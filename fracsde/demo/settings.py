@@ -82,7 +82,7 @@ class DigitsSettings:
     burn_in: float = 60.0
     positions: int = 96
     closure_draws: int = 96
-    closure_rtol: float = 2e-2
+    closure_rtol: float = 5e-2
     random_relaxations: float = 15.0
     late_from: float = 1 / 30
     tolerance: float = 0.05
