@@ -124,7 +124,9 @@ def main(path: Path) -> None:
 
 
 def _row(settings: dict, found: dict, seconds: float) -> str:
-    cells = [f"{found[name] and np.round(np.median(found[name]), 4)}" for name in ("closure", "map")]
+    cells = [
+        f"{found[name] and np.round(np.median(found[name]), 4)}" for name in ("closure", "map")
+    ]
     return f"{settings}  closure {cells[0]}  map {cells[1]}  {seconds:.1f} s"
 
 

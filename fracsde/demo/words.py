@@ -59,7 +59,7 @@ def findings(
 
 def _judge(item: Stationary, theory: str) -> str:
     if theory != "map" and theory not in item.report.rivals:
-        return "has no fixed point in reach"
+        return "finds no fixed point"
     variance = rows_of(theory_rows(item, theory), VARIANCE)
     ratios = ratios_of(variance)
     failed = count(variance, Verdict.DISAGREES)
