@@ -8,7 +8,7 @@ Prediction, made before measuring: the map is wrong by ``O(eta / B)``, the closu
 number of the same order where the law is skewed; both get worse together, and the closure stays
 within 5 % as long as the map is within 50 %.
 
-Run ``python benchmarks/map_closure.py [docs/gallery/closure_validity.json]``; about three minutes
+Run ``python benchmarks/map_closure.py [docs/gallery/closure_validity.json]``; about a minute
 of one core.  Points that are there already are not measured again.
 """
 
@@ -125,9 +125,10 @@ def main(path: Path) -> None:
 
 def _row(settings: dict, found: dict, seconds: float) -> str:
     cells = [
-        f"{found[name] and np.round(np.median(found[name]), 4)}" for name in ("closure", "map")
+        f"{name} {np.median(found[name]):.4f}" if found[name] else f"{name} none"
+        for name in ("closure", "map", "flow")
     ]
-    return f"{settings}  closure {cells[0]}  map {cells[1]}  {seconds:.1f} s"
+    return f"{settings}  {'  '.join(cells)}  {seconds:.1f} s"
 
 
 if __name__ == "__main__":
