@@ -65,7 +65,7 @@ class DigitsSettings:
         Largest change of curvature and noise before its last step; after it they are about ten
         times closer.
     closure_rounds : int
-        Rounds after which a closure counts as not found; those that are found take up to five.
+        Rounds after which a closure counts as not found; those that were found took four at most.
     random_relaxations : float [1]
         Length of a run from a random start in relaxation times of the weight decay.
     late_from : float [1]
@@ -86,7 +86,7 @@ class DigitsSettings:
     positions: int = 96
     closure_draws: int = 96
     closure_rtol: float = 5e-2
-    closure_rounds: int = 8
+    closure_rounds: int = 6
     random_relaxations: float = 15.0
     late_from: float = 1 / 30
     tolerance: float = 0.05
