@@ -37,11 +37,11 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from fracsde._check import finite_array, integer, real
-from fracsde._closure.averages import GROUP, GROUPS, average, matched_draws
-from fracsde._closure.fixed_point import Secants
+from fracsde._closure.averages import GROUP, GROUPS
 from fracsde._closure.minimum import LossMinimum, examine_minimum
-from fracsde._closure.state import Frame, State
-from fracsde.errors import ComputationError, InputError, NotFiniteError, UnstableError
+from fracsde._closure.search import Search
+from fracsde._closure.state import Frame
+from fracsde.errors import ComputationError, InputError, UnstableError
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.provenance import Provenance, provenance
@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray, RandomState
 
 __all__ = ["GaussianClosure", "LossMinimum", "examine_minimum", "gaussian_closure"]
-
-GROWN = 1e4  # times the variance at the minimum: no fixed point is looked for beyond
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -300,7 +298,7 @@ def gaussian_closure(
     rtol = real("rtol", rtol, low=0.0)
     max_rounds = integer("max_rounds", max_rounds, low=1)
     seed = type(rng).__name__ if isinstance(rng, np.random.Generator) else rng
-    search = _Search(
+    search = Search(
         Frame(
             minimum,
             rate=sgd.learning_rate,
@@ -318,148 +316,35 @@ def gaussian_closure(
             raise UnstableError(msg)
         raise ComputationError(status, detail)
     inputs = (minimum.position, minimum.curvatures, minimum.noise, sgd, draws, rtol, max_rounds)
-    return search.result(status, detail, provenance(*inputs, seed=seed))
+    return _result(search, status, detail, provenance(*inputs, seed=seed))
 
 
-class _Search:
-    """The rounds of one closure."""
-
-    def __init__(
-        self,
-        frame: Frame,
-        *,
-        rng: np.random.Generator,
-        draws: int,
-        progress: Callable[[int, float], None] | None,
-    ) -> None:
-        self.frame = frame
-        at = frame.at
-        self.Z = matched_draws(rng, draws, len(at.curvatures), at.rank)
-        self.seed = int(rng.integers(2**63))
-        self.state: State = frame.start
-        self.law = (frame.frozen, frame.low, frame.high)
-        self.secants = Secants()
-        self.rounds, self.residual = 0, float("inf")
-        self.deviations: FloatArray | None = None
-        self._progress = progress
-
-    def run(self, rtol: float, limit: int) -> tuple[Status, str]:
-        """Iterate to the fixed point; say how it ended."""
-        converged = False
-        while not (why := self._unstable()):
-            if converged:
-                return Status.SUCCESS, ""
-            if self.rounds == limit:
-                break
-            try:
-                converged = self._round(rtol)
-            except NotFiniteError as error:
-                return Status.NOT_FINITE, str(error)
-        if why:
-            return Status.UNSTABLE, why
-        return Status.NOT_CONVERGED, (
-            f"After {limit} rounds curvature, noise and mean still change by {self.residual:.3g}, "
-            f"asked for {rtol:.3g}; raise max_rounds, or lower the learning rate."
-        )
-
-    def result(self, status: Status, detail: str, origin: Provenance) -> GaussianClosure:
-        """Return what was found."""
-        frame, state, at = self.frame, self.state, self.frame.at
-        k, law = at.rank, None
-        sigma, stderr = self.law[0], np.full((k, k), np.nan)
-        if status in {Status.SUCCESS, Status.NOT_CONVERGED}:
-            law = frame.recursion(state)
-            stderr = self._stderr()
-        else:
-            sigma = np.full_like(sigma, np.nan)
-        return GaussianClosure(
-            minimum=at,
-            mean=at.position + at.modes @ state.mean,
-            covariance=sigma[:k, :k].copy(),
-            stderr=stderr,
-            hessian=state.hessian[:k].copy(),
-            noise=state.noise,
-            mode_covariance=sigma,
-            map_covariance=frame.frozen[:k, :k].copy(),
-            map_noise=frame.start.noise,
-            shrinkage=state.shrinkage,
-            rounds=self.rounds,
-            residual=self.residual,
-            status=status,
-            detail=detail,
-            draws=self.Z.shape[0] * self.Z.shape[1],
-            provenance=origin,
-            _law=law,
-            _spread=frame.spread(state),
-        )
-
-    def _round(self, rtol: float) -> bool:
-        # One round of averages and one step; True where the averages changed little enough.
-        frame = self.frame
-        found = average(
-            frame.at,
-            self.state.mean,
-            self.law[0],
-            self.Z,
-            spread=frame.spread(self.state),
-            seed=self.seed,
-            watch=self._watch,
-        )
-        image = frame.image(self.state, found)
-        here, there = frame.pack(self.state), frame.pack(image)
-        self.deviations = frame.deviations(found)
-        before, self.residual = self.residual, frame.distance(here, there)
-        if self.residual > 2.0 * before:
-            self.secants = Secants()
-        self.secants.add(here, there)
-        self.rounds += 1
-        self._move(frame.unpack(self.secants.next(), image), image)
-        return self.residual <= rtol
-
-    def _move(self, tried: State, plain: State) -> None:
-        # Extrapolation may leave the covariances; plain rounds cannot.
-        values = np.linalg.eigvalsh(tried.noise)
-        if values[0] >= -1e-12 * values[-1] and min(tried.growth, tried.bend) > 0.0:
-            self.state, self.law = tried, self.frame.law(tried)
-            _, low, high = self.law
-            if low > 0.0 and high < 2.0 * (1.0 + self.frame.momentum):
-                return
-        self.state, self.law = plain, self.frame.law(plain)
-
-    def _unstable(self) -> str:
-        # Why the state has no law, or one too wide to go on from; empty where it has.
-        frame = self.frame
-        limit = 2.0 * (1.0 + frame.momentum)
-        sigma, low, high = self.law
-        where = "at the minimum" if self.rounds == 0 else f"in round {self.rounds}"
-        if not low > 0.0:
-            return (
-                f"There is no fixed point in reach: {where} the mean curvature has the eigenvalue "
-                f"{low / frame.rate:.3g}; lower the learning rate, or raise the weight decay."
-            )
-        if not high < limit:
-            return (
-                f"There is no fixed point in reach: {where} learning rate times mean curvature is "
-                f"{high:.4g}, and the limit is {limit:g}; lower the learning rate."
-            )
-        k = frame.at.rank
-        total, before = (float(np.trace(part[:k, :k])) for part in (sigma, frame.frozen))
-        if total > GROWN * before:
-            return (
-                f"There is no fixed point in reach: {where} the variance is {total:.3g}, at the "
-                f"minimum {before:.3g}; noise grows with it faster than curvature holds it."
-            )
-        return ""
-
-    def _stderr(self) -> FloatArray:
-        # Errors of the averages grow through the fixed point into those of the law.
-        assert self.deviations is not None  # a round was made
-        groups = len(self.deviations)
-        moved = self.secants.grow(self.deviations)
-        sigmas = self.frame.variances(moved, self.state)
-        apart = sigmas - self.frame.variances(np.zeros((1, moved.shape[1])), self.state)
-        return np.asarray(np.sqrt(np.sum(apart**2, axis=0) / (groups * (groups - 1))))
-
-    def _watch(self, done: int, total: int) -> None:
-        if self._progress is not None:
-            self._progress(self.rounds + 1, done / total)
+def _result(search: Search, status: Status, detail: str, origin: Provenance) -> GaussianClosure:
+    frame, state, at = search.frame, search.state, search.frame.at
+    k, law = at.rank, None
+    sigma, stderr = search.law[0], np.full((k, k), np.nan)
+    if status in {Status.SUCCESS, Status.NOT_CONVERGED}:
+        law = frame.recursion(state)
+        stderr = search.stderr()
+    else:
+        sigma = np.full_like(sigma, np.nan)
+    return GaussianClosure(
+        minimum=at,
+        mean=at.position + at.modes @ state.mean,
+        covariance=sigma[:k, :k].copy(),
+        stderr=stderr,
+        hessian=state.hessian[:k].copy(),
+        noise=state.noise,
+        mode_covariance=sigma,
+        map_covariance=frame.frozen[:k, :k].copy(),
+        map_noise=frame.start.noise,
+        shrinkage=state.shrinkage,
+        rounds=search.rounds,
+        residual=search.residual,
+        status=status,
+        detail=detail,
+        draws=search.Z.shape[0] * search.Z.shape[1],
+        provenance=origin,
+        _law=law,
+        _spread=frame.spread(state),
+    )

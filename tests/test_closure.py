@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fracsde import closure as module
+from fracsde._closure import search as module
 from fracsde._closure.averages import average, matched_draws, root
 from fracsde.closure import examine_minimum, gaussian_closure
 from fracsde.errors import (
@@ -22,10 +22,11 @@ from fracsde.errors import (
     UnsupportedError,
 )
 from fracsde.networks import Network, run_sgd, train_to_minimum
+from fracsde.problems.least_squares import LeastSquaresSGD
 from fracsde.problems.stochastic_loss import StochasticLoss
 from fracsde.stationary import stationary_covariance
 from fracsde.status import Status
-from tests.support.laws import follows, honest, seed_of
+from tests.support.laws import follows, honest, seed_of, sigmas
 from tests.support.orders import observed_order
 
 N, D, BATCH, RATE = 40, 3, 4, 0.25
@@ -101,6 +102,39 @@ def test_exact_on_quadratic_losses_whose_noise_depends_on_the_state(
     np.testing.assert_allclose(found.variance_along(np.eye(D)), np.diag(exact), rtol=1e-9)
     np.testing.assert_allclose(
         found.operator() @ np.eye(D), exact, atol=1e-10 * np.abs(exact).max()
+    )
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_routes_agree_closure_and_exact_second_moments_of_least_squares(
+    regression, momentum
+) -> None:
+    """One iterates averages over draws, the other solves the generalised Stein equation."""
+    network, inputs, targets, w = regression
+    found = gaussian_closure(
+        examine_minimum(network, w),
+        learning_rate=RATE,
+        batch_size=BATCH,
+        momentum=momentum,
+        draws=96,
+        rtol=1e-12,
+    )
+    exact = stationary_covariance(
+        LeastSquaresSGD(
+            inputs=inputs,
+            targets=targets,
+            ridge=0.05,
+            learning_rate=RATE,
+            batch_size=BATCH,
+            momentum=momentum,
+        )
+    )
+    U = found.minimum.leading
+    np.testing.assert_allclose(
+        U @ found.covariance @ U.T,
+        exact.matrix,
+        rtol=0,
+        atol=1e-10 * found.variances.max() + exact.error_estimate,
     )
 
 
@@ -259,7 +293,7 @@ def closed(perceptron):
     network, w = perceptron
     at = examine_minimum(network, w, rank=6)
     options = {"learning_rate": 0.3 / at.curvatures[0], "batch_size": 24, "momentum": 0.5}
-    return at, options, gaussian_closure(at, **options, draws=512)
+    return at, options, gaussian_closure(at, **options, draws=384)
 
 
 def test_exact_law_of_the_leading_modes_has_their_covariance(closed) -> None:
@@ -275,7 +309,7 @@ def test_exact_law_of_the_leading_modes_has_their_covariance(closed) -> None:
 def test_routes_agree_leading_modes_and_all_of_them(perceptron, closed) -> None:
     network, w = perceptron
     _, options, part = closed
-    whole = gaussian_closure(examine_minimum(network, w), **options, draws=512)
+    whole = gaussian_closure(examine_minimum(network, w), **options, draws=256, rtol=1e-2)
     np.testing.assert_allclose(part.variances, whole.variances[:6], rtol=0.02)
     assert part.over_map.mean() > 1.03  # what is compared is not nothing
     assert np.all(whole.shrinkage <= 1.0)
@@ -288,8 +322,8 @@ def test_law_of_a_run_is_that_of_the_closure_and_not_of_the_map(perceptron, clos
         network,
         w,
         **options,
-        steps=1500,
-        replicas=256,
+        steps=1100,
+        replicas=128,
         seed=seed_of("run of the perceptron"),
         directions=at.leading,
         origin=w,
@@ -300,7 +334,7 @@ def test_law_of_a_run_is_that_of_the_closure_and_not_of_the_map(perceptron, clos
     measured, error = each.mean(axis=0), each.std(axis=0) / len(each) ** 0.5
     error = np.hypot(error, found.variance_stderr)
     allowed = 0.02 * found.variances  # third cumulants
-    assert np.all(np.abs(measured - found.variances) < allowed + 3.0 * error)
+    assert np.all(np.abs(measured - found.variances) < allowed + sigmas() * error)
     assert np.mean(measured / found.map_covariance.diagonal()) > 1.03
 
 

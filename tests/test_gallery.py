@@ -172,3 +172,37 @@ def test_picture_of_the_saddle_is_drawn(tmp_path):
     path = tmp_path / "saddle.png"
     assert script("flat_directions").draw(path, runs=40, last=50) < 6
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+# --- validity of the closure ----------------------------------------------------------------------
+
+
+def test_exact_share_of_the_maps_error_that_the_closure_leaves():
+    module = script("closure_validity")
+    one = module.ratios()
+    assert abs(one["map"] - 1.0) > 0.005
+    assert abs(one["closure"] - 1.0) < 0.01 * abs(one["map"] - 1.0)
+
+
+@pytest.mark.twin
+def test_share_of_the_closure_rejects_half_the_fourth_derivative(monkeypatch):
+    module = script("closure_validity")
+    half = replace(
+        module.well(),
+        gradient=lambda w: w + w**3 / 6,
+        hessian_products=lambda w, V: (1 + w**2 / 2)[:, :, None] * V,
+    )
+    monkeypatch.setattr(module, "well", lambda: half)
+    one = module.ratios()
+    assert not abs(one["closure"] - 1.0) < 0.01 * abs(one["map"] - 1.0)
+
+
+def test_picture_of_the_validity_is_drawn_and_the_stored_runs_are_those_of_the_text(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "validity.png"
+    module = script("closure_validity")
+    assert abs(module.draw(path)) < 0.01
+    assert path.read_bytes().startswith(b"\x89PNG")
+    points = module.stored()
+    assert all(abs(np.median(point["closure"]) - 1.0) < 0.02 for point in points)
+    assert max(np.median(point["map"]) for point in points) > 1.5

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde.compare import compare
-from fracsde.demo import figures, words
+from fracsde.demo import figures, tables, words
 from fracsde.demo.from_random import (
     descend,
     measure_spread,
@@ -132,7 +132,7 @@ def run_digits(
     result = DigitsResult(
         stationary=stationary,
         random=random,
-        table=words.table(stationary, random),
+        table=tables.table(stationary, random),
         sentence=sentence,
         seconds=time.perf_counter() - started,
     )
@@ -247,7 +247,7 @@ def _write(output: Path, settings: DigitsSettings, result: DigitsResult) -> None
         title="SGD on handwritten digits, against theory",
         lead=result.sentence,
         findings=words.findings(result.stationary, result.random),
-        tables=words.tables(result.stationary, result.random),
+        tables=tables.tables(result.stationary, result.random),
         reports=reports,
         figures=figures.draw(result.stationary, result.random),
         settings={**settings.to_dict(), "seconds": round(result.seconds, 1)},

@@ -107,7 +107,8 @@ def _panels(
             axis.set_title(f"{name}\n{item.plan.regime.name}", fontsize=9)
             if row == len(stationary) - 1:
                 axis.set_xlabel(xlabel)
-    axes[0, 0].legend(fontsize=7)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside upper center", ncols=len(labels))
     return figure
 
 

@@ -217,6 +217,7 @@ def close(
         momentum=chosen.regime.momentum,
         draws=settings.closure_draws,
         rtol=settings.closure_rtol,
+        max_rounds=settings.closure_rounds,
         rng=np.random.default_rng([settings.seed, 4]),
         progress=progress,
         throw=False,

@@ -62,7 +62,10 @@ class DigitsSettings:
     closure_draws : int
         Antithetic pairs of positions over which the Gaussian closure takes its averages.
     closure_rtol : float [1]
-        Largest change of curvature and noise before its last step.
+        Largest change of curvature and noise before its last step; after it they are about ten
+        times closer.
+    closure_rounds : int
+        Rounds after which a closure counts as not found; those that were found took four at most.
     random_relaxations : float [1]
         Length of a run from a random start in relaxation times of the weight decay.
     late_from : float [1]
@@ -82,7 +85,8 @@ class DigitsSettings:
     burn_in: float = 60.0
     positions: int = 96
     closure_draws: int = 96
-    closure_rtol: float = 2e-2
+    closure_rtol: float = 5e-2
+    closure_rounds: int = 6
     random_relaxations: float = 15.0
     late_from: float = 1 / 30
     tolerance: float = 0.05

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["StochasticLoss", "as_stochastic_loss"]
 
 _NOISE = ("per_example_gradients", "noise_products", "projected_noise")
+BLOCK = 2**16  # numbers looked at at once: half a megabyte
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,13 +143,20 @@ class StochasticLoss:
         noises, traces = np.empty((len(points), V.shape[1], V.shape[1])), np.empty(len(points))
         function = self.per_example_gradients
         name, shape = "per_example_gradients", (None, points.shape[1])
+        step = max(1, BLOCK // max(1, points.shape[1]))
         # One point at a time: gradients of all examples at many points would fill the memory.
         for i in range(len(points)):
             rows = self._each(name, function, points[i : i + 1], (), shape)[0]
-            mean = np.full(len(rows), 1.0 / len(rows)) @ rows
-            along = rows @ V - mean @ V
+            mean, along, square = np.zeros(len(V)), np.empty((len(rows), V.shape[1])), 0.0
+            # In blocks that stay in the cache: the memory is read once instead of three times.
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                mean += np.full(len(part), 1.0 / len(rows)) @ part
+                along[start : start + step] = part @ V
+                square += float(np.vdot(part, part))
+            along -= mean @ V
             noises[i] = along.T @ along / len(rows)
-            traces[i] = np.vdot(rows, rows) / len(rows) - mean @ mean
+            traces[i] = square / len(rows) - mean @ mean
         return noises, traces
 
     def _each(

@@ -135,7 +135,7 @@ def test_closure_is_judged_where_there_is_one() -> None:
         sentence(items, start)
     )
     without = {"net": [_item(1.25, 1.0, 1.0)]}
-    assert "the closure has no fixed point in reach" in findings(without, {})["net, gentle"]
+    assert "the closure finds no fixed point" in findings(without, {})["net, gentle"]
     assert "Gaussian closure" not in sentence(without, start)
 
 

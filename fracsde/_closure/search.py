@@ -1,0 +1,147 @@
+"""The rounds of one closure: averages over a law, the state they make, the law that follows.
+
+A round costs the averages over all draws; everything else is linear algebra of the modes.  The
+rounds end where one changes the state little enough, where a state has no law, or one that is wider
+than can be gone on from, or where they run out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fracsde._closure.averages import average, matched_draws
+from fracsde._closure.fixed_point import Secants
+from fracsde.errors import NotFiniteError
+from fracsde.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fracsde._closure.state import Frame, State
+    from fracsde._typing import FloatArray
+
+__all__ = ["Search"]
+
+GROWN = 1e4  # times the variance at the minimum: no fixed point is looked for beyond
+
+
+class Search:
+    """The rounds of one closure."""
+
+    def __init__(
+        self,
+        frame: Frame,
+        *,
+        rng: np.random.Generator,
+        draws: int,
+        progress: Callable[[int, float], None] | None,
+    ) -> None:
+        self.frame = frame
+        at = frame.at
+        self.Z = matched_draws(rng, draws, len(at.curvatures), at.rank)
+        self.seed = int(rng.integers(2**63))
+        self.state: State = frame.start
+        self.law = (frame.frozen, frame.low, frame.high)
+        self.secants = Secants()
+        self.rounds, self.residual = 0, float("inf")
+        self.deviations: FloatArray | None = None
+        self._progress = progress
+
+    def run(self, rtol: float, limit: int) -> tuple[Status, str]:
+        """Iterate to the fixed point; say how it ended."""
+        converged = False
+        while not (why := self._unstable()):
+            if converged:
+                return Status.SUCCESS, ""
+            if self.rounds == limit:
+                break
+            try:
+                converged = self._round(rtol)
+            except NotFiniteError as error:
+                return Status.NOT_FINITE, str(error)
+        if why:
+            return Status.UNSTABLE, why
+        return Status.NOT_CONVERGED, (
+            f"After {limit} rounds curvature, noise and mean still change by {self.residual:.3g}, "
+            f"asked for {rtol:.3g}; raise max_rounds, or lower the learning rate."
+        )
+
+    def stderr(self) -> FloatArray:
+        """Return standard errors of the leading covariance, once a round was made.
+
+        Errors of the averages grow through the fixed point into those of the law.
+
+        Returns
+        -------
+        (k, k) float64
+        """
+        assert self.deviations is not None  # a round was made
+        groups = len(self.deviations)
+        moved = self.secants.grow(self.deviations)
+        sigmas = self.frame.variances(moved, self.state)
+        apart = sigmas - self.frame.variances(np.zeros((1, moved.shape[1])), self.state)
+        return np.asarray(np.sqrt(np.sum(apart**2, axis=0) / (groups * (groups - 1))))
+
+    def _round(self, rtol: float) -> bool:
+        # One round of averages and one step; True where the averages changed little enough.
+        frame = self.frame
+        found = average(
+            frame.at,
+            self.state.mean,
+            self.law[0],
+            self.Z,
+            spread=frame.spread(self.state),
+            seed=self.seed,
+            watch=self._watch,
+        )
+        image = frame.image(self.state, found)
+        here, there = frame.pack(self.state), frame.pack(image)
+        self.deviations = frame.deviations(found)
+        before, self.residual = self.residual, frame.distance(here, there)
+        if self.residual > 2.0 * before:
+            self.secants = Secants()
+        self.secants.add(here, there)
+        self.rounds += 1
+        self._move(frame.unpack(self.secants.next(), image), image)
+        return self.residual <= rtol
+
+    def _move(self, tried: State, plain: State) -> None:
+        # Extrapolation may leave the covariances; plain rounds cannot.
+        values = np.linalg.eigvalsh(tried.noise)
+        if values[0] >= -1e-12 * values[-1] and min(tried.growth, tried.bend) > 0.0:
+            self.state, self.law = tried, self.frame.law(tried)
+            _, low, high = self.law
+            if low > 0.0 and high < 2.0 * (1.0 + self.frame.momentum):
+                return
+        self.state, self.law = plain, self.frame.law(plain)
+
+    def _unstable(self) -> str:
+        # Why the state has no law, or one too wide to go on from; empty where it has.
+        frame = self.frame
+        limit = 2.0 * (1.0 + frame.momentum)
+        sigma, low, high = self.law
+        where = "at the minimum" if self.rounds == 0 else f"in round {self.rounds}"
+        if not low > 0.0:
+            return (
+                f"There is no fixed point in reach: {where} the mean curvature has the eigenvalue "
+                f"{low / frame.rate:.3g}; lower the learning rate, or raise the weight decay."
+            )
+        if not high < limit:
+            return (
+                f"There is no fixed point in reach: {where} learning rate times mean curvature is "
+                f"{high:.4g}, and the limit is {limit:g}; lower the learning rate."
+            )
+        k = frame.at.rank
+        total, before = (float(np.trace(part[:k, :k])) for part in (sigma, frame.frozen))
+        if total > GROWN * before:
+            return (
+                f"There is no fixed point in reach: {where} the variance is {total:.3g}, at the "
+                f"minimum {before:.3g}; noise grows with it faster than curvature holds it."
+            )
+        return ""
+
+    def _watch(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(self.rounds + 1, done / total)
