@@ -195,10 +195,8 @@ def asymmetry(array: FloatArray) -> float:
     for start in range(0, len(array), _TILE):
         stop = start + _TILE
         for other in range(0, stop, _TILE):
-            part, mirror = (
-                array[start:stop, other : other + _TILE],
-                array[other : other + _TILE, start:stop],
-            )
+            part = array[start:stop, other : other + _TILE]
+            mirror = array[other : other + _TILE, start:stop]
             largest = max(largest, float(np.abs(part - mirror.T).max()))
     return largest
 
