@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["vector_tail_index"]
 
+_TINY = float(np.finfo(np.float64).tiny)
 _FEWEST = 20  # sums below which an index has no usable error
 
 
@@ -84,12 +85,14 @@ def vector_tail_index(
     """
     run = as_trajectory(increments)
     size = integer("block", block, low=2)
-    x = run.values
+    # The index is blind to the scale, and squares must not overflow.
+    x = run.values / max(float(np.abs(run.values).max(initial=0.0)), _TINY)
     if about is None:
         pairs = run.draws // 2
         x = x[:, 0 : 2 * pairs : 2] - x[:, 1 : 2 * pairs : 2]
     else:
-        x = x - vector("about", about, length=run.dimension)
+        scale = max(float(np.abs(run.values).max(initial=0.0)), _TINY)
+        x = x - vector("about", about, length=run.dimension) / scale
     blocks = x.shape[1] // size
     if run.chains * blocks < _FEWEST:
         msg = (
