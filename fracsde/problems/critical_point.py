@@ -31,7 +31,7 @@ import numpy as np
 
 from fracsde._check import choice, integer, positive_semidefinite, real, symmetric, vector
 from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
-from fracsde.problems.epochs import check_batch
+from fracsde.problems.epochs import batch_share, check_batch
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.problems.sgd_steps import StepRule
 
@@ -171,12 +171,7 @@ class SGDNearCriticalPoint:
     @property
     def batch_factor(self) -> float:
         """Variance of a batch's mean over that of one example, ``f / B`` [1]."""
-        factor = 1.0 / self.batch_size
-        if self.sampling == "without_replacement":
-            assert self.dataset_size is not None  # checked on construction
-            N, B = self.dataset_size, self.batch_size
-            factor *= (N - B) / (N - 1) if N > 1 else 0.0
-        return factor
+        return batch_share(self.batch_size, self.dataset_size, self.sampling)
 
     @property
     def batch_noise(self) -> FloatArray:

@@ -35,7 +35,7 @@ from fracsde.problems.sgd_steps import StepRule
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
 
-__all__ = ["EpochRecursion", "check_batch", "preconditioned", "read_preconditioner"]
+__all__ = ["EpochRecursion", "batch_share", "check_batch", "preconditioned", "read_preconditioner"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,6 +181,29 @@ def check_batch(batch_size: int, dataset_size: int | None, sampling: str) -> Non
             "sampling='with_replacement'"
         )
         raise SamplingError(msg)
+
+
+def batch_share(batch_size: int, dataset_size: int | None, sampling: str) -> float:
+    """Return the variance of the mean of a batch over that of one example, ``f / B``.
+
+    Parameters
+    ----------
+    batch_size : int
+        ``B``.
+    dataset_size : int or None
+        ``N``, checked by :func:`check_batch`.
+    sampling : str
+        How batches are drawn; those of a shuffled epoch are drawn without replacement.
+
+    Returns
+    -------
+    float
+    """
+    if sampling == "with_replacement":
+        return 1.0 / batch_size
+    assert dataset_size is not None  # checked
+    left = (dataset_size - batch_size) / (dataset_size - 1) if dataset_size > 1 else 0.0
+    return (1.0 / batch_size) * left
 
 
 def read_preconditioner(value: object, size: int) -> FloatArray:

@@ -26,7 +26,12 @@ import numpy as np
 from fracsde._check import choice, integer, positive_semidefinite, real
 from fracsde.errors import OutOfRangeError, SamplingError, UnsupportedError
 from fracsde.problems.critical_rate import critical_rate
-from fracsde.problems.epochs import check_batch, preconditioned, read_preconditioner
+from fracsde.problems.epochs import (
+    batch_share,
+    check_batch,
+    preconditioned,
+    read_preconditioner,
+)
 from fracsde.problems.second_moments import SecondMoments, modes_of
 from fracsde.problems.sgd import SAMPLING, SGDNearMinimum
 from fracsde.problems.sgd_limits import StabilityLimits
@@ -179,11 +184,7 @@ class QuadraticLossSGD(ABC):
                 f"{h[-1]:.3g}: their squares are the noise; rescale the inputs"
             )
             raise OutOfRangeError(msg)
-        share = 1.0 / self.batch_size
-        if self.sampling == "without_replacement":
-            N = self.examples
-            assert N is not None  # checked on construction
-            share *= (N - self.batch_size) / (N - 1) if N > 1 else 0.0
+        share = batch_share(self.batch_size, self.examples, self.sampling)
         return SecondMoments(
             curvatures=h,
             basis=W,

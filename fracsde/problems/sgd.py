@@ -42,6 +42,7 @@ from fracsde._check import choice, integer, positive_semidefinite, real, symmetr
 from fracsde.errors import SamplingError, UnsupportedError
 from fracsde.problems.epochs import (
     EpochRecursion,
+    batch_share,
     check_batch,
     preconditioned,
     read_preconditioner,
@@ -190,12 +191,8 @@ class SGDNearMinimum:
 
         In shuffled epochs, that of a full batch.
         """
-        factor = 1.0 / self.batch_size
-        if self.sampling != "with_replacement":
-            assert self.dataset_size is not None  # checked on construction
-            N, B = self.dataset_size, self.batch_size
-            factor *= (N - B) / (N - 1) if N > 1 else 0.0
-        return factor * self.gradient_noise
+        share = batch_share(self.batch_size, self.dataset_size, self.sampling)
+        return share * self.gradient_noise
 
     @cached_property
     def preconditioned_curvatures(self) -> FloatArray:
