@@ -35,6 +35,7 @@ __all__ = ["MatrixFreeOU", "MatrixFreeSGD"]
 
 # Beyond this a matrix written down would take more than two gigabytes.
 _DENSE = 16_000
+_LARGEST = 1e50  # as for the entries of matrices
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -194,9 +195,10 @@ class MatrixFreeSGD:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0))
+        put(self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0, high=_LARGEST))
         put(self, "momentum", real("momentum", self.momentum, low=0.0, high=1.0, closed="low"))
-        put(self, "weight_decay", real("weight_decay", self.weight_decay, low=0.0, closed="low"))
+        decay = real("weight_decay", self.weight_decay, low=0.0, high=_LARGEST, closed="low")
+        put(self, "weight_decay", decay)
         put(self, "batch_size", integer("batch_size", self.batch_size, low=1))
         self._check_sampling()
         size = _dimension(self.dimension, self.hessian, self.gradient_noise)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["LowRankPlusDiagonal", "Products", "Symmetric", "probed"]
 
 _EPS = float(np.finfo(np.float64).eps)
-_LARGEST = 1e100  # of entries that are squared and multiplied
+_LARGEST = 1e50  # of entries that are squared more than once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
