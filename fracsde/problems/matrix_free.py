@@ -195,7 +195,9 @@ class MatrixFreeSGD:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0, high=_LARGEST))
+        put(
+            self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0, high=_LARGEST)
+        )
         put(self, "momentum", real("momentum", self.momentum, low=0.0, high=1.0, closed="low"))
         decay = real("weight_decay", self.weight_decay, low=0.0, high=_LARGEST, closed="low")
         put(self, "weight_decay", decay)
