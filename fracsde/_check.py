@@ -37,9 +37,7 @@ __all__ = [
     "vector",
 ]
 
-# Steps of a mesh, or cells of an axis: their places alone take eight gigabytes.
-_MOST_NODES = 10**9
-
+_MOST_NODES = 10**9  # steps of a mesh or cells of an axis: their places take eight gigabytes
 # Relative size below which an asymmetry or a negative eigenvalue is taken for rounding: a
 # matrix assembled from float32 data is symmetric to 1e-7 at best, and is meant to be usable.
 ROUNDING = 1e-6
@@ -195,10 +193,8 @@ def asymmetry(array: FloatArray) -> float:
     for start in range(0, len(array), _TILE):
         stop = start + _TILE
         for other in range(0, stop, _TILE):
-            part, mirror = (
-                array[start:stop, other : other + _TILE],
-                array[other : other + _TILE, start:stop],
-            )
+            part = array[start:stop, other : other + _TILE]
+            mirror = array[other : other + _TILE, start:stop]
             largest = max(largest, float(np.abs(part - mirror.T).max()))
     return largest
 
@@ -357,8 +353,9 @@ def integer(name: str, value: Any, *, low: int, high: int | None = None, remedy:
         msg = _join(f"`{name}` must be a whole number, got {_shown(value)}", remedy)
         raise InputError(msg)
     number = int(value)
-    if number < low or (high is not None and number > high):
-        wanted = f"at least {low}" if high is None else f"between {low} and {high}"
+    most = float(np.finfo(np.float64).max) if high is None else high
+    if not low <= number <= most:
+        wanted = f"at least {low}" if number < low and high is None else f"between {low} and {most}"
         msg = _join(f"`{name}` must be {wanted}, got {_shown(number)}", remedy)
         raise OutOfRangeError(msg)
     return number

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["AdaptiveLaw", "adaptive_near_minimum"]
 
 _METHODS = ("adam", "adamw", "rmsprop")
+_LARGEST = 1e100  # whose square is a double
 _MEMORY = 3.0 / 8.0  # share of 1 - beta2 by which variances are smaller
 
 
@@ -196,7 +197,7 @@ def adaptive_near_minimum(
         **arrays,
     )
     memory = real("beta2", beta2, low=0.0, high=1.0, closed="low")
-    floor = real("epsilon", epsilon, low=0.0, closed="low")
+    floor = real("epsilon", epsilon, low=0.0, high=_LARGEST, closed="low")
     goal = real("tolerance", tolerance, low=0.0)
     most = integer("iterations", iterations, low=1)
     steps = AdaptiveSteps(problem, floor, decoupled=method == "adamw")

@@ -45,6 +45,7 @@ from fracsde.errors import (
     InputError,
     NotFiniteError,
     NotSymmetricError,
+    OutOfRangeError,
     ShapeError,
 )
 from fracsde.provenance import Provenance, provenance
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["AnharmonicDrift", "anharmonic_drift"]
 
 _EPS = float(np.finfo(np.float64).eps)
+_LARGEST = 1e100  # of what is squared and multiplied
 _ASYMMETRY = 1e-6  # of two products; float32 arithmetic stays below
 
 
@@ -158,6 +160,8 @@ def anharmonic_drift(
         If products disagree with a symmetric Hessian.
     IndefiniteError
         If the Hessian has a direction without positive curvature.
+    OutOfRangeError
+        If a number is too large to be squared, or lies outside its range.
     ComputationError
         If ``throw`` and the status is not a success.
 
@@ -179,13 +183,21 @@ def anharmonic_drift(
             msg = f"`{name}` must be callable as {name}(w, v), got {type(product).__name__}"
             raise InputError(msg)
     place = finite_array("minimum", minimum, shape=(None,))
+    if np.abs(place).max(initial=0.0) >= _LARGEST:
+        msg = f"`minimum` must be below {_LARGEST:g}, got {np.abs(place).max():g}; rescale weights"
+        raise OutOfRangeError(msg)
+    if progress is not None and not callable(progress):
+        msg = f"`progress` must be callable, got {progress!r}"  # type: ignore[unreachable]
+        raise InputError(msg)
     if place.size == 0:
         msg = "`minimum` must hold at least one weight, got none"
         raise ShapeError(msg)
     columns = _columns(covariance, factor, len(place))
-    decay = real("weight_decay", weight_decay, low=0.0, closed="low")
+    decay = real("weight_decay", weight_decay, low=0.0, high=_LARGEST, closed="low")
     size = max(1.0, float(np.sqrt(np.mean(place**2))))
-    width = _EPS**0.2 * size if step is None else real("step", step, low=0.0)
+    width = (
+        _EPS**0.2 * size if step is None else real("step", step, low=1.0 / _LARGEST, high=_LARGEST)
+    )
     tolerance = real("rtol", rtol, low=0.0, high=1.0)
     most = 10 * len(place) if max_iterations is None else max_iterations
     most = integer("max_iterations", most, low=1)
@@ -241,6 +253,9 @@ def _columns(covariance: ArrayLike | None, factor: ArrayLike | None, d: int) -> 
     else:
         values, vectors = np.linalg.eigh(positive_semidefinite("covariance", covariance, size=d))
         columns = vectors * np.sqrt(np.maximum(values, 0.0))
+    if np.abs(columns).max(initial=0.0) >= _LARGEST:
+        msg = f"standard deviations must be below {_LARGEST:g}; rescale weights"
+        raise OutOfRangeError(msg)
     lengths = np.linalg.norm(columns, axis=0)
     kept = lengths > _EPS * lengths.max(initial=0.0)
     return np.asarray(columns[:, kept], dtype=np.float64)
@@ -251,8 +266,11 @@ def _checked(name: str, value: object, d: int) -> FloatArray:
     if array.shape != (d,) or array.dtype.kind not in "iuf":
         msg = f"`{name}` must return real numbers of shape ({d},), got {array.dtype} {array.shape}"
         raise ShapeError(msg)
-    if not np.isfinite(array).all():
-        msg = f"`{name}` must return finite numbers, got NaN or infinity; is the loss smooth here?"
+    if not (np.abs(array) < _LARGEST).all():
+        msg = (
+            f"`{name}` must return finite numbers below {_LARGEST:g}, got {np.abs(array).max():g}; "
+            "is the loss smooth here?"
+        )
         raise NotFiniteError(msg)
     return np.asarray(array, dtype=np.float64)
 

@@ -28,13 +28,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import numpy as np
 
 from fracsde._check import finite_array, integer
 from fracsde._tails.joint_moments import batch_moments
-from fracsde.errors import InputError, ShapeError, UnstableError, UnsupportedError
+from fracsde.errors import InputError, OutOfRangeError, ShapeError, UnstableError, UnsupportedError
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.provenance import Provenance, provenance
@@ -178,7 +178,10 @@ def stationary_cumulants(
         )
         raise ShapeError(msg)
     if isinstance(sgd, SGDNearMinimum):
-        moments, error = _filtered(sgd, top, noise_cumulants)
+        with np.errstate(over="ignore", invalid="ignore"):
+            moments, error = _filtered(sgd, top, noise_cumulants)
+        if sgd.is_stable() and not np.isfinite(moments).all():
+            _refuse_size()
     elif noise_cumulants is not None:
         msg = "`noise_cumulants` follow from the data of quadratic losses; leave them out"
         raise InputError(msg)
@@ -270,21 +273,28 @@ def _affine(sgd: QuadraticLossSGD, order: int) -> tuple[FloatArray, float]:
     if modes.basis.shape[1] == 0:
         return unmoved, 0.0
     scale = float(modes.basis[0, 0])
-    joint = batch_moments(
-        modes.noise,
-        decay=sgd.about_minimum.decay * scale**2,
-        batch=sgd.batch_size,
-        order=even,
-        replace=sgd.sampling == "with_replacement",
-    )
+    try:
+        joint = batch_moments(
+            modes.noise,
+            decay=sgd.about_minimum.decay * scale**2,
+            batch=sgd.batch_size,
+            order=even,
+            replace=sgd.sampling == "with_replacement",
+        )
+    except OverflowError:
+        _refuse_size()
     noise = float(modes.frozen()[0, 0])
     if not noise > 0.0:  # interpolated data, or batches that hold all of it
         return unmoved, 0.0
     # In units in which one kick of the gradient is of order one.
     unit = sgd.learning_rate * np.sqrt(noise)
     powers = np.arange(even + 1)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         joint = joint * sgd.learning_rate ** np.add.outer(powers, powers) / unit**powers
+        back = (unit * scale) ** powers
+    used = np.add.outer(powers, powers) <= even
+    if not (np.isfinite(joint[used]).all() and np.isfinite(back).all()):
+        _refuse_size()
     known: list[FloatArray] = [np.ones(1)]  # moments of w^(n-i) v^i, by degree
     moments, error = np.full(even + 1, np.nan), 0.0
     moments[0] = 1.0
@@ -298,7 +308,12 @@ def _affine(sgd: QuadraticLossSGD, order: int) -> tuple[FloatArray, float]:
         known.append(np.asarray(np.linalg.solve(lost, source), dtype=np.float64))
         error = max(error, 64.0 * n * _EPS * float(np.linalg.cond(lost, 1)))
         moments[n] = known[n][0]
-    return moments[: order + 1] * (unit * scale) ** powers[: order + 1], error
+    return moments[: order + 1] * back[: order + 1], error
+
+
+def _refuse_size() -> NoReturn:
+    msg = "moments of this order overflow; choose other units, or ask for a lower `order`"
+    raise OutOfRangeError(msg)
 
 
 def _radius(lost: FloatArray) -> float:

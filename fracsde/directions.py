@@ -174,14 +174,15 @@ def stationary_curvatures(
     variance = real("hessian_noise", hessian_noise, low=0.0, closed="low")
     variance /= integer("batch_size", batch_size, low=1)
     mu = real("momentum", momentum, low=0.0, high=1.0, closed="low")
-    share = eta**2 * variance / ((1.0 - mu) * (1.0 + mu))
-    if share >= 1.0:
+    amplitude = eta * np.sqrt(variance / ((1.0 - mu) * (1.0 + mu)))
+    if amplitude >= 1.0:
         msg = (
             "no curvature has a stationary variance against noise of variance "
             f"{variance:g} in a batch's curvature at learning_rate={eta:g}; stay below "
             f"{np.sqrt((1.0 - mu) * (1.0 + mu) / variance):g}, or take larger batches"
         )
         raise UnstableError(msg)
+    share = float(amplitude**2)
     root = np.sqrt(1.0 - share)
     # 1 - root would cancel.
     return (

@@ -253,6 +253,9 @@ def _generator(rng: RandomState) -> np.random.Generator:
 def _counter(progress: Callable[[int], None] | None) -> Callable[[], None] | None:
     if progress is None:
         return None
+    if not callable(progress):
+        msg = f"`progress` must be callable, got {progress!r}"  # type: ignore[unreachable]
+        raise InputError(msg)
     done = 0
 
     def watch() -> None:

@@ -12,6 +12,7 @@ from fracsde.errors import (
     InputError,
     NotFiniteError,
     NotSymmetricError,
+    OutOfRangeError,
     ShapeError,
 )
 from fracsde.estimators import covariance, mean
@@ -212,3 +213,19 @@ def test_refuses_bad_input(change, error, message):
     minimum = arguments.pop("minimum")
     with pytest.raises(error, match=message):
         fs.anharmonic_drift(product, minimum, **arguments)
+
+
+def test_refuses_sizes_whose_squares_are_no_doubles():
+    def product(w, v):
+        return (1.0 + w) * v
+
+    with pytest.raises(OutOfRangeError, match="`minimum`"):
+        fs.anharmonic_drift(product, [1e200], [[0.01]])
+    with pytest.raises(OutOfRangeError, match="standard deviations"):
+        fs.anharmonic_drift(product, [0.0], [[1e300]])
+    with pytest.raises(OutOfRangeError, match="`step`"):
+        fs.anharmonic_drift(product, [0.0], [[0.01]], step=1e-300)
+    with pytest.raises(NotFiniteError, match="smooth"):
+        fs.anharmonic_drift(lambda w, v: 1e200 * v, [0.0], [[0.01]])
+    with pytest.raises(InputError, match="`progress`"):
+        fs.anharmonic_drift(product, [0.0], [[0.01]], progress=3)

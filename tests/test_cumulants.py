@@ -261,3 +261,16 @@ def _near(**change):
 def test_refuses_what_it_cannot_serve(sgd, options, error, message):
     with pytest.raises(error, match=message):
         fs.stationary_cumulants(sgd(), **options)
+
+
+def test_refuses_moments_beyond_the_largest_double():
+    loud = fs.SGDNearMinimum(
+        hessian=[[1.0]], gradient_noise=[[1.0]], learning_rate=0.5, batch_size=1
+    )
+    with pytest.raises(OutOfRangeError, match="lower `order`"):
+        fs.stationary_cumulants(loud, order=12, noise_cumulants=[1e308] * 10)
+    far = fs.GaussianLeastSquaresSGD(
+        covariance=[[1.0]], label_noise=1e200, learning_rate=0.5, batch_size=2
+    )
+    with pytest.raises(OutOfRangeError, match="choose other units"):
+        fs.stationary_cumulants(far)

@@ -316,3 +316,19 @@ def test_keeps_arguments_and_refuses_what_makes_no_sense() -> None:
         saddle(sampling="without_replacement")
     with pytest.raises(SamplingError, match="smaller batch"):
         saddle(sampling="without_replacement", dataset_size=3)
+
+
+def test_refuses_sizes_whose_products_are_no_doubles() -> None:
+    for changes in (
+        {"learning_rate": 1e200},
+        {"weight_decay": 1e308},
+        {"hessian": [[1e308]]},
+        {"hessian_noise": 1e308, "learning_rate": 1.0},
+        {"gradient_noise": [[1e300]], "learning_rate": 1e100},
+    ):
+        with pytest.raises(OutOfRangeError, match="choose other units"):
+            line(1.0, **changes)
+    with pytest.raises(UnstableError, match="larger batches"):
+        stationary_curvatures(learning_rate=1e200, hessian_noise=1e200)
+    with pytest.raises(OutOfRangeError, match="batch_size"):
+        line(1.0, batch_size=10**400)

@@ -29,7 +29,7 @@ from fracsde._ode.newton import newton
 from fracsde._ode.pieces import Piece, Pieces
 from fracsde._ode.systems import SingularSystemError, mixed, stage_solver
 from fracsde._ode.tables import Basis, StartingPowers, interval_table, polynomials, starting_powers
-from fracsde.schemes.memory import taken
+from fracsde.schemes.keeping import taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

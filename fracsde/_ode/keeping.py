@@ -15,7 +15,7 @@ import numpy as np
 from fracsde._ode.memory import Left
 from fracsde._ode.pieces import Piece
 from fracsde.schemes.checkpoint import words_of
-from fracsde.schemes.memory import taken
+from fracsde.schemes.keeping import taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._ode.collocation import Collocated, Wish, collocate
-from fracsde.schemes.keeping import keeper_of
-from fracsde.schemes.memory import taken
+from fracsde.schemes.keeping import keeper_of, taken
 from fracsde.status import Status
 
 if TYPE_CHECKING:

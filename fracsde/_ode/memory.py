@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._ode.kernel import integral_kernel
-from fracsde.schemes.memory import refill
+from fracsde.schemes.keeping import refill
 
 if TYPE_CHECKING:
     from fracsde._ode.tables import Basis

@@ -25,8 +25,7 @@ from fracsde._ode.keeping import system_marks
 from fracsde._ode.linear import is_plain, march_linear
 from fracsde._ode.newton import newton
 from fracsde._ode.systems import SingularSystemError, step_solver
-from fracsde.schemes.keeping import keeper_of
-from fracsde.schemes.memory import refill, taken
+from fracsde.schemes.keeping import keeper_of, refill, taken
 from fracsde.status import Status
 
 if TYPE_CHECKING:

@@ -161,7 +161,7 @@ class _Clock:
 
     def __init__(self, show: Callable[[str, float], None], shares: list[float]) -> None:
         self._show = show
-        self._shares = np.array(shares) / sum(shares)
+        self._ends = np.append(0.0, np.cumsum(shares)) / sum(shares)
         self._stage = -1
         self._what = ""
 
@@ -173,8 +173,10 @@ class _Clock:
 
     def step(self, done: int, total: int) -> None:
         """Report progress inside the stage."""
-        before = float(self._shares[: self._stage].sum())
-        self._show(self._what, before + float(self._shares[self._stage]) * done / total)
+        before, after = (float(self._ends[self._stage + k]) for k in (0, 1))
+        # Rounding may not make a stage end behind the start of the next.
+        inside = before + (after - before) * done / total
+        self._show(self._what, after if done >= total else min(inside, after))
 
     def done(self) -> None:
         """Finish the stage."""

@@ -36,13 +36,8 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
-from fracsde.estimators.tail_index import (
-    HillCurve,
-    TailMeasurement,
-    hill,
-    hill_curve,
-    vector_tail_index,
-)
+from fracsde.estimators.stable_sums import vector_tail_index
+from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
 
 __all__ = [
     "CovarianceMeasurement",

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import finite_array
-from fracsde.errors import RecordError, ShapeError
+from fracsde.errors import InputError, RecordError, ShapeError
 from fracsde.records.measurement import Measurement, Quantity
 from fracsde.records.trajectory import Trajectory
 
@@ -216,11 +216,16 @@ def named(quantity: Quantity | None, name: str, unit: str, labels: Sequence[str]
 
     Raises
     ------
+    InputError
+        If it is no Quantity.
     ShapeError
         If the caller's quantity has another number of entries.
     """
     if quantity is None:
         return Quantity(name=name, unit=unit, labels=labels)
+    if not isinstance(quantity, Quantity):
+        msg = f"`quantity` must be a Quantity, got {quantity!r}"  # type: ignore[unreachable]
+        raise InputError(msg)
     if quantity.size != len(labels):
         msg = (
             f"`quantity` {quantity.name!r} has {quantity.size} entries, the measurement has "

@@ -14,11 +14,11 @@ Not here: what users call, :mod:`fracsde.physics.escape`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from fracsde.errors import UnsupportedError
+from fracsde.errors import OutOfRangeError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.physics.passage import mean_first_passage_time
 from fracsde.problems.densities import PointMass
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _PANELS, _POINTS = 400, 10  # of the quadrature
+_HIGHEST = 1e6  # temperatures; the top is then a thousandth of the way wide
 _DEEP = 40.0  # temperatures above the minimum beyond which nothing gets
 
 
@@ -64,6 +65,10 @@ class Way:
         half = 0.5 * (edges[1] - edges[0])
         points = edges[:-1, None] + half * (1.0 + x)
         noise, rate = sgd.noise_at(points), sgd.learning_rate / (1.0 - sgd.momentum)
+        steepest = float(np.abs(sgd.gradient_at(points)).max()) * abs(beyond - self.edge)
+        low = 0.5 * rate * float(noise.min())
+        if not (rate**2 > 0.0 and steepest < 1e300 * low):
+            _refuse_height(np.inf)
         # phi is the integral of drift / D, with D = rate^2 C / (2 B).
         slope = 2.0 * sgd.gradient_at(points) / (rate * noise)
         steps = half * (slope @ weights)
@@ -72,6 +77,8 @@ class Way:
         ahead = (points - sgd.minimum) / (beyond - sgd.minimum) >= 0.0
         behind = (points - sgd.saddle) / (beyond - sgd.saddle) <= 0.0
         low, high = float(phi[behind].min()), float(phi[ahead].max())
+        if not high - low < _HIGHEST:
+            _refuse_height(high - low)
         # Where the far side is deeper than the well by hundreds of temperatures, time is short.
         density = np.exp(np.minimum(low - phi, 600.0)) / (0.5 * rate**2 * noise)
         hill = np.exp(np.where(ahead, phi - high, -np.inf))
@@ -80,6 +87,14 @@ class Way:
         integral = abs(half) * float(np.sum((hill * inside) @ weights))
         self.log_rate = low - high - float(np.log(integral))
         self.height = _height(sgd)
+
+
+def _refuse_height(height: float) -> NoReturn:
+    msg = (
+        f"the barrier must be lower than {_HIGHEST:g} temperatures, got {height:.3g}: nothing "
+        "escapes, and its top is too narrow to be integrated; look for a wrong unit"
+    )
+    raise OutOfRangeError(msg)
 
 
 def _primitive(x: FloatArray, k: int) -> FloatArray:

@@ -98,6 +98,7 @@ class SGDOverBarrier:
         self._check_points()
         put(self, "far_side", self._far_side())
         way = np.linspace(self.minimum, self.far_side, _SCAN)
+        way = np.insert(way, 0, [self.minimum, self.saddle])
         low = self.noise_at(way)
         if low.min() <= 0.0:
             k = int(np.argmin(low))

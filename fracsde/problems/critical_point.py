@@ -31,7 +31,7 @@ import numpy as np
 
 from fracsde._check import choice, integer, positive_semidefinite, real, symmetric, vector
 from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
-from fracsde.problems.epochs import check_batch
+from fracsde.problems.epochs import batch_share, check_batch
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.problems.sgd_steps import StepRule
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SGDNearCriticalPoint"]
 
+_LARGEST = 1e150
 _SAMPLING = ("with_replacement", "without_replacement", "shuffled")
 
 
@@ -128,6 +129,21 @@ class SGDNearCriticalPoint:
             put(self, "dataset_size", integer("dataset_size", self.dataset_size, low=1))
         self._check_sampling()
         put(self, "critical_point", vector("critical_point", self.critical_point, length=size))
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        # Two steps are multiplied before anything else is known: that must not overflow.
+        eta, share = self.learning_rate, np.sqrt(self.batch_factor)
+        bend = self.dimension * float(np.abs(self.hessian).max()) + self.weight_decay
+        sizes = {"`learning_rate` times the curvatures": eta * bend}
+        sizes["a step's noise"] = eta * share * float(np.sqrt(np.abs(self.gradient_noise).max()))
+        if self.hessian_noise is not None:
+            scatter = self.dimension * float(np.sqrt(self.hessian_noise.max()))
+            sizes["`learning_rate` times the curvatures' noise"] = eta * share * scatter
+        for name, value in {"`learning_rate`": eta, **sizes}.items():
+            if not value < _LARGEST:
+                msg = f"{name} must be below {_LARGEST:g}, got {value:.3g}; choose other units"
+                raise OutOfRangeError(msg)
 
     def _check_sampling(self) -> None:
         choice("sampling", self.sampling, _SAMPLING)
@@ -155,12 +171,7 @@ class SGDNearCriticalPoint:
     @property
     def batch_factor(self) -> float:
         """Variance of a batch's mean over that of one example, ``f / B`` [1]."""
-        factor = 1.0 / self.batch_size
-        if self.sampling == "without_replacement":
-            assert self.dataset_size is not None  # checked on construction
-            N, B = self.dataset_size, self.batch_size
-            factor *= (N - B) / (N - 1) if N > 1 else 0.0
-        return factor
+        return batch_share(self.batch_size, self.dataset_size, self.sampling)
 
     @property
     def batch_noise(self) -> FloatArray:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fracsde._check import choice, integer, real, vector
-from fracsde.errors import IndefiniteError, InputError, SamplingError, UnsupportedError
+from fracsde.errors import IndefiniteError, InputError, UnsupportedError
+from fracsde.problems.epochs import batch_share, check_batch
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.products import LowRankPlusDiagonal, Symmetric, probed
 from fracsde.problems.sgd import SAMPLING, SGDNearMinimum
@@ -34,6 +35,7 @@ __all__ = ["MatrixFreeOU", "MatrixFreeSGD"]
 
 # Beyond this a matrix written down would take more than two gigabytes.
 _DENSE = 16_000
+_LARGEST = 1e50  # as for the entries of matrices
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,9 +195,12 @@ class MatrixFreeSGD:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0))
+        put(
+            self, "learning_rate", real("learning_rate", self.learning_rate, low=0.0, high=_LARGEST)
+        )
         put(self, "momentum", real("momentum", self.momentum, low=0.0, high=1.0, closed="low"))
-        put(self, "weight_decay", real("weight_decay", self.weight_decay, low=0.0, closed="low"))
+        decay = real("weight_decay", self.weight_decay, low=0.0, high=_LARGEST, closed="low")
+        put(self, "weight_decay", decay)
         put(self, "batch_size", integer("batch_size", self.batch_size, low=1))
         self._check_sampling()
         size = _dimension(self.dimension, self.hessian, self.gradient_noise)
@@ -218,30 +223,13 @@ class MatrixFreeSGD:
         if self.dataset_size is not None:
             N = integer("dataset_size", self.dataset_size, low=1)
             object.__setattr__(self, "dataset_size", N)
-        if self.sampling == "with_replacement":
-            return
-        if self.dataset_size is None:
-            msg = (
-                f"`dataset_size` is needed for sampling {self.sampling!r}, got None; "
-                "the noise of such batches depends on it"
-            )
-            raise SamplingError(msg)
-        if self.batch_size > self.dataset_size:
-            msg = (
-                f"`batch_size` must not exceed the {self.dataset_size} examples of the data when "
-                f"sampling {self.sampling!r}, got {self.batch_size}; use a smaller batch"
-            )
-            raise SamplingError(msg)
+        if self.sampling == "without_replacement":
+            check_batch(self.batch_size, self.dataset_size, self.sampling)
 
     @property
     def batch_share(self) -> float:
         """What one batch keeps of the noise of one example: ``Q = batch_share * C``."""
-        share = 1.0 / self.batch_size
-        if self.sampling == "without_replacement":
-            assert self.dataset_size is not None  # checked on construction
-            N, B = self.dataset_size, self.batch_size
-            share *= (N - B) / (N - 1) if N > 1 else 0.0
-        return share
+        return batch_share(self.batch_size, self.dataset_size, self.sampling)
 
     def curvature(self) -> Symmetric:
         """Return ``H + lambda I``.

@@ -28,7 +28,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import ROUNDING, finite_array, integer, vector
-from fracsde.errors import InputError, NotFiniteError, NotSymmetricError, ShapeError
+from fracsde.errors import (
+    InputError,
+    NotFiniteError,
+    NotSymmetricError,
+    OutOfRangeError,
+    ShapeError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["LowRankPlusDiagonal", "Products", "Symmetric", "probed"]
 
 _EPS = float(np.finfo(np.float64).eps)
+_LARGEST = 1e50  # of entries that are squared more than once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +66,8 @@ class LowRankPlusDiagonal:
     ------
     ShapeError
         If the shapes do not fit.
+    OutOfRangeError
+        If an entry is too large to be squared.
 
     Examples
     --------
@@ -86,6 +95,14 @@ class LowRankPlusDiagonal:
         put(self, "factor", factor)
         put(self, "weights", vector("weights", self.weights, length=factor.shape[1]))
         put(self, "diagonal", diagonal)
+        # Without a copy: a factor may take a gigabyte.
+        size = max(factor.max(initial=0.0), -factor.min(initial=0.0))
+        sizes = {"factor": size, "weights": np.abs(self.weights).max(initial=0.0)}
+        sizes["diagonal"] = np.abs(diagonal).max()
+        for name, value in sizes.items():
+            if value >= _LARGEST:
+                msg = f"`{name}` must be below {_LARGEST:g}, got {value:g}; choose other units"
+                raise OutOfRangeError(msg)
 
     @property
     def dimension(self) -> int:
@@ -266,6 +283,8 @@ def probed(name: str, value: Any, *, dimension: int | None = None) -> Symmetric:
         If a product has a NaN or an infinity.
     NotSymmetricError
         If the matrix is not symmetric.
+    OutOfRangeError
+        If its products are too large to be squared.
     """
     known = None if dimension is None else integer("dimension", dimension, low=1)
     if isinstance(value, (LowRankPlusDiagonal, Products)):
@@ -280,7 +299,9 @@ def probed(name: str, value: Any, *, dimension: int | None = None) -> Symmetric:
     else:
         products = _operator(name, value)
         _fits(name, products.dimension, known)
-    return replace(products, precision=_probe(products))
+    precision = _probe(products)
+    blocks = products.blocks and (isinstance(value, np.ndarray) or _serves_blocks(products))
+    return replace(products, precision=precision, blocks=blocks)
 
 
 def _operator(name: str, value: Any) -> Products:
@@ -310,10 +331,19 @@ def _probe(products: Products) -> float:
     rng = np.random.default_rng(20121)
     u, v = rng.normal(size=(2, products.dimension))
     lent = u.copy()
-    Au = products @ lent
+    try:
+        Au = products @ lent
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        msg = f"`{name}` must take a vector of shape ({len(u)},), but raised: {error}"
+        raise InputError(msg) from error
     if not np.array_equal(lent, u):
         msg = f"a product with `{name}` must leave its argument alone; copy it before writing"
         raise InputError(msg)
+    if np.abs(Au).max() >= _LARGEST:
+        msg = f"`{name}` must have products below {_LARGEST:g}; choose other units"
+        raise OutOfRangeError(msg)
     Av, again, mixed = products @ v, products @ u, products @ (u + 2.0 * v)
     size = float(np.linalg.norm(Au) + np.linalg.norm(Av))
     gap = float(np.linalg.norm(again - Au))
@@ -341,6 +371,17 @@ def _probe(products: Products) -> float:
         )
         raise NotSymmetricError(msg)
     return max(_EPS, 2.0 * gap / size) if size > 0.0 else _EPS
+
+
+def _serves_blocks(products: Products) -> bool:
+    # SciPy hands columns on as matrices of one column, which not every product expects.
+    x = np.random.default_rng(20122).normal(size=(products.dimension, 2))
+    single = products @ np.ascontiguousarray(x[:, 0])
+    try:
+        both = products @ x
+    except (TypeError, ValueError):
+        return False
+    return bool(np.linalg.norm(both[:, 0] - single) <= ROUNDING * np.linalg.norm(single))
 
 
 def _kept(name: str, value: Any) -> FloatArray:

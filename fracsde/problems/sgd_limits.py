@@ -164,8 +164,9 @@ def require_curvature(curvatures: FloatArray, weight_decay: float) -> None:
         f"{len(negative)} of {len(curvatures)} curvatures are negative, {values}{more} "
         f"({_listed(negative)} among the ascending eigenvectors); there is no stationary law along "
         f"those directions: train further, raise the weight decay above {weight_decay - low:.6g}, "
-        "or project onto the directions with positive curvature; how variance grows along the "
-        "others is covariance_at of LinearRecursion(transition=I - learning_rate * hessian, ...)"
+        "or project onto the directions with positive curvature; how far each direction spreads "
+        "says fs.variance_growth(fs.SGDNearCriticalPoint(...), steps), which takes any curvature "
+        "but no preconditioner, Nesterov's step or shuffled epochs"
     )
     raise IndefiniteError(msg)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fracsde.schemes._collocating import solved_interval
-from fracsde.schemes.memory import refill, taken
+from fracsde.schemes.keeping import refill, taken
 from fracsde.special._power_rule import power_rule
 
 if TYPE_CHECKING:

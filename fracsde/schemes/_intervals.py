@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde.schemes.memory import refill
+from fracsde.schemes.keeping import refill
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray

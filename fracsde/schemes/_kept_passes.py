@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde.schemes._interval_loop import Collocated, Reached, collocated, ends_in
-from fracsde.schemes.memory import taken
+from fracsde.schemes.keeping import taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

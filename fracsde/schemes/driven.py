@@ -46,8 +46,7 @@ import numpy as np
 
 from fracsde._check import real
 from fracsde.schemes.checkpoint import marks_of, operators_seen
-from fracsde.schemes.keeping import keeper_of
-from fracsde.schemes.memory import refill
+from fracsde.schemes.keeping import keeper_of, refill
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._check import integer
-from fracsde.schemes.memory import Block, Memory, coefficients_of, refill
+from fracsde.schemes.keeping import refill
+from fracsde.schemes.memory import Block, Memory, coefficients_of
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray

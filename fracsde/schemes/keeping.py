@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fracsde.errors import CheckpointError, CheckpointWriteError
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.schemes.checkpoint import Checkpoint
 
-__all__ = ["Keeper", "keeper_of"]
+__all__ = ["Keeper", "keeper_of", "refill", "taken"]
 
 
 class Keeper:
@@ -149,3 +151,44 @@ def keeper_of(
     Keeper
     """
     return Keeper(checkpoint, {} if marks is None else marks)
+
+
+def refill(array: FloatArray, saved: FloatArray) -> None:
+    """Fill an array with a saved one, which must be of its shape and kind.
+
+    Parameters
+    ----------
+    array, saved : ndarray
+        The first is written to.
+
+    Raises
+    ------
+    ValueError
+        If the other is not.
+    """
+    if saved.shape != array.shape or saved.dtype != array.dtype:
+        msg = f"shape {saved.shape} of {saved.dtype} where {array.shape} belongs"
+        raise ValueError(msg)
+    array[...] = saved
+
+
+def taken(arrays: Mapping[str, FloatArray], name: str, shape: tuple[int, ...]) -> FloatArray:
+    """Return a saved array, which must be of a shape.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        What was saved.
+    name : str
+        Which is wanted.
+    shape : tuple of int
+        Of what shape.
+
+    Returns
+    -------
+    ndarray of float64
+        A copy.
+    """
+    array = np.empty(shape)
+    refill(array, arrays[name])
+    return array

@@ -32,8 +32,7 @@ import numpy as np
 from fracsde.errors import UnsupportedError
 from fracsde.schemes.all_at_once import AllAtOnce, solve_all
 from fracsde.schemes.checkpoint import marks_of
-from fracsde.schemes.keeping import keeper_of
-from fracsde.schemes.memory import refill
+from fracsde.schemes.keeping import keeper_of, refill
 
 if TYPE_CHECKING:
     from collections.abc import Callable

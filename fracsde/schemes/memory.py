@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from fracsde.schemes.keeping import refill
 
+if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.schemes.base import ConvolutionScheme
 
-__all__ = ["Block", "Memory", "coefficients_of", "is_uniform", "refill", "taken", "unequal_steps"]
+__all__ = ["Block", "Memory", "coefficients_of", "is_uniform", "unequal_steps"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -272,47 +272,6 @@ class Memory(ABC):
             msg = f"no block begins at {start:g}"
             raise ValueError(msg)
         self.start, self._known, self._open = int(start), 0, None
-
-
-def refill(array: FloatArray, saved: FloatArray) -> None:
-    """Fill an array with a saved one, which must be of its shape and kind.
-
-    Parameters
-    ----------
-    array, saved : ndarray
-        The first is written to.
-
-    Raises
-    ------
-    ValueError
-        If the other is not.
-    """
-    if saved.shape != array.shape or saved.dtype != array.dtype:
-        msg = f"shape {saved.shape} of {saved.dtype} where {array.shape} belongs"
-        raise ValueError(msg)
-    array[...] = saved
-
-
-def taken(arrays: Mapping[str, FloatArray], name: str, shape: tuple[int, ...]) -> FloatArray:
-    """Return a saved array, which must be of a shape.
-
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-        What was saved.
-    name : str
-        Which is wanted.
-    shape : tuple of int
-        Of what shape.
-
-    Returns
-    -------
-    ndarray of float64
-        A copy.
-    """
-    array = np.empty(shape)
-    refill(array, arrays[name])
-    return array
 
 
 def coefficients_of(

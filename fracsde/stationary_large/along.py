@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fracsde._check import choice, real
+from fracsde.lyapunov.isotropic import Split, closed_form
 from fracsde.lyapunov.lowrank import solve_by_krylov
 from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.lyapunov.rounding import EPS
-from fracsde.lyapunov.symmetric_law import Split, SymmetricLaw, closed_form, symmetric_law
+from fracsde.lyapunov.symmetric_law import SymmetricLaw, symmetric_law
 from fracsde.problems.matrix_free import MatrixFreeOU, MatrixFreeSGD
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.provenance import Provenance, provenance

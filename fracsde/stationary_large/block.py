@@ -35,9 +35,10 @@ import scipy.sparse.linalg
 
 from fracsde._check import integer, real
 from fracsde.errors import ComputationError, OutOfRangeError, UnstableError
+from fracsde.lyapunov.isotropic import orthonormal, projected
 from fracsde.lyapunov.krylov_space import FLAT
 from fracsde.lyapunov.rounding import EPS
-from fracsde.lyapunov.symmetric_law import SymmetricLaw, orthonormal, projected, symmetric_law
+from fracsde.lyapunov.symmetric_law import SymmetricLaw, symmetric_law
 from fracsde.problems.products import LowRankPlusDiagonal
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary_large._common import as_matrix_free, finished, silent

@@ -19,10 +19,11 @@ import numpy as np
 
 from fracsde._check import choice, real
 from fracsde.errors import UnstableError, UnsupportedError
+from fracsde.lyapunov.isotropic import Split, closed_form
 from fracsde.lyapunov.lowrank import solve_by_krylov, solve_by_poles
 from fracsde.lyapunov.processes import require_stationary
 from fracsde.lyapunov.rounding import EPS
-from fracsde.lyapunov.symmetric_law import Split, SymmetricLaw, closed_form, symmetric_law
+from fracsde.lyapunov.symmetric_law import SymmetricLaw, symmetric_law
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.products import LowRankPlusDiagonal
 from fracsde.problems.structured import DiagonalOU, LowRankOU

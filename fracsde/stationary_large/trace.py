@@ -34,16 +34,15 @@ import scipy.stats
 from fracsde._check import choice, integer, real
 from fracsde.errors import InputError, OutOfRangeError
 from fracsde.lyapunov.gains import WEIGHTS, Forms, forms
-from fracsde.lyapunov.processes import as_linear, require_stationary
-from fracsde.lyapunov.rounding import EPS
-from fracsde.lyapunov.symmetric_law import Split, SymmetricLaw, closed_form, symmetric_law
+from fracsde.lyapunov.isotropic import Split, closed_form
+from fracsde.lyapunov.symmetric_law import SymmetricLaw, symmetric_law
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.products import LowRankPlusDiagonal
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary_large._common import as_matrix_free, finished, missed, silent
-from fracsde.stationary_large.low_rank import diagonal_variances, of_low_rank_ou
+from fracsde.stationary_large.whole import whole_trace
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -184,7 +183,9 @@ def stationary_trace(
     integer("max_products", max_products, low=1)
     confidence = real("confidence", confidence, low=0.0, high=1.0)
     if isinstance(process, (DiagonalOU, LowRankOU, SGDNearMinimum, OUProcess)):
-        return _direct(process, weight, confidence)
+        value, error, held = whole_trace(process, weight)
+        method = "dense" if isinstance(process, (SGDNearMinimum, OUProcess)) else "closed_form"
+        return _exact(process, value, error, confidence, method, held)
     process = as_matrix_free(process, ", a DiagonalOU, LowRankOU, SGDNearMinimum or OUProcess")
     law = symmetric_law(process)
     split = closed_form(law)
@@ -346,39 +347,6 @@ def _of_split(law: SymmetricLaw, split: Split, weight: str) -> tuple[float, floa
     if weight == "curvature":
         return loss, error
     return loss - law.decay * total, error + law.decay * lost
-
-
-def _direct(
-    process: DiagonalOU | LowRankOU | SGDNearMinimum | OUProcess,
-    weight: str,
-    confidence: float,
-) -> StationaryTrace:
-    # Processes whose covariance is known, or solved, as a whole.
-    method = "closed_form"
-    if isinstance(process, DiagonalOU):
-        variances = diagonal_variances(process)
-        value = float(variances.sum() if weight == "identity" else 0.5 * process.noise.sum())
-        error, held = 4.0 * EPS * len(variances) ** 0.5 * value, variances.nbytes
-    elif isinstance(process, LowRankOU):
-        covariance = of_low_rank_ou(process)
-        value = covariance.trace()
-        if weight != "identity":
-            value = 0.5 * float(np.trace(process.noise))
-            value += 0.5 * process.rest_noise * (process.dimension - len(process.noise))
-        error, held = covariance.error_bound * process.dimension, covariance.basis.nbytes
-    else:
-        linear, method = as_linear(process), "dense"
-        state = require_stationary(linear)
-        S = state.matrix[np.ix_(linear.observed, linear.observed)]
-        if isinstance(process, OUProcess):
-            K = process.drift
-        else:
-            decay = process.weight_decay if weight == "curvature" else 0.0
-            K = process.hessian + decay * np.eye(len(S))
-        value = float(np.trace(S) if weight == "identity" else np.einsum("ij,ji->", K, S))
-        size = 1.0 if weight == "identity" else float(np.linalg.norm(K, 2))
-        error, held = state.error_estimate * len(S) * size, 4 * S.nbytes
-    return _exact(process, value, error, confidence, method, held)
 
 
 def _exact(

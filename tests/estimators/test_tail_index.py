@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fracsde.errors import OutOfRangeError, RecordError
+from fracsde.errors import InputError, OutOfRangeError, RecordError
 from fracsde.estimators import hill, hill_curve, vector_tail_index
 from tests.support.laws import covers, honest
 
@@ -163,6 +163,22 @@ def test_refuses_records_without_a_tail(seed):
     spiked[3] *= 1e6
     with pytest.raises(RecordError, match="lie in one chain"):
         hill(spiked, k=20)
+
+
+@pytest.mark.parametrize("about", [None, 0.25])
+def test_exact_index_of_sums_is_blind_to_the_scale(seed, about):
+    x = np.random.default_rng(seed).standard_normal((2, 1000, 3))
+    for power in (1000, -1000):  # squares overflow and underflow
+        scale = 2.0**power
+        centre = None if about is None else scale * about
+        one, other = vector_tail_index(x, about=about), vector_tail_index(scale * x, about=centre)
+        assert abs(other.value[0] / one.value[0] - 1.0) < 1e-12
+
+
+def test_refuses_names_that_are_no_quantity(seed):
+    x = np.random.default_rng(seed).standard_normal((4, 100, 2))
+    with pytest.raises(InputError, match="must be a Quantity"):
+        hill(x, quantity="tail")
 
 
 def test_refuses_sums_that_show_nothing(seed):

@@ -290,6 +290,8 @@ def test_refuses_points_that_are_no_minimum_and_no_barrier() -> None:
         wells(beyond=-0.5)
     with pytest.raises(OutOfRangeError, match="without noise nothing escapes"):
         wells(noise="(x + 1)**2")
+    with pytest.raises(OutOfRangeError, match="without noise nothing escapes"):
+        wells(noise="x**2")  # on the saddle, between two points of any mesh
     with pytest.raises(InputError, match="pass `loss` as a formula"):
         wells(loss=lambda w: (w**2 - 1) ** 2)
     with pytest.raises(InputError, match="leave it out"):
@@ -323,3 +325,13 @@ def test_refuses_methods_that_do_not_serve() -> None:
             hessian_saddle=np.diag([-1.0, 1.0]),
             **(given | {"gradient_noise": np.diag([1.0, 2.0])}),
         )
+
+
+def test_limit_of_what_is_integrated_is_a_million_temperatures() -> None:
+    # Kramers' next coefficient, -3/8, is still there at a hundred thousand.
+    high = wells(temperature=1e-5)
+    gap = escape_rate(high, method="quadrature").log_rate - escape_rate(high).log_rate
+    assert abs(1e5 * gap + 0.375) < 0.03
+    for temperature in (1e-7, 1e-300):
+        with pytest.raises(OutOfRangeError, match="temperatures"):
+            escape_rate(wells(temperature=temperature))

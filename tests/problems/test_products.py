@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.sparse.linalg import aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from fracsde.errors import InputError, NotFiniteError, NotSymmetricError, ShapeError
+from fracsde.errors import (
+    InputError,
+    NotFiniteError,
+    NotSymmetricError,
+    OutOfRangeError,
+    ShapeError,
+)
 from fracsde.problems.products import LowRankPlusDiagonal, probed
 from tests.support.exact import close
 
@@ -157,3 +163,25 @@ def test_refuses_what_is_no_matrix(value) -> None:
 def test_refuses_structure_that_does_not_fit(changes) -> None:
     with pytest.raises(ShapeError):
         structured(**changes)
+
+
+def test_keeps_operators_that_take_one_vector_and_no_column() -> None:
+    # SciPy hands columns on as matrices of one column: with them this product is an outer one.
+    operator = LinearOperator((30, 30), matvec=lambda x: DIAGONAL * x, dtype=float)
+    assert np.array_equal(probed("A", operator) @ X, DIAGONAL[:, None] * X)
+
+
+@pytest.mark.parametrize("product", [lambda: 1.0, lambda x: DIAGONAL[:5] * x])
+def test_refuses_products_that_raise_and_says_what_they_were_given(product) -> None:
+    with pytest.raises(InputError, match=r"shape \(30,\), but raised"):
+        probed("A", product, dimension=30)
+    operator = LinearOperator((30, 30), matvec=lambda x: x[:5], dtype=float)
+    with pytest.raises(InputError, match="but raised"):
+        probed("A", operator)
+
+
+def test_refuses_sizes_whose_squares_are_no_doubles() -> None:
+    with pytest.raises(OutOfRangeError, match="choose other units"):
+        probed("A", lambda x: 1e200 * x, dimension=30)
+    with pytest.raises(OutOfRangeError, match="`factor`"):
+        structured(factor=1e200 * FACTOR)
