@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fracsde._symmetry import ROUNDING, asymmetry, surely_positive
 from fracsde.errors import (
     IndefiniteError,
     InputError,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
 __all__ = [
-    "asymmetry",
     "choice",
     "finite_array",
     "integer",
@@ -38,12 +38,6 @@ __all__ = [
 ]
 
 _MOST_NODES = 10**9  # steps of a mesh or cells of an axis: their places take eight gigabytes
-# Relative size below which an asymmetry or a negative eigenvalue is taken for rounding: a
-# matrix assembled from float32 data is symmetric to 1e-7 at best, and is meant to be usable.
-ROUNDING = 1e-6
-
-# Rows and columns of a part of a matrix that stays in a cache beside its mirror image.
-_TILE = 128
 
 
 def _join(message: str, remedy: str) -> str:
@@ -177,28 +171,6 @@ def matrix(name: str, value: Any, *, size: int | None = None, remedy: str = "") 
     return array
 
 
-def asymmetry(array: FloatArray) -> float:
-    """Return the largest difference between a square matrix and its transpose.
-
-    Parameters
-    ----------
-    array : (n, n) float64
-        The matrix, read in blocks that stay in a cache with their mirror images.
-
-    Returns
-    -------
-    float
-    """
-    largest = 0.0
-    for start in range(0, len(array), _TILE):
-        stop = start + _TILE
-        for other in range(0, stop, _TILE):
-            part = array[start:stop, other : other + _TILE]
-            mirror = array[other : other + _TILE, start:stop]
-            largest = max(largest, float(np.abs(part - mirror.T).max()))
-    return largest
-
-
 def symmetric(name: str, value: Any, *, size: int | None = None) -> FloatArray:
     """Return ``value`` as a symmetric matrix, rounding-level asymmetry averaged away.
 
@@ -246,7 +218,7 @@ def positive_semidefinite(
         If an eigenvalue is negative by more than rounding.
     """
     array = symmetric(name, value, size=size)
-    if _surely_positive(array):
+    if surely_positive(array):
         return array
     eigenvalues = np.linalg.eigvalsh(array)
     low, high = float(eigenvalues[0]), float(np.abs(eigenvalues).max())
@@ -259,22 +231,6 @@ def positive_semidefinite(
         )
         raise IndefiniteError(msg)
     return array
-
-
-def _surely_positive(array: FloatArray) -> bool:
-    # A Cholesky factor of the matrix, lifted by half the tolerance, proves it at a tenth of the
-    # cost of the eigenvalues; the largest diagonal entry is not above the largest eigenvalue.
-    largest = float(np.abs(array).max())
-    if not 1e-150 < largest < 1e150:
-        return False
-    lifted = array / largest
-    diagonal = np.einsum("ii->i", lifted)
-    diagonal += 0.5 * ROUNDING * max(float(diagonal.max()), 0.0)
-    try:
-        np.linalg.cholesky(lifted)
-    except np.linalg.LinAlgError:
-        return False
-    return True
 
 
 def real(

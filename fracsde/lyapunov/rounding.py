@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde._check import asymmetry
+from fracsde._symmetry import asymmetry
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._check import ROUNDING, finite_array, integer, vector
+from fracsde._check import finite_array, integer, vector
+from fracsde._symmetry import ROUNDING
 from fracsde.errors import (
     InputError,
     NotFiniteError,

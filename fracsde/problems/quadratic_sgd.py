@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde._check import ROUNDING, finite_array, real, vector
+from fracsde._check import finite_array, real, vector
+from fracsde._symmetry import ROUNDING
 from fracsde.errors import InputError, NotSymmetricError, ShapeError
 from fracsde.problems.example_noise import FactorNoise, HessianNoise
 from fracsde.problems.quadratic_loss_sgd import Minimum, QuadraticLossSGD
