@@ -96,7 +96,7 @@ def substitute(factors, masses):  # type: ignore[no-untyped-def]  # compiled
 
 _FEWEST = 16  # cells that are worth it
 _FEW = 8  # known rows that are worth a matrix product
-_MANY = 16_384  # cells that are worth more than one core
+_MANY = 32_768  # cells that are worth more than one core
 _SHARES = 16  # of the cells, among cores
 
 
