@@ -27,7 +27,20 @@ from fracsde.estimators.exponents import (
     local_exponents,
     msd_exponent,
 )
+from fracsde.estimators.fractional_law import FractionalLawFit
+from fracsde.estimators.fractional_likelihood import (
+    FractionalLikelihoodFit,
+    fit_fractional_likelihood,
+)
+from fracsde.estimators.fractional_moments import FractionalMomentsFit, fit_fractional_moments
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.memory import (
+    MemoryTest,
+    MemoryVerdict,
+    expected_log_clock_variance,
+    log_clock_variance,
+    memory_or_modes,
+)
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
     covariance,
@@ -43,9 +56,14 @@ __all__ = [
     "CovarianceMeasurement",
     "Displacement",
     "ExponentMeasurement",
+    "FractionalLawFit",
+    "FractionalLikelihoodFit",
+    "FractionalMomentsFit",
     "FractionalOrderFit",
     "HillCurve",
     "LocalExponents",
+    "MemoryTest",
+    "MemoryVerdict",
     "StationarityCheck",
     "TailMeasurement",
     "autocorrelation_at",
@@ -55,6 +73,9 @@ __all__ = [
     "covariance_entries",
     "displacement_exponent",
     "effective_sample_size",
+    "expected_log_clock_variance",
+    "fit_fractional_likelihood",
+    "fit_fractional_moments",
     "fit_fractional_order",
     "from_chains",
     "hill",
@@ -63,8 +84,10 @@ __all__ = [
     "jackknife_error",
     "leave_one_out_means",
     "local_exponents",
+    "log_clock_variance",
     "mean",
     "mean_square_displacement",
+    "memory_or_modes",
     "msd_exponent",
     "split_r_hat",
     "standard_deviations",

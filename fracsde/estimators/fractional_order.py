@@ -41,6 +41,7 @@ from scipy import linalg, stats
 from fracsde._check import choice, finite_array, real
 from fracsde.errors import RecordError
 from fracsde.estimators.chains import jackknife_error
+from fracsde.estimators.generalised_fit import jackknife, minimise, misfit_p_value
 from fracsde.estimators.relaxation import RelaxationModel, shrunk_covariance
 from fracsde.records.measurement import Measurement, Quantity
 
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 __all__ = ["FractionalOrderFit", "fit_fractional_order"]
 
 _MIN_CHAINS, _MIN_TIMES = 16, 8
-_CONTRASTS = 5  # smooth residuals that are tested
-_MAX_STEPS = 60
 _MIN_RATIO = 3.0  # how far a relaxation must fall in the window
 _MIN_GAIN, _MIN_SEEN = 50.0, 4  # evidence that anything relaxes at all
 _MAX_WIDTH = 0.3  # of the 95 % interval of the order
@@ -236,15 +235,15 @@ def fit_fractional_order(
         covariance, kept = np.diag(covariance.diagonal()), 0.0
     factor = linalg.cholesky(covariance / chains, lower=True)
     whiten = linalg.solve_triangular(factor, np.eye(len(t)), lower=True)
-    theta = _minimise(model, mean, whiten)
+    theta = minimise(model, mean, whiten)
     slope = model.jacobian(theta)[:, 0 if alpha is None else 1 :]
     jacobian = whiten @ slope
     gap = whiten @ ((x - mean).T)
     miss = whiten @ (mean - model.values(theta))
-    stderr = _jackknife(jacobian, gap, miss, kept)
+    stderr = jackknife_error(jackknife(jacobian, gap, miss, kept))
     stderr = stderr if alpha is None else np.append(0.0, stderr)
     freedom = len(t) - slope.shape[1]
-    p_value = _misfit_p_value(model, theta, x, slope)
+    p_value = misfit_p_value(model, theta, x, slope)
     timescale = float(np.exp(theta[1]))
     amplitude, level = model.linear_part(theta)
     level_only = whiten @ (mean - (np.average(mean) if plateau is None else plateau))
@@ -297,72 +296,6 @@ def _checked(
         )
         raise RecordError(msg)
     return t[keep], x[:, keep], start
-
-
-def _minimise(model: RelaxationModel, mean: FloatArray, whiten: FloatArray) -> FloatArray:
-    # Levenberg-Marquardt with the order held at a bound while the descent points outwards, so
-    # that a boundary solution lies on the boundary and not near it.
-    theta, damping = model.scan(mean, whiten), 1e-3
-    low, high = model.bounds()
-    rest = whiten @ (mean - model.values(theta))
-    for _ in range(_MAX_STEPS):
-        slope = whiten @ model.jacobian(theta)
-        descent = slope.T @ rest
-        free = ~(((theta >= high) & (descent > 0)) | ((theta <= low) & (descent < 0)))
-        normal = slope[:, free].T @ slope[:, free]
-        scale = np.diag(normal.diagonal() + 1e-14 * normal.trace())
-        for _ in range(_MAX_STEPS):
-            damped = normal + damping * scale
-            step = np.zeros_like(theta)
-            step[free] = np.linalg.solve(damped, descent[free])
-            trial = np.clip(theta + step, low, high)
-            left = whiten @ (mean - model.values(trial))
-            settled = bool(np.all(np.abs(trial - theta) <= 1e-9 * (1.0 + np.abs(theta))))
-            if settled or left @ left <= rest @ rest:
-                break
-            damping *= 4.0
-        theta, rest, damping = trial, left, damping / 8.0
-        if settled:
-            break
-    return theta
-
-
-def _jackknife(jacobian: FloatArray, gap: FloatArray, miss: FloatArray, kept: float) -> FloatArray:
-    # Parameters' changes when each chain leaves mean and weights, in whitened coordinates: the
-    # covariance loses a rank-one part, its inverse gains one.
-    chains = gap.shape[1]
-    lost = kept * chains / (chains - 1.0) ** 2 / chains
-    lengths = np.minimum(lost * np.einsum("tr,tr->r", gap, gap), 0.9)
-    gain = lost / (1.0 - lengths)
-    along = jacobian.T @ gap
-    normal = jacobian.T @ jacobian + gain[:, None, None] * np.einsum("pr,qr->rpq", along, along)
-    residual = miss[:, None] - gap / (chains - 1.0)
-    descent = jacobian.T @ residual + gain * np.einsum("tr,tr->r", gap, residual) * along
-    size = np.sqrt(np.einsum("rpp->rp", normal))
-    scaled = normal / size[:, :, None] / size[:, None, :]
-    ridge = 1e-12 * np.eye(scaled.shape[1])
-    steps = np.linalg.solve(scaled + ridge, (descent.T / size)[:, :, None])[:, :, 0] / size
-    return jackknife_error(steps)
-
-
-def _misfit_p_value(
-    model: RelaxationModel, theta: FloatArray, x: FloatArray, jacobian: FloatArray
-) -> float:
-    # Hotelling's test that smooth contrasts of the residuals average to zero.
-    chains, count = x.shape
-    spread = x.std(axis=0, ddof=1)
-    tangents = jacobian.shape[1]
-    contrasts = min(_CONTRASTS, count - tangents, chains // 4)
-    place = np.linspace(-1.0, 1.0, count)
-    smooth = np.polynomial.legendre.legvander(place, contrasts + tangents - 1)
-    tangent = np.linalg.qr(jacobian / spread[:, None])[0]
-    away = np.linalg.qr(smooth - tangent @ (tangent.T @ smooth))
-    order = np.argsort(-np.abs(away[1].diagonal()))[:contrasts]
-    seen = (x - model.values(theta)) / spread @ away[0][:, np.sort(order)]
-    mean, covariance = seen.mean(axis=0), np.atleast_2d(np.cov(seen, rowvar=False))
-    squared = chains * mean @ np.linalg.solve(covariance, mean)
-    ratio = squared * (chains - contrasts) / (contrasts * (chains - 1.0))
-    return float(stats.f.sf(ratio, contrasts, chains - contrasts))
 
 
 def _reason(shape: FloatArray, gain: float, stderr: float, chains: int) -> str:
