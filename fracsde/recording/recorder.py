@@ -263,8 +263,17 @@ class Recorder:
         Returns
         -------
         bool
+
+        Raises
+        ------
+        RecordError
+            If it is no whole number.
         """
-        return self._schedule.due(step)
+        try:
+            return self._schedule.due(operator.index(step))
+        except TypeError as error:
+            msg = f"`step` must be a whole number, got {step!r:.80}"
+            raise RecordError(msg) from error
 
     def record(self, step: int, weights: ArrayLike, /, **streams: ArrayLike) -> bool:
         """Record a step if it is due.
@@ -284,9 +293,9 @@ class Recorder:
         bool
             Whether it was due; if so, it is recorded when this returns.
         """
-        if not self._schedule.due(step):
+        if not self.due(step):
             return False
-        step = self._checked(step)
+        self._check(step)
         self._bound.apply(self._flat(weights), self._views[0])
         self._write(step, streams, whole_gradients=True)
         return True
@@ -309,9 +318,9 @@ class Recorder:
         bool
             Whether it was due.
         """
-        if not self._schedule.due(step):
+        if not self.due(step):
             return False
-        step = self._checked(step)
+        self._check(step)
         self._fill(0, observed)
         self._write(step, streams, whole_gradients=False)
         return True
@@ -472,13 +481,8 @@ class Recorder:
             msg = "a recorder belongs to the process that made it; record another chain from here"
             raise RecordError(msg)
 
-    def _checked(self, step: int) -> int:
+    def _check(self, step: int) -> None:
         self._alive()
-        try:
-            step = operator.index(step)
-        except TypeError as error:
-            msg = f"`step` must be a whole number, got {step!r}"
-            raise RecordError(msg) from error
         if step <= self._last:
             msg = (
                 f"step {step} is not beyond step {self._last}, the last recorded one of chain "
@@ -488,7 +492,6 @@ class Recorder:
         if step > 2**53:
             msg = f"`step` must be at most 2**53, got {step}"
             raise RecordError(msg)
-        return step
 
     def _write(self, step: int, streams: Mapping[str, ArrayLike], *, whole_gradients: bool) -> None:
         missing, bad, found = 0, 0 if _finite(self._views[0]) else 1, 0
@@ -520,7 +523,7 @@ class Recorder:
         _HEAD.pack_into(self._row, 0, step, 0, missing, bad)
         _HEAD.pack_into(self._row, 0, step, stamp_of(self._row, self._words), missing, bad)
         self._journal.append(self._row)
-        self._last = step
+        self._last = operator.index(step)
 
     def _fill(self, bit: int, value: ArrayLike) -> None:
         stream, given = self._streams[bit], np.asarray(value)
