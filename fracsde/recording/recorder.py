@@ -115,10 +115,11 @@ def standard_streams(
         else:
             kind = dtype if name == "gradients" or value != 1 else "float64"
             stream = Stream(name, value, kind, _UNITS.get(name, "1"))
-        if stream.name != name or (name == "gradients" and stream.width != width):
+        alike = (stream.width, stream.dtype) == (width, dtype)
+        if stream.name != name or (name == "gradients" and not alike):
             msg = (
-                f"stream {name!r} is declared as {stream.name!r} of width {stream.width}; "
-                f"gradients are observed as the weights are, with width {width}"
+                f"stream {name!r} is declared as {stream.name!r} of {stream.width} numbers in "
+                f"{stream.dtype}; gradients are observed as the weights are: {width} in {dtype}"
             )
             raise RecordError(msg)
         found.append(stream)
@@ -296,8 +297,9 @@ class Recorder:
         if not self.due(step):
             return False
         self._check(step)
-        self._bound.apply(self._flat(weights), self._views[0])
-        self._write(step, streams, whole_gradients=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # a divergence is recorded as one
+            self._bound.apply(self._flat(weights), self._views[0])
+            self._write(step, streams, whole_gradients=True)
         return True
 
     def record_observed(self, step: int, observed: ArrayLike, /, **streams: ArrayLike) -> bool:
@@ -321,8 +323,9 @@ class Recorder:
         if not self.due(step):
             return False
         self._check(step)
-        self._fill(0, observed)
-        self._write(step, streams, whole_gradients=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._fill(0, observed)
+            self._write(step, streams, whole_gradients=False)
         return True
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
@@ -533,8 +536,7 @@ class Recorder:
                 f"shape {given.shape}"
             )
             raise RecordError(msg)
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._views[bit][:] = given.reshape(-1)
+        self._views[bit][:] = given.reshape(-1)
 
 
 def _of_kind(name: str, value: Any, kind: type[_Kind], default: _Kind) -> _Kind:
@@ -547,11 +549,13 @@ def _of_kind(name: str, value: Any, kind: type[_Kind], default: _Kind) -> _Kind:
 
 
 def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    if type(value) is float:
+        return value
+    given = np.asarray(value)
+    if given.size != 1 or given.dtype.kind not in "biuf":
         msg = f"stream {name!r} takes one number a step, got {value!r:.80}"
-        raise RecordError(msg) from error
+        raise RecordError(msg)
+    return float(given.item())
 
 
 def _finite(values: NDArray[Any]) -> bool:
