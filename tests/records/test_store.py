@@ -178,6 +178,7 @@ def test_a_part_is_that_part_of_the_whole(tmp_path: Path) -> None:
     np.testing.assert_array_equal(part.values, whole.values[[2, 0]][:, 2:13:2][:, :, [2, 0]])
     sliced = found.trajectory(coordinates=slice(None, None, 2), stop=9)
     np.testing.assert_array_equal(sliced.values, whole.values[:, :4, ::2])
+    assert found.trajectory(start=-np.inf, stop=np.inf).draws == 20
     assert found.trajectory("loss", chains=1).values[0, :, 0].tolist() == [
         s / 8 for s in range(0, 60, 3)
     ]
@@ -220,6 +221,10 @@ def test_unequal_chains_are_refused_and_the_remedy_keeps_the_common_steps(tmp_pa
         (lambda r: r.trajectory(coordinates=[]), "whole numbers or a slice"),
         (lambda r: r.trajectory(coordinates=slice(9, 10)), "whole numbers or a slice"),
         (lambda r: r.trajectory(every=0), "every"),
+        (lambda r: r.trajectory(start="a"), "start"),
+        (lambda r: r.trajectory(stop=np.nan), "stop"),
+        (lambda r: r.trajectory(chains=[0.0]), "no chain 0.0"),
+        (lambda r: r.trajectory(["weights"]), "no stream"),
         (lambda r: r.trajectory(unequal="pad"), "unequal"),
         (lambda r: r.array("weights", 1), "no chain 1"),
         (lambda r: r.steps("0"), "no chain '0'"),
