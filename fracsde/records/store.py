@@ -331,9 +331,7 @@ class StoredRun:
             Sixty-four hexadecimal digits.
         """
         head = [self._header.to_dict(), dict(self.metadata)]
-        chains = {
-            chain: (dict(self._states[chain].metadata), self._map(chain)) for chain in self.chains
-        }
+        chains = ((c, self._states[c].metadata, self._map(c)) for c in self.chains)
         return content_hash(head, chains, {n: self.attachment(n) for n in self.attachments})
 
     def _stream(self, name: str) -> Stream:
