@@ -262,7 +262,7 @@ class Recorder:
         self._journal.sync_when_due()
         return True
 
-    def attach(self, name: str, **arrays: ArrayLike) -> None:
+    def attach(self, name: str, /, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, in the place of what had the name before.
 
         Parameters

@@ -18,6 +18,7 @@ from fracsde.records._store.layout import DTYPES, Layout, Stream, stamps_of
 from fracsde.records._store.places import exists, sync_folder, writing
 from fracsde.records._store.rows import ChainState, chain_folder
 from fracsde.records.store import StoredRun, open_run
+from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracsde._typing import ArrayLike, BoolArray, IntArray
-    from fracsde.records.trajectory import Trajectory
 
 __all__ = ["save_run"]
 
@@ -80,7 +80,8 @@ def save_run(
     FileWriteError
         If there is something at ``path``, or the system refuses; then nothing is there.
     RecordError
-        If chains are named twice, or ``observe`` keeps another number of values.
+        If it is no trajectory, chains are named twice, or ``observe`` keeps another number of
+        values.
 
     Examples
     --------
@@ -91,6 +92,10 @@ def save_run(
     >>> bool(np.array_equal(run.trajectory().values, paths.values)), run.chains
     (True, (0, 1, 2))
     """
+    given: Any = trajectory
+    if not isinstance(given, Trajectory):
+        msg = f"`trajectory` must be a Trajectory, got {type(given).__name__}; make one of arrays"
+        raise RecordError(msg)
     numbers = _numbers(chains, trajectory.chains)
     dtype = choice("dtype", dtype, DTYPES)
     size = trajectory.dimension if parameters is None else parameters

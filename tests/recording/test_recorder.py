@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from fracsde.recording import (
 from fracsde.records._store import journal as journal_module
 from tests.recording.recording_child import weights
 
+resource = pytest.importorskip("resource", reason="limits stand in for full disks")
 ROOT = Path(__file__).resolve().parents[2]
 P = 6_000
 
@@ -88,7 +88,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged_and_resuming_ends_as_an_unb
             assert np.ptp(hessian) == 0
             assert hessian[0, 0] >= run.metadata["reached"] - 5
     assert kills == 8
-    assert rows > 20
+    assert rows > 5
     finish(child(folder, stop=rows + 7), child(tmp_path / "unbroken", stop=rows + 7))
     ends = [tmp_path / name / "chains/chain-000000/rows.bin" for name in ("run", "unbroken")]
     assert ends[0].read_bytes() == ends[1].read_bytes()
@@ -580,6 +580,11 @@ def test_an_attachment_is_replaced_whole(tmp_path) -> None:
     with Recorder(tmp_path / "run", parameters=1) as recorder:
         recorder.attach("curvature", hessian=np.eye(2), names=np.array(["a", "é"]))
         recorder.attach("curvature", hessian=3.0 * np.eye(2, dtype="float32"))
+        recorder.attach("odd", name=1, file=np.zeros((0, 2)), allow_pickle=np.arange(3)[::2])
+    found = fs.open_run(tmp_path / "run").attachment("odd")
+    assert {key: array.tolist() for key, array in found.items()} == {
+        "name": 1, "file": [], "allow_pickle": [0, 2],
+    }  # fmt: skip
     found = fs.open_run(tmp_path / "run").attachment("curvature")
     assert list(found) == ["hessian"]
     np.testing.assert_array_equal(found["hessian"], 3.0 * np.eye(2))

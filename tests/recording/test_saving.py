@@ -120,6 +120,11 @@ def test_a_stream_of_times_cannot_be_given_twice(tmp_path) -> None:
         save_run(tmp_path / "run", given, streams={"time": np.zeros((1, 2))})
 
 
+def test_arrays_are_no_trajectory(tmp_path) -> None:
+    with pytest.raises(InputError, match="must be a Trajectory, got ndarray"):
+        save_run(tmp_path / "run", np.zeros((1, 2, 1)))
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     before = save_run(tmp_path / "run", GIVEN).content_hash()
     with pytest.raises(FileWriteError, match="nothing is overwritten"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import tempfile
 import zipfile
@@ -674,6 +673,7 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_when_it_fails(
 
 def test_many_chains_do_not_need_many_open_files(tmp_path: Path) -> None:
     """A map keeps its file open, and a process may have about a thousand."""
+    resource = pytest.importorskip("resource")
     given_ = fs.Trajectory(values=np.zeros((60, 2, 1)), times=[0, 1])
     run = save_run(tmp_path / "run", given_)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["attach", "attached", "attachment_names"]
+__all__ = ["add_array", "attach", "attached", "attachment_names"]
 
 
 def attachment_names(run: Path) -> tuple[str, ...]:
@@ -68,7 +68,9 @@ def attach(run: Path, name: str, arrays: Mapping[str, Any], mark: str) -> None:
             raise RecordError(msg)
 
     def write(file: BinaryIO) -> None:
-        np.savez(file, allow_pickle=False, **plain)
+        with zipfile.ZipFile(file, "w") as archive:
+            for key, value in plain.items():
+                add_array(archive, key, value)
 
     home = run / "attachments"
     path = home / f"{name}.npz"
@@ -78,6 +80,22 @@ def attach(run: Path, name: str, arrays: Mapping[str, Any], mark: str) -> None:
         if exists(path):
             size_of(path)
         replace_whole(path, write, mark)
+
+
+def add_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    """Write one array into an archive as NumPy does, never pickled.
+
+    Parameters
+    ----------
+    archive : ZipFile
+        Open for writing.
+    name : str
+        Its name.
+    array : ndarray
+        The array.
+    """
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def attached(run: Path, name: str) -> dict[str, NDArray[Any]]:

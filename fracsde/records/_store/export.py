@@ -20,6 +20,7 @@ import numpy as np
 
 from fracsde._files import place_of
 from fracsde.errors import BackendUnavailable, FileWriteError
+from fracsde.records._store.attachments import add_array
 from fracsde.records._store.places import exists, sync_folder, writing
 from fracsde.records._store.rows import block_length
 
@@ -107,16 +108,11 @@ def write_export(
 def _npz(path: Path, head: Mapping[str, Any], arrays: Arrays) -> None:
     with path.open("xb") as file:
         with zipfile.ZipFile(file, "w") as archive:
-            _add(archive, "header", np.array(json.dumps(head)))
+            add_array(archive, "header", np.array(json.dumps(head)))
             for group, name, array in arrays:
-                _add(archive, f"{group}_{name}", array)
+                add_array(archive, f"{group}_{name}", array)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-        np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _hdf5(path: Path, head: Mapping[str, Any], arrays: Arrays) -> None:
