@@ -1,0 +1,59 @@
+"""Autocorrelations and integrated times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fracsde import estimators
+from validation.coverage import AR1, columns
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fracsde.records import Measurement
+
+__all__ = ["CASES"]
+
+
+def _at(lag: int) -> object:
+    def measure(values: np.ndarray) -> Measurement:
+        return estimators.autocorrelation_at(values, [lag])
+
+    return measure
+
+
+_LAWS = (
+    (AR1(), 1, 400),
+    (AR1(), 16, 50),
+    (AR1(phi=-0.5), 2, 500),
+    (AR1(phi=0.8), 1, 2000),
+    (AR1(phi=0.8), 4, 500),
+    (AR1(phi=0.8), 16, 40),
+    (AR1(phi=0.8), 64, 20),
+    (AR1(phi=0.8, innovations="t(5)"), 4, 1000),
+    (AR1(phi=0.8, innovations="log-normal"), 32, 100),
+    (AR1(phi=49 / 51), 2, 5000),
+)
+
+CASES = tuple(
+    columns(
+        f"autocorrelation at lag {lag}",
+        _at(lag),
+        law,
+        chains=chains,
+        draws=draws,
+        truth=law.phi**lag,
+    )
+    for law, chains, draws in _LAWS
+    for lag in (1, 5)
+) + tuple(
+    columns(
+        "integrated time",
+        estimators.integrated_time,
+        law,
+        chains=chains,
+        draws=draws,
+        truth=(1.0 + law.phi) / (1.0 - law.phi),
+    )
+    for law, chains, draws in _LAWS
+)
