@@ -77,9 +77,7 @@ class AR1:
         tau = (1.0 + self.phi) / (1.0 - self.phi)
         return f"AR(1) {self.innovations}, tau = {tau:.3g}"
 
-    def __call__(
-        self, rng: np.random.Generator, chains: int, draws: int, width: int
-    ) -> np.ndarray:
+    def __call__(self, rng: np.random.Generator, chains: int, draws: int, width: int) -> np.ndarray:
         """Return runs of the given shape, of mean 0 and variance 1."""
         decay = np.log(1e-8) / np.log(max(abs(self.phi), 1e-8))
         warm = 0 if self.phi == 0.0 or self.innovations == "Gaussian" else int(decay)
@@ -223,9 +221,7 @@ class Row:
 def _row(case: Case, label: str, truth: float, found: np.ndarray) -> Row:
     kept = found[~np.isnan(found[:, 0])]
     if len(kept) == 0:
-        return Row(
-            case=case, label=label, coverage=0.0, outer=0.0, refused=1.0, half_width=np.inf
-        )
+        return Row(case=case, label=label, coverage=0.0, outer=0.0, refused=1.0, half_width=np.inf)
     value, stderr, effective = kept.T
 
     def reach(level: float) -> np.ndarray:

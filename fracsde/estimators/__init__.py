@@ -28,6 +28,7 @@ from fracsde.estimators.exponents import (
     msd_exponent,
 )
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.lagged import autocovariance_at
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
     covariance,
@@ -50,6 +51,7 @@ __all__ = [
     "TailMeasurement",
     "autocorrelation_at",
     "autocovariance",
+    "autocovariance_at",
     "check_stationary",
     "covariance",
     "covariance_entries",

@@ -1,4 +1,4 @@
-"""Autocorrelations and integrated times."""
+"""Autocorrelations, autocovariances and integrated times."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def _at(lag: int) -> object:
     return measure
 
 
+def _covariance_at(lag: int) -> object:
+    def measure(values: np.ndarray) -> Measurement:
+        return estimators.autocovariance_at(values, [lag])
+
+    return measure
+
+
 _LAWS = (
     (AR1(), 1, 400),
     (AR1(), 16, 50),
@@ -35,18 +42,20 @@ _LAWS = (
     (AR1(phi=49 / 51), 2, 5000),
 )
 
-CASES = tuple(
+_AT = tuple(
     columns(
-        f"autocorrelation at lag {lag}",
-        _at(lag),
+        f"{name} at lag {lag}",
+        make(lag),
         law,
         chains=chains,
         draws=draws,
         truth=law.phi**lag,
     )
+    for name, make in (("autocorrelation", _at), ("autocovariance", _covariance_at))
     for law, chains, draws in _LAWS
     for lag in (1, 5)
-) + tuple(
+)
+_TIMES = tuple(
     columns(
         "integrated time",
         estimators.integrated_time,
@@ -55,5 +64,18 @@ CASES = tuple(
         draws=draws,
         truth=(1.0 + law.phi) / (1.0 - law.phi),
     )
-    for law, chains, draws in _LAWS
+    for law, chains, draws in (
+        (AR1(), 1, 400),
+        (AR1(), 16, 50),
+        (AR1(phi=-0.5), 2, 5000),
+        (AR1(phi=0.8), 1, 2000),
+        (AR1(phi=0.8), 4, 500),
+        (AR1(phi=0.8), 16, 125),
+        (AR1(phi=0.8), 64, 80),
+        (AR1(phi=0.8, innovations="t(5)"), 4, 1000),
+        (AR1(phi=0.8, innovations="log-normal"), 32, 100),
+        (AR1(phi=49 / 51), 2, 5000),
+    )
 )
+
+CASES = _AT + _TIMES
