@@ -20,6 +20,7 @@ from fracsde.estimators.diagnostics import (
     stationarity,
 )
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
+from fracsde.estimators.eigenvalues import EigenvalueMeasurement, covariance_eigenvalues
 from fracsde.estimators.exponents import (
     ExponentMeasurement,
     LocalExponents,
@@ -43,6 +44,7 @@ from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill
 __all__ = [
     "CovarianceMeasurement",
     "Displacement",
+    "EigenvalueMeasurement",
     "ExponentMeasurement",
     "FractionalOrderFit",
     "HillCurve",
@@ -54,6 +56,7 @@ __all__ = [
     "autocovariance_at",
     "check_stationary",
     "covariance",
+    "covariance_eigenvalues",
     "covariance_entries",
     "displacement_exponent",
     "effective_sample_size",

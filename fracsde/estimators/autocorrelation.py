@@ -23,11 +23,11 @@ relative variance of the estimate at a fixed window,
 which for slow and positive :math:`\rho` is less than the usual :math:`2(2M + 1)/(RN)` and for
 alternating ones more.
 
-The law of :math:`\hat\tau` is skewed, that of its logarithm is not: a low estimate has a small error
-in proportion.  For the symmetric interval of Student's quantile to reach as far up as the one of
-the logarithm, :math:`e^{zc} - 1`, its degrees of freedom must be about :math:`2\sqrt2 / c` (exact
-to a tenth at 99.9 %, from 7 to 1000 windows, and wide at 95 %); ``n_effective`` of an integrated
-time is one more.
+The law of :math:`\hat\tau` is skewed, that of its logarithm is not: a low estimate has a small
+error in proportion.  An interval of Student's quantile reaches as far up as the one of the
+logarithm, :math:`e^{zc} - 1`, if its degrees of freedom are about :math:`2\sqrt2 / c` (the quantile
+at 99.9 % is then right to a tenth from 20 windows on); ``n_effective`` of an integrated time is one
+more.
 
 Not here: displacements (:mod:`fracsde.estimators.displacement`), which need no mean; covariances
 with errors, :mod:`fracsde.estimators.lagged`.
@@ -223,7 +223,7 @@ def _relative_error(times: CorrelationTimes) -> FloatArray:
     total = 2.0 * (weights * square).sum(axis=0) - weights[0] * square[0]
     variance = 2.0 * total / np.square(times.tau) - 4.0 * times.tau + 2.0 * square[0]
     # Estimated correlations can make it small or negative; a white series' is the least.
-    return np.sqrt(np.maximum(variance, 2.0) / times.count)
+    return np.asarray(np.sqrt(np.maximum(variance, 2.0) / times.count), dtype=np.float64)
 
 
 def _too_short(run: Trajectory, k: int, tau: FloatArray, names: Sequence[str]) -> str:

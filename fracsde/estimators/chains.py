@@ -19,8 +19,8 @@ error*: the chains, or the windows of the record where chains are too few.  A St
 of :func:`~fracsde.estimators.autocorrelation.effective_sample_size`, which is larger.
 
 Second moments are skewed: a sample of them that comes out low also has a small error.  Their
-``n_effective - 1`` are Satterthwaite's degrees of freedom of the variance :math:`s^2` of values with
-kurtosis :math:`\kappa`,
+``n_effective - 1`` are Satterthwaite's degrees of freedom of the variance :math:`s^2` of values
+with kurtosis :math:`\kappa`,
 
 .. math::
     \nu = \frac{2\,(\mathbb E s^2)^2}{\operatorname{Var} s^2} \simeq
