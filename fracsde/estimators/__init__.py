@@ -12,7 +12,9 @@ from fracsde.estimators.autocorrelation import (
     integrated_time,
 )
 from fracsde.estimators.autocovariance import autocovariance
+from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -38,11 +40,14 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
 
 __all__ = [
     "CovarianceMeasurement",
+    "Diagnosis",
+    "DiagnosisRow",
     "Displacement",
     "EigenvalueMeasurement",
     "ExponentMeasurement",
@@ -54,10 +59,13 @@ __all__ = [
     "autocorrelation_at",
     "autocovariance",
     "autocovariance_at",
+    "bulk_effective_size",
+    "burn_in",
     "check_stationary",
     "covariance",
     "covariance_eigenvalues",
     "covariance_entries",
+    "diagnose",
     "displacement_exponent",
     "effective_sample_size",
     "fit_fractional_order",
@@ -71,9 +79,11 @@ __all__ = [
     "mean",
     "mean_square_displacement",
     "msd_exponent",
+    "rank_r_hat",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
+    "tail_effective_size",
     "variances",
     "vector_tail_index",
 ]
