@@ -176,10 +176,11 @@ def freedom(
     9.0
     """
     n = np.maximum(values, 4.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        excess = np.nan_to_num(fourth / np.square(square)) - 3.0
+    # Fourth powers may leave the range of float64; no correction is then made.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        excess = np.nan_to_num(fourth / np.square(square), posinf=0.0) - 3.0
         unbiased = (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * excess + 6.0)
-        least = 0.0 if scale is None else np.nan_to_num(6.0 * square / np.square(scale))
+        least = 0.0 if scale is None else np.nan_to_num(6.0 * square / np.square(scale), posinf=0.0)
         degrees = 2.0 * (n - 1.0) / (2.0 + np.maximum(unbiased, least))
     return np.asarray(1.0 + np.maximum(degrees, 1.0), dtype=np.float64)
 
@@ -192,7 +193,9 @@ def freedom_of(values: FloatArray) -> FloatArray:
     (...) ndarray of float64 [1]
     """
     square = np.square(values - values.mean(axis=0))
-    return freedom(square.mean(axis=0), np.square(square).mean(axis=0), float(len(values)))
+    with np.errstate(over="ignore"):
+        fourth = np.square(square).mean(axis=0)
+    return freedom(square.mean(axis=0), fourth, float(len(values)))
 
 
 def measured(
@@ -297,15 +300,22 @@ def named(quantity: Quantity | None, name: str, unit: str, labels: Sequence[str]
     return quantity
 
 
-def blocks(trajectory: Trajectory) -> Iterator[slice]:
+def blocks(trajectory: Trajectory, per_chain: int = 0) -> Iterator[slice]:
     """Cut the chains into runs that are small enough to copy.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        Chains.
+    per_chain : int
+        Numbers that are made of each chain, if they are more than it holds.
 
     Yields
     ------
     slice
         Chains.
     """
-    per_chain = max(1, trajectory.draws * trajectory.dimension)
-    step = max(1, _BLOCK // per_chain)
+    size = max(1, per_chain, trajectory.draws * trajectory.dimension)
+    step = max(1, _BLOCK // size)
     for start in range(0, trajectory.chains, step):
         yield slice(start, min(start + step, trajectory.chains))

@@ -69,7 +69,8 @@ def across(
     R = run.chains
     centre = centre_of(run, about)
     moments, correction, square = _Moments(), None, 0.0
-    for part in blocks(run):
+    width = run.dimension if axes is None else axes.shape[1]
+    for part in blocks(run, products(np.zeros((1, 1, width))).size):
         x = run.values[part] - centre
         x = x if axes is None else x @ axes
         square = square + np.square(x).sum(axis=(0, 1))
@@ -78,7 +79,8 @@ def across(
             drift = products(x.mean(axis=1, keepdims=True))
             correction = drift.sum(axis=0) + (0.0 if correction is None else correction)
             values += 2.0 / (R - 2.0) * drift
-        moments.add(values)
+        with np.errstate(over="ignore", invalid="ignore"):  # of fourth powers, see `freedom`
+            moments.add(values)
     average = moments.mean
     if correction is not None:
         # `average` holds 2 P / (R (R - 2)) too much, and P / (R (R - 1)) is what it should hold.
@@ -169,7 +171,9 @@ def along_freedom(away: FloatArray, times: CorrelationTimes) -> FloatArray:
     """
     independent = times.count / np.maximum(times.tau, 1.0)
     square = np.square(away)
-    spread = freedom(square.mean(axis=(0, 1)), np.square(square).mean(axis=(0, 1)), independent)
+    with np.errstate(over="ignore"):
+        fourth = np.square(square).mean(axis=(0, 1))
+    spread = freedom(square.mean(axis=(0, 1)), fourth, independent)
     degrees = 1.0 / (1.0 / (times.replicas - 1.0) + 1.0 / (spread - 1.0))
     return 1.0 + np.maximum(degrees, 1.0)
 
