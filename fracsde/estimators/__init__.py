@@ -12,7 +12,9 @@ from fracsde.estimators.autocorrelation import (
     integrated_time,
 )
 from fracsde.estimators.autocovariance import autocovariance
+from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -20,6 +22,7 @@ from fracsde.estimators.diagnostics import (
     stationarity,
 )
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
+from fracsde.estimators.eigenvalues import EigenvalueMeasurement, covariance_eigenvalues
 from fracsde.estimators.exponents import (
     ExponentMeasurement,
     LocalExponents,
@@ -34,6 +37,7 @@ from fracsde.estimators.fractional_likelihood import (
 )
 from fracsde.estimators.fractional_moments import FractionalMomentsFit, fit_fractional_moments
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.lagged import autocovariance_at
 from fracsde.estimators.memory import (
     MemoryTest,
     MemoryVerdict,
@@ -49,12 +53,16 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
 
 __all__ = [
     "CovarianceMeasurement",
+    "Diagnosis",
+    "DiagnosisRow",
     "Displacement",
+    "EigenvalueMeasurement",
     "ExponentMeasurement",
     "FractionalLawFit",
     "FractionalLikelihoodFit",
@@ -68,9 +76,14 @@ __all__ = [
     "TailMeasurement",
     "autocorrelation_at",
     "autocovariance",
+    "autocovariance_at",
+    "bulk_effective_size",
+    "burn_in",
     "check_stationary",
     "covariance",
+    "covariance_eigenvalues",
     "covariance_entries",
+    "diagnose",
     "displacement_exponent",
     "effective_sample_size",
     "expected_log_clock_variance",
@@ -89,9 +102,11 @@ __all__ = [
     "mean_square_displacement",
     "memory_or_modes",
     "msd_exponent",
+    "rank_r_hat",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
+    "tail_effective_size",
     "variances",
     "vector_tail_index",
 ]

@@ -14,6 +14,7 @@ from fracsde.estimators import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.chains import freedom
 from fracsde.records import Trajectory
 from tests.support.laws import covers, follows, honest
 from tests.support.series import ar1, ar1_variance_of_autocovariance
@@ -64,6 +65,33 @@ def test_exact_for_many_blocks_of_chains(seed):
     per_chain = np.einsum("rni,rnj->rij", x, x) / 2000
     np.testing.assert_allclose(found.matrix, per_chain.mean(axis=0), rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(found.stderr, stats.sem(per_chain, axis=0), rtol=1e-10)
+
+
+def test_exact_effective_number_of_many_blocks_of_chains(seed):
+    # The kurtosis of the jackknife's pseudo-values, merged over blocks, is that of all at once.
+    x = np.random.default_rng(seed).exponential(size=(300, 2000, 2)) ** 2
+    per_chain = np.einsum("rni,rnj->rij", x, x) / 2000
+    away = per_chain - per_chain.mean(axis=0)
+    square, fourth = (away**2).mean(axis=0), (away**4).mean(axis=0)
+    scale = np.sqrt(np.multiply.outer(*[np.square(x).mean(axis=(0, 1))] * 2))
+    expected = freedom(square, fourth, 300.0, scale)
+    np.testing.assert_allclose(covariance(x, 0.0).n_effective, expected, rtol=1e-9)
+    assert expected.max() < 200  # the tails are felt
+    unbiased = stats.kurtosis(per_chain, axis=0, bias=False)
+    np.testing.assert_allclose(expected, 1 + 2 * 299 / (2 + unbiased), rtol=1e-9)
+
+
+def test_effective_number_of_normal_values_is_that_of_the_chains(seed):
+    x = np.random.default_rng(seed).standard_normal((400, 500, 1))
+    assert 300 < variances(x).n_effective[0] <= 400
+
+
+def test_keeps_its_errors_where_fourth_powers_overflow(seed):
+    x = ar1(np.random.default_rng(seed), 20, 100, 0.5)
+    for scale in (1e60, 1e-60):
+        m, plain = variances(scale * x), variances(x)
+        np.testing.assert_allclose(m.stderr / m.value, plain.stderr / plain.value, rtol=1e-9)
+        assert 2 <= m.n_effective[0] <= 20
 
 
 def test_keeps_its_digits_beside_a_large_offset(seed):
