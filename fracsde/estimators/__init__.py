@@ -6,6 +6,7 @@ array with axes (chain, draw, coordinate).  None of them knows a theory.
 
 from __future__ import annotations
 
+from fracsde.estimators.aging import AgedDisplacement, aged_displacement
 from fracsde.estimators.autocorrelation import (
     autocorrelation_at,
     effective_sample_size,
@@ -20,6 +21,8 @@ from fracsde.estimators.diagnostics import (
     stationarity,
 )
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
+from fracsde.estimators.ergodicity import ergodicity_breaking
+from fracsde.estimators.exponent_likelihood import LikelihoodExponent, exponent_by_likelihood
 from fracsde.estimators.exponents import (
     ExponentMeasurement,
     LocalExponents,
@@ -27,7 +30,9 @@ from fracsde.estimators.exponents import (
     local_exponents,
     msd_exponent,
 )
+from fracsde.estimators.first_passage import FirstPassages, first_passages
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.growth_laws import GrowthComparison, GrowthLaw, growth_laws
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
     covariance,
@@ -37,17 +42,25 @@ from fracsde.estimators.moments import (
     variances,
 )
 from fracsde.estimators.stable_sums import vector_tail_index
+from fracsde.estimators.survival import Survival, mean_passage_time, survival
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
 
 __all__ = [
+    "AgedDisplacement",
     "CovarianceMeasurement",
     "Displacement",
     "ExponentMeasurement",
+    "FirstPassages",
     "FractionalOrderFit",
+    "GrowthComparison",
+    "GrowthLaw",
     "HillCurve",
+    "LikelihoodExponent",
     "LocalExponents",
     "StationarityCheck",
+    "Survival",
     "TailMeasurement",
+    "aged_displacement",
     "autocorrelation_at",
     "autocovariance",
     "check_stationary",
@@ -55,8 +68,12 @@ __all__ = [
     "covariance_entries",
     "displacement_exponent",
     "effective_sample_size",
+    "ergodicity_breaking",
+    "exponent_by_likelihood",
+    "first_passages",
     "fit_fractional_order",
     "from_chains",
+    "growth_laws",
     "hill",
     "hill_curve",
     "integrated_time",
@@ -64,11 +81,13 @@ __all__ = [
     "leave_one_out_means",
     "local_exponents",
     "mean",
+    "mean_passage_time",
     "mean_square_displacement",
     "msd_exponent",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
+    "survival",
     "variances",
     "vector_tail_index",
 ]

@@ -152,10 +152,8 @@ def displacement_exponent(
     >>> bool(abs(found.value[0] - 0.5) < 4 * found.stderr[0])
     True
     """
-    low, high = _window(window)
-    moved = _displacement_of(source, (low, high), kind, start, points)
-    inside = _inside(moved.times, (low, high))
-    _refuse_window(moved, inside, (low, high))
+    moved, inside = displacement_in_window(source, window, kind=kind, start=start, points=points)
+    low, high = float(window[0]), float(window[1])
     slope, without, r_squared = _fit(moved, inside)
     whole = _fit(moved, np.ones_like(inside))[0]
     label = named(quantity, "displacement exponent", "1", ("",))
@@ -272,6 +270,28 @@ def local_exponents(
     return LocalExponents(times=middle, value=value, stderr=stderr, chains=moved.chains)
 
 
+def displacement_in_window(
+    source: Trajectory | Displacement | ArrayLike,
+    window: tuple[float, float],
+    *,
+    kind: Kind,
+    start: int,
+    points: int,
+    least: int = _MIN_POINTS,
+) -> tuple[Displacement, BoolArray]:
+    """Return displacements at logarithmically spaced lags, and which lie in the window.
+
+    Returns
+    -------
+    Displacement, (lag,) ndarray of bool
+    """
+    ends = _window(window)
+    moved = _displacement_of(source, ends, kind, start, points)
+    inside = _inside(moved.times, ends)
+    _refuse_window(moved, inside, ends, least)
+    return moved, inside
+
+
 def _window(window: tuple[float, float]) -> tuple[float, float]:
     try:
         low, high = (float(end) for end in window)
@@ -349,6 +369,7 @@ def _refuse_window(
     moved: Displacement,
     inside: BoolArray,
     window: tuple[float, float],
+    least: int,
 ) -> None:
     _refuse_few_chains(moved)
     tolerance = 1e-9 * moved.times[-1]
@@ -359,10 +380,10 @@ def _refuse_window(
         )
         raise RecordError(msg)
     count = int(inside.sum())
-    if count < _MIN_POINTS:
+    if count < least:
         msg = (
             f"the window ({window[0]:g}, {window[1]:g}) holds {count} lags, a slope needs at least "
-            f"{_MIN_POINTS}; widen it, raise `points`, or record more often"
+            f"{least}; widen it, raise `points`, or record more often"
         )
         raise RecordError(msg)
     _refuse_zero(moved, inside)
