@@ -20,6 +20,16 @@ from fracsde.estimators.diagnostics import (
     split_r_hat,
     stationarity,
 )
+from fracsde.estimators.dimensions import (
+    DimensionMeasurement,
+    alexander_orbach,
+    counting_dimension,
+    mass_dimension,
+    range_dimension,
+    return_dimension,
+    visited_sites,
+    walk_dimension,
+)
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
 from fracsde.estimators.ergodicity import ergodicity_breaking
 from fracsde.estimators.exponent_likelihood import LikelihoodExponent, exponent_by_likelihood
@@ -32,6 +42,15 @@ from fracsde.estimators.exponents import (
 )
 from fracsde.estimators.first_passage import FirstPassages, first_passages
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.graphs import (
+    ExactWalk,
+    SiteGraph,
+    exact_walk,
+    lattice_graph,
+    random_walks,
+    sierpinski_gasket,
+    walk_positions,
+)
 from fracsde.estimators.growth_laws import GrowthComparison, GrowthLaw, growth_laws
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
@@ -48,7 +67,9 @@ from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill
 __all__ = [
     "AgedDisplacement",
     "CovarianceMeasurement",
+    "DimensionMeasurement",
     "Displacement",
+    "ExactWalk",
     "ExponentMeasurement",
     "FirstPassages",
     "FractionalOrderFit",
@@ -57,18 +78,22 @@ __all__ = [
     "HillCurve",
     "LikelihoodExponent",
     "LocalExponents",
+    "SiteGraph",
     "StationarityCheck",
     "Survival",
     "TailMeasurement",
     "aged_displacement",
+    "alexander_orbach",
     "autocorrelation_at",
     "autocovariance",
     "check_stationary",
+    "counting_dimension",
     "covariance",
     "covariance_entries",
     "displacement_exponent",
     "effective_sample_size",
     "ergodicity_breaking",
+    "exact_walk",
     "exponent_by_likelihood",
     "first_passages",
     "fit_fractional_order",
@@ -78,16 +103,25 @@ __all__ = [
     "hill_curve",
     "integrated_time",
     "jackknife_error",
+    "lattice_graph",
     "leave_one_out_means",
     "local_exponents",
+    "mass_dimension",
     "mean",
     "mean_passage_time",
     "mean_square_displacement",
     "msd_exponent",
+    "random_walks",
+    "range_dimension",
+    "return_dimension",
+    "sierpinski_gasket",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
     "survival",
     "variances",
     "vector_tail_index",
+    "visited_sites",
+    "walk_dimension",
+    "walk_positions",
 ]

@@ -285,14 +285,25 @@ def displacement_in_window(
     -------
     Displacement, (lag,) ndarray of bool
     """
-    ends = _window(window)
+    ends = checked_window(window)
     moved = _displacement_of(source, ends, kind, start, points)
     inside = _inside(moved.times, ends)
     _refuse_window(moved, inside, ends, least)
     return moved, inside
 
 
-def _window(window: tuple[float, float]) -> tuple[float, float]:
+def checked_window(window: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of a window as two increasing positive numbers.
+
+    Returns
+    -------
+    (float, float)
+
+    Raises
+    ------
+    RecordError
+        If they are not.
+    """
     try:
         low, high = (float(end) for end in window)
     except (TypeError, ValueError) as error:
