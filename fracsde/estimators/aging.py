@@ -147,7 +147,13 @@ def aged_displacement(
         )
         moved = mean_square_displacement(part, chosen.tolist(), kind=kind)
         found.append(
-            assembled(moved.lags, chosen * gap, moved.per_chain, moved.kind, moved.names)
+            assembled(
+                moved.lags,
+                np.asarray(chosen * gap, dtype=np.float64),
+                moved.per_chain,
+                moved.kind,
+                moved.names,
+            )
         )
     ages = run.times[first]
     for array in (first, ages):

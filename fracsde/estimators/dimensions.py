@@ -1,28 +1,29 @@
 r"""Walk, spectral and mass dimensions, each from its own definition and under its own name.
 
-================  =======================================================  =====================
-``d_w``           :math:`\mathrm{MSD}(t) \sim t^{2/d_w}`                   :func:`walk_dimension`
-``d_s_ret``       :math:`P(t) \sim t^{-d_s/2}`, return to the start        :func:`return_dimension`
-``d_s_count``     :math:`N(E) \sim E^{d_s/2}`, Laplacian eigenvalues       :func:`counting_dimension`
-``d_s_range``     :math:`S(t) \sim t^{d_s/2}`, distinct sites visited      :func:`range_dimension`
-``d_f``           :math:`V(r) \sim r^{d_f}`, sites within a distance       :func:`mass_dimension`
-``d_s_AO``        :math:`2 d_f/d_w` [AlexanderOrbach1982]_                 :func:`alexander_orbach`
-================  =======================================================  =====================
+================  ====================================================  ========================
+``d_w``           :math:`\mathrm{MSD}(t) \sim t^{2/d_w}`                :func:`walk_dimension`
+``d_s_ret``       :math:`P(t) \sim t^{-d_s/2}`, return to the start     :func:`return_dimension`
+``d_s_count``     :math:`N(E) \sim E^{d_s/2}`, Laplacian eigenvalues    :func:`counting_dimension`
+``d_s_range``     :math:`S(t) \sim t^{d_s/2}`, distinct sites visited   :func:`range_dimension`
+``d_f``           :math:`V(r) \sim r^{d_f}`, sites within a distance    :func:`mass_dimension`
+``d_s_AO``        :math:`2 d_f/d_w` [AlexanderOrbach1982]_              :func:`alexander_orbach`
+================  ====================================================  ========================
 
 The four spectral dimensions agree where the medium is homogeneous and the walk diffuses; they are
 kept apart because that is what a comparison tests.  A walker visits at most one new site per step,
 so ``d_s_range`` cannot exceed 2.
 
-Slopes are means, over the window, of the slope between ``t`` and ``period * t``.  Fractals oscillate
-in the logarithm: with their period (5 in time on the Sierpinski gasket, 2 in distance) oscillations
-cancel.  ``systematic`` is the largest deviation of one such slope from their mean, that is, what
-another window inside this one could have said; ``sampling`` is the delete-one-walker jackknife, zero
-for exact laws; the standard error is both together.
+Slopes are means, over the window, of the slope between ``t`` and ``period * t``.  Fractals
+oscillate in the logarithm: with their period (5 in time on the Sierpinski gasket, 2 in distance)
+oscillations cancel.  ``systematic`` is the root mean square by which these slopes differ from their
+mean, beyond their sampling errors: what another window inside this one could have said.
+``sampling`` is the delete-one-walker jackknife, zero for exact laws; the standard error is both
+together.
 
 **A test that is none.**  If a spectral dimension is *defined* from a displacement and a learning
 coefficient by :math:`d_s := 2\lambda \cdot \text{slope}`, the bound :math:`d_s \le \lambda` holds
-exactly when the slope is at most 1/2, whatever :math:`\lambda` is: it compares the displacement with
-diffusion and says nothing about :math:`\lambda`.  Only a spectral dimension measured without
+exactly when the slope is at most 1/2, whatever :math:`\lambda` is: it compares the displacement
+with diffusion and says nothing about :math:`\lambda`.  Only a spectral dimension measured without
 :math:`\lambda`, as here, can test such a bound.
 
 References: [AlexanderOrbach1982]_, [RammalToulouse1983]_, [Efron1982]_.
@@ -145,11 +146,11 @@ def walk_dimension(
     """
     if isinstance(source, Displacement):
         if source.value.ndim != 1:
-            msg = "a dimension needs displacements summed over coordinates; leave out `per_coordinate`"
+            msg = "a dimension is of the summed displacement; leave out `per_coordinate`"
             raise ShapeError(msg)
         times, curves = source.times, source.per_chain
     else:
-        times, curves = _exact(source).times, source.mean_square[None]
+        times, curves = _exact(source).times.astype(np.float64), source.mean_square[None]
     return _measured("d_w", times, curves, window, period, lambda slope: 2.0 / slope)
 
 
@@ -198,7 +199,7 @@ def return_dimension(
         msg = f"returns need at least 3 steps, got {curves.shape[1] - 1}; walk longer"
         raise RecordError(msg)
     smooth = 0.25 * (curves[:, :-2] + 2.0 * curves[:, 1:-1] + curves[:, 2:])
-    times = 1.0 + np.arange(smooth.shape[1])
+    times = np.arange(1.0, smooth.shape[1] + 1.0)
     return _measured("d_s_ret", times, smooth, window, period, lambda slope: -2.0 * slope)
 
 
@@ -291,9 +292,7 @@ def counting_dimension(
     low, high = checked_window(window)
     energies = np.geomspace(low, high, 400)
     counts = np.searchsorted(eigenvalues, energies, side="right").astype(np.float64)
-    return _measured(
-        "d_s_count", energies, counts[None], window, period, lambda slope: 2.0 * slope
-    )
+    return _measured("d_s_count", energies, counts[None], window, period, lambda slope: 2.0 * slope)
 
 
 def mass_dimension(
@@ -320,6 +319,11 @@ def mass_dimension(
     Returns
     -------
     DimensionMeasurement
+
+    Raises
+    ------
+    InputError
+        If no site is named.
 
     References
     ----------
@@ -492,16 +496,17 @@ def _measured(
     local = slopes(curves.mean(axis=0))
     value = float(dimension(local.mean()))
     each = np.asarray(dimension(local), dtype=np.float64)
-    sampling, count = 0.0, float("inf")
+    sampling, count, noise = 0.0, float("inf"), np.zeros(1)
     if len(curves) > 1:
-        without = slopes(leave_one_out_means(curves)).mean(axis=1)
-        sampling, count = float(jackknife_error(dimension(without))), float(len(curves))
-    systematic = float(np.abs(each - value).max())
+        without = slopes(leave_one_out_means(curves))
+        sampling = float(jackknife_error(dimension(without.mean(axis=1))))
+        noise, count = jackknife_error(dimension(without)), float(len(curves))
+    # What the slopes differ by beyond what walkers explain.
+    excess = np.square(each - value).mean() - np.square(noise).mean()
+    systematic = float(np.sqrt(max(0.0, excess)))
     how = "exact law" if len(curves) == 1 else f"{len(curves)} walkers, jackknife"
     method = f"mean slope over ratios of {ratio:g} on [{low:g}, {high:g}], {how}"
-    return _packed(
-        symbol, value, sampling, systematic, count, (low, high), ratio, each, method
-    )
+    return _packed(symbol, value, sampling, systematic, count, (low, high), ratio, each, method)
 
 
 def _packed(

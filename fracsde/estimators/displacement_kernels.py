@@ -25,8 +25,8 @@ itself, and the frequencies :math:`4f + 1`, which with their mirror images are a
 .. math::
     z(t) = \big(y(t) - i\,y(t + M/2)\big)\, e^{-i\pi t/M}, \qquad 0 \le t < M/2 ,
 
-so that two transforms of lengths ``M`` and ``M/2`` stay in cache where one of ``2M`` does not.  Back
-the same way: powers at :math:`2f` give :math:`r(k) + r(M - k)`, powers at :math:`4f + 1` give
+so that two transforms of lengths ``M`` and ``M/2`` stay in cache where one of ``2M`` does not.
+Back the same way: powers at :math:`2f` give :math:`r(k) + r(M - k)`, powers at :math:`4f + 1` give
 :math:`r(k) - r(M - k)`.
 """
 

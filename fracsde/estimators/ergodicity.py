@@ -6,13 +6,13 @@ r"""The ergodicity-breaking parameter: how far time averages of single chains sc
     \overline{\delta^2}(\tau) = \frac{1}{N-k} \sum_{t<N-k} |w(t+k) - w(t)|^2 .
 
 Brownian motion in one dimension has :math:`\frac{2}{(N-k)^2}\big[(N-k)\frac{2k^2+1}{3k}
-- \frac{k^2-1}{6}\big] \simeq 4k/3N` for records of ``N`` draws, and every process that settles falls
-to zero with :math:`1/N`.  A walk with waits of infinite mean, :math:`P(W > t) \sim t^{-a}`, keeps
-:math:`2\Gamma(1+a)^2/\Gamma(1+2a) - 1` however long it is recorded.
+- \frac{k^2-1}{6}\big] \simeq 4k/3N` for records of ``N`` draws, and every process that settles
+falls to zero with :math:`1/N`.  A walk with waits of infinite mean, :math:`P(W > t) \sim t^{-a}`,
+keeps :math:`2\Gamma(1+a)^2/\Gamma(1+2a) - 1` however long it is recorded.
 
 The ratio of the sample variance to the square of the mean, less the mean's own variance, is biased
-by terms of order :math:`1/R` for ``R`` chains; the delete-one-chain jackknife removes them and gives
-the error.
+by terms of order :math:`1/R` for ``R`` chains; the delete-one-chain jackknife removes them and
+gives the error.
 
 A large value over one length of record is no proof of broken ergodicity: a mode slower than the
 record inflates it as well.  Compare lengths.

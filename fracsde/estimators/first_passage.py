@@ -34,7 +34,7 @@ from fracsde.estimators.chains import as_trajectory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fracsde._typing import ArrayLike, BoolArray, FloatArray, IntArray, RandomState
+    from fracsde._typing import ArrayLike, BoolArray, FloatArray, RandomState
     from fracsde.records.trajectory import Trajectory
 
 __all__ = ["FirstPassages", "first_passages"]
@@ -200,7 +200,7 @@ def first_passages(
 
 def _passages(within: BoolArray, elapsed: FloatArray, event: str) -> FirstPassages:
     _refuse_outside(within[:, 0], within[:, 0])
-    observed = ~within.all(axis=1)
+    observed = np.asarray(~within.all(axis=1))
     at = np.where(observed, within.argmin(axis=1), within.shape[1] - 1)
     return FirstPassages(times=elapsed[at], observed=observed, event=event)
 
@@ -223,7 +223,7 @@ def _bridged(
         stays *= 1.0 - np.where(np.isfinite(edge)[:, None], touched, 0.0)
     uniform = np.random.default_rng(rng).random(stays.shape)
     passes = ~within[:, 1:] | (uniform >= stays)
-    observed = passes.any(axis=1)
+    observed = np.asarray(passes.any(axis=1))
     step = passes.argmax(axis=1)
     middle = 0.5 * (elapsed[step] + elapsed[step + 1])
     times = np.where(observed, middle, elapsed[-1])
@@ -253,17 +253,19 @@ def _ends(
 ) -> tuple[FloatArray, FloatArray]:
     # Return the interval of each chain; a single level has the other end at infinity.
     if isinstance(level, (tuple, list)):
-        if len(level) != 2:
+        try:
+            below, above = level
+        except ValueError as error:
             msg = f"`level` must be a number or the two ends of an interval, got {level!r}"
-            raise InputError(msg)
-        low, high = real("level[0]", level[0]), real("level[1]", level[1])
+            raise InputError(msg) from error
+        low, high = real("level[0]", below), real("level[1]", above)
         if not low < high:
             msg = f"`level` must be (low, high) with low < high, got ({low:g}, {high:g})"
             raise OutOfRangeError(msg)
         return np.full(len(start), low), np.full(len(start), high)
     edge = real("level", level)
-    below = start <= edge
-    return np.where(below, -np.inf, edge), np.where(below, edge, np.inf)
+    under = start <= edge
+    return np.where(under, -np.inf, edge), np.where(under, edge, np.inf)
 
 
 def _refuse_outside(above: BoolArray, below: BoolArray) -> None:

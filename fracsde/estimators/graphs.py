@@ -178,9 +178,7 @@ def lattice_graph(shape: Sequence[int], *, periodic: bool = True) -> SiteGraph:
             total = step
         else:
             here, others = sparse.eye_array(n), sparse.eye_array(total.shape[0])
-            total = sparse.kron(total, here, format="csr") + sparse.kron(
-                others, step, format="csr"
-            )
+            total = sparse.kron(total, here, format="csr") + sparse.kron(others, step, format="csr")
     axes = np.meshgrid(*[np.arange(float(n)) for n in sizes], indexing="ij")
     positions = np.stack([axis.ravel() for axis in axes], axis=1)
     period = np.array(sizes, dtype=np.float64) if joined else None

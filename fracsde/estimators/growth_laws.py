@@ -2,7 +2,7 @@ r"""Which law a displacement follows on a window: power, power of a logarithm, s
 
 ==============  ==============================  =====================================
 ``power``       :math:`a\,t^b`                  self-similar motion
-``log_power``   :math:`a\,(\ln t/t_1)^q`        a walk among growing barriers [Sinai1982]_
+``log_power``   :math:`a\,(\ln t/t_1)^q`        a walk among growing barriers [Sinai1983]_
 ``saturating``  :math:`a\,(1 - e^{-t/\tau})`    one relaxing mode
 ``linear``      :math:`a\,t`                    diffusion: part of the power law, and a limit of
                                                 saturation
@@ -24,9 +24,9 @@ estimated.  From it :math:`\mathrm{AIC} = -2\log L + 2\,\#` and weights
 :math:`w \propto e^{-\mathrm{AIC}/2}`.
 
 A law is preferred when every other one that does not contain it is worse by ``decisive``; a window
-over which the laws look alike leaves them undistinguished, and the result says so.  Being the best of
-these laws does not make one true: ``p_value`` says how often the preferred law would be further from
-the curve than it is.
+over which the laws look alike leaves them undistinguished, and the result says so.  Being the best
+of these laws does not make one true: ``p_value`` says how often the preferred law would be further
+from the curve than it is.
 
 References: [Akaike1974]_, [SchaeferStrimmer2005]_ for the shrinking, [SellentinHeavens2016]_ for
 estimated covariances, [Efron1982]_ for the errors of parameters.
@@ -41,7 +41,7 @@ import numpy as np
 from scipy import linalg, optimize, stats
 
 from fracsde._check import choice, integer, real
-from fracsde.errors import InputError, OutOfRangeError, RecordError
+from fracsde.errors import InputError, OutOfRangeError
 from fracsde.estimators.chains import jackknife_error, leave_one_out_means
 from fracsde.estimators.exponents import displacement_in_window
 from fracsde.estimators.relaxation import shrunk_covariance
@@ -157,8 +157,8 @@ class GrowthComparison:
             text = (
                 f"{best.name} {best.form} not distinguishable {where} from "
                 f"{' and '.join(law.name for law in level)}: AIC larger by "
-                f"{', '.join(f'{law.aic - best.aic:.1f}' for law in level)}; a wider window or more "
-                "chains may tell."
+                f"{', '.join(f'{law.aic - best.aic:.1f}' for law in level)}; a wider window or "
+                "more chains may tell."
             )
         if best.p_value < 1e-3:
             text += f" Yet none of them fits: the best has p = {best.p_value:.1g}."

@@ -6,8 +6,8 @@ r"""Survival and mean waiting times from passages, some of which are censored.
     \frac{d_i}{n_i(n_i - d_i)},
 
 with :math:`d_i` passages at :math:`t_i` among the :math:`n_i` chains still waiting: the estimate of
-Kaplan and Meier with Greenwood's error.  Intervals are symmetric in :math:`\log(-\log S)` and stay in
-[0, 1].  With :math:`A_i = \int_{t_i}^{h} \hat S`, the mean up to a horizon,
+Kaplan and Meier with Greenwood's error.  Intervals are symmetric in :math:`\log(-\log S)` and stay
+in [0, 1].  With :math:`A_i = \int_{t_i}^{h} \hat S`, the mean up to a horizon,
 :math:`\int_0^h \hat S`, has the variance :math:`\sum_i A_i^2 d_i / n_i(n_i - d_i)`.
 
 A mean beyond the record needs an assumption.  :func:`mean_passage_time` assumes a constant rate
@@ -34,10 +34,10 @@ from scipy import special
 from fracsde._check import finite_array, real
 from fracsde.errors import RecordError
 from fracsde.estimators.chains import measured, named
-from fracsde.estimators.first_passage import FirstPassages
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray, IntArray
+    from fracsde.estimators.first_passage import FirstPassages
     from fracsde.records.measurement import Measurement, Quantity
 
 __all__ = ["Survival", "mean_passage_time", "survival"]
@@ -194,7 +194,7 @@ def survival(passages: FirstPassages) -> Survival:
     times, events = np.unique(passages.times[passages.observed], return_counts=True)
     ordered = np.sort(passages.times)
     at_risk = len(ordered) - np.searchsorted(ordered, times, side="left")
-    value = np.cumprod(1.0 - events / at_risk)
+    value = np.asarray(np.cumprod(1.0 - events / at_risk), dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         greenwood = np.cumsum(events / (at_risk * (at_risk - events)))
         stderr = np.where(value > 0, value * np.sqrt(greenwood), 0.0)

@@ -1,4 +1,4 @@
-r"""Gaussian likelihood of stationary series: determinant and products with the inverse of a Toeplitz matrix.
+r"""Innovations of stationary series: the determinant and the inverse of a Toeplitz matrix.
 
 With :math:`T = L L^T`, :math:`T_{ij} = \gamma(|i - j|)`, and innovations :math:`e = L^{-1} y`,
 
@@ -7,8 +7,8 @@ With :math:`T = L L^T`, :math:`T_{ij} = \gamma(|i - j|)`, and innovations :math:
 
 Schur's algorithm makes the columns of :math:`L` one after another from two generators ``u, v`` in
 :math:`O(n^2)` operations and :math:`O(n)` memory; a column is used and forgotten.  It is stable for
-positive definite Toeplitz matrices, and its inner loop has no sum that would wait for itself, unlike
-that of Durbin and Levinson.
+positive definite Toeplitz matrices, and its inner loop has no sum that would wait for itself,
+unlike that of Durbin and Levinson.
 
 References: [Bojanczyk1995]_.
 """
