@@ -31,6 +31,7 @@ from fracsde.estimators.dimensions import (
     walk_dimension,
 )
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
+from fracsde.estimators.eigenvalues import EigenvalueMeasurement, covariance_eigenvalues
 from fracsde.estimators.ergodicity import ergodicity_breaking
 from fracsde.estimators.exponent_likelihood import LikelihoodExponent, exponent_by_likelihood
 from fracsde.estimators.exponents import (
@@ -52,6 +53,7 @@ from fracsde.estimators.graphs import (
     walk_positions,
 )
 from fracsde.estimators.growth_laws import GrowthComparison, GrowthLaw, growth_laws
+from fracsde.estimators.lagged import autocovariance_at
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
     covariance,
@@ -69,6 +71,7 @@ __all__ = [
     "CovarianceMeasurement",
     "DimensionMeasurement",
     "Displacement",
+    "EigenvalueMeasurement",
     "ExactWalk",
     "ExponentMeasurement",
     "FirstPassages",
@@ -86,9 +89,11 @@ __all__ = [
     "alexander_orbach",
     "autocorrelation_at",
     "autocovariance",
+    "autocovariance_at",
     "check_stationary",
     "counting_dimension",
     "covariance",
+    "covariance_eigenvalues",
     "covariance_entries",
     "displacement_exponent",
     "effective_sample_size",

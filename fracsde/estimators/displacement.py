@@ -251,7 +251,7 @@ def assembled(
     if spread is not None:
         stderr, n_effective = spread
     else:
-        n_effective = np.full_like(value, chains)
+        n_effective = freedom_of(per_chain) if chains > 1 else np.ones_like(value)
         stderr = np.full_like(value, np.nan)
         if chains > 1:
             stderr = per_chain.std(axis=0, ddof=1) / np.sqrt(chains)
@@ -288,7 +288,9 @@ def _along(
                 found = correlation_times(series)
             except RecordError:  # too short for this lag, or nothing moves
                 continue
-            stderr[row, j], windows[row, j] = found.stderr_of_mean[0], found.replicas[0]
+            column = squares[..., j : j + 1]
+            stderr[row, j] = found.stderr_of_mean[0]
+            windows[row, j] = along_freedom(column - column.mean(), found)[0]
     return (stderr, windows) if apart else (stderr[:, 0], windows[:, 0])
 
 
