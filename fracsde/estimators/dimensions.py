@@ -15,10 +15,9 @@ so ``d_s_range`` cannot exceed 2.
 
 Slopes are means, over the window, of the slope between ``t`` and ``period * t``.  Fractals
 oscillate in the logarithm: with their period (5 in time on the Sierpinski gasket, 2 in distance)
-oscillations cancel.  ``systematic`` is the root mean square by which these slopes differ from their
-mean, beyond their sampling errors: what another window inside this one could have said.
-``sampling`` is the delete-one-walker jackknife, zero for exact laws; the standard error is both
-together.
+oscillations cancel.  ``systematic`` is the largest difference of one such slope from their mean,
+beyond twice its sampling error: what another window inside this one could have said.  ``sampling``
+is the delete-one-walker jackknife, zero for exact laws; the standard error is both together.
 
 **A test that is none.**  If a spectral dimension is *defined* from a displacement and a learning
 coefficient by :math:`d_s := 2\lambda \cdot \text{slope}`, the bound :math:`d_s \le \lambda` holds
@@ -501,9 +500,9 @@ def _measured(
         without = slopes(leave_one_out_means(curves))
         sampling = float(jackknife_error(dimension(without.mean(axis=1))))
         noise, count = jackknife_error(dimension(without)), float(len(curves))
-    # What the slopes differ by beyond what walkers explain.
-    excess = np.square(each - value).mean() - np.square(noise).mean()
-    systematic = float(np.sqrt(max(0.0, excess)))
+    # What a slope differs by beyond twice what walkers explain.
+    excess = np.square(each - value) - np.square(2.0 * noise)
+    systematic = float(np.sqrt(max(0.0, excess.max())))
     how = "exact law" if len(curves) == 1 else f"{len(curves)} walkers, jackknife"
     method = f"mean slope over ratios of {ratio:g} on [{low:g}, {high:g}], {how}"
     return _packed(symbol, value, sampling, systematic, count, (low, high), ratio, each, method)

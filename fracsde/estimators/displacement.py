@@ -19,8 +19,10 @@ them from the autocorrelation of the squared displacements :math:`s_t = |w(t+k) 
 .. math::
     \mathrm{se}^2 = \operatorname{Var}(s)\, \tau_s / n, \qquad n = R\,(N - k),
 
-which needs stationary increments and a record of many lags; a lag for which the record is too short
-has no error, NaN.
+with the degrees of freedom that the skewness of squares asks for.  It needs stationary increments,
+and a record of 60 times the lag; a lag for which the record is too short has no error, NaN.  Squares
+of increments with long memory are correlated over the whole record (a displacement exponent of 0.7
+and more): their errors along one chain are too small.
 
 Not here: starts that move along the record (:mod:`fracsde.estimators.aging`) and exponents
 (:mod:`fracsde.estimators.exponents`).
@@ -41,11 +43,12 @@ from fracsde.estimators.chains import (
     as_trajectory,
     blocks,
     coordinate_names,
-    from_chains,
+    freedom_of,
     measured,
     named,
 )
 from fracsde.estimators.displacement_kernels import direct_sums, transformed_sums
+from fracsde.estimators.second_moments import along_freedom
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
     from fracsde.records.measurement import Measurement, Quantity
 
 __all__ = ["Displacement", "mean_square_displacement"]
+
+_WINDOWS = 60.0  # times each lag that a record must hold for an error along it
 
 Kind = Literal["ensemble", "time_averaged"]
 Errors = Literal["chains", "draws"]
@@ -84,7 +89,7 @@ class Displacement:
     names : tuple of str
         One label per coordinate.
     n_effective : ndarray of float64 [1]
-        Of the shape of ``value``: independent values behind each error, chains or windows.
+        Of the shape of ``value``: degrees of freedom of each error, plus one.
     errors : {"chains", "draws"}
         Where the errors come from.
     """
@@ -128,9 +133,12 @@ class Displacement:
             labels = tuple(f"{name} at lag {k}" for k in self.lags for name in self.names)
         label = named(quantity, "mean-square displacement", "weight^2", labels)
         method = f"{self.kind.replace('_', '-')} displacement of {self.chains} chains"
-        if self.errors == "chains":
-            flat = self.per_chain.reshape(self.chains, -1)
-            return from_chains(flat, quantity=label, method=method)
+        if self.chains < 2 and self.errors == "chains":
+            msg = (
+                f"an error across chains needs at least 2 chains, got {self.chains}; run more "
+                "replicas, or measure time averages with `errors='draws'`"
+            )
+            raise RecordError(msg)
         if np.isnan(self.stderr).any():
             few = self.lags[np.isnan(self.stderr.reshape(len(self.lags), -1)).any(axis=1)]
             msg = (
@@ -138,7 +146,8 @@ class Displacement:
                 "error from this record; measure shorter lags, record longer, or run more chains"
             )
             raise RecordError(msg)
-        method += ", errors from the autocorrelation of squared displacements"
+        if self.errors == "draws":
+            method += ", errors from the autocorrelation of squared displacements"
         flat_value, flat_stderr = self.value.reshape(-1), self.stderr.reshape(-1)
         return measured(label, flat_value, flat_stderr, self.n_effective.reshape(-1), method)
 
@@ -278,6 +287,8 @@ def _along(
     stderr, windows = np.full((2, len(lags), size), np.nan)
     x = run.values[:, first:]
     for row, k in enumerate(lags):
+        if run.chains * (x.shape[1] - k) < _WINDOWS * k:
+            continue
         squares = np.square(x[:, k:] - x[:, :-k])
         squares = squares if apart else squares.sum(axis=2, keepdims=True)
         for j in range(size):
