@@ -66,9 +66,9 @@ class AR1:
     ----------
     phi : float
         Correlation of neighbours; the integrated time is ``(1 + phi) / (1 - phi)`` draws.
-    innovations : {"Gaussian", "t(5)", "t(3)", "Laplace", "log-normal", "log-normal(1/2)"}
-        Their law; independent draws of it where ``phi`` is zero.  The logarithm of the last has
-        standard deviation 1/2, that of the one before 1.
+    innovations : str
+        Their law: Gaussian, t(5), t(3), Laplace, log-normal (of a logarithm with standard
+        deviation 1), log-normal(1/2); Pareto(3) and Cauchy are not scaled.
     """
 
     phi: float = 0.0
@@ -95,6 +95,10 @@ def _unit(rng: np.random.Generator, law: str, shape: tuple[int, ...]) -> np.ndar
     # Draws of mean 0 and variance 1.
     if law == "Gaussian":
         return rng.standard_normal(shape)
+    if law == "Pareto(3)":  # as it is: above 1, of index 3
+        return rng.pareto(3.0, shape) + 1.0
+    if law == "Cauchy":
+        return rng.standard_cauchy(shape)
     if law == "Laplace":
         return rng.laplace(scale=0.5**0.5, size=shape)
     if law.startswith("log-normal"):

@@ -13,7 +13,9 @@ from fracsde.estimators.autocorrelation import (
     integrated_time,
 )
 from fracsde.estimators.autocovariance import autocovariance
+from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -62,6 +64,7 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.survival import Survival, mean_passage_time, survival
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
@@ -69,6 +72,8 @@ from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill
 __all__ = [
     "AgedDisplacement",
     "CovarianceMeasurement",
+    "Diagnosis",
+    "DiagnosisRow",
     "DimensionMeasurement",
     "Displacement",
     "EigenvalueMeasurement",
@@ -90,11 +95,14 @@ __all__ = [
     "autocorrelation_at",
     "autocovariance",
     "autocovariance_at",
+    "bulk_effective_size",
+    "burn_in",
     "check_stationary",
     "counting_dimension",
     "covariance",
     "covariance_eigenvalues",
     "covariance_entries",
+    "diagnose",
     "displacement_exponent",
     "effective_sample_size",
     "ergodicity_breaking",
@@ -118,12 +126,14 @@ __all__ = [
     "msd_exponent",
     "random_walks",
     "range_dimension",
+    "rank_r_hat",
     "return_dimension",
     "sierpinski_gasket",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
     "survival",
+    "tail_effective_size",
     "variances",
     "vector_tail_index",
     "visited_sites",

@@ -20,9 +20,9 @@ them from the autocorrelation of the squared displacements :math:`s_t = |w(t+k) 
     \mathrm{se}^2 = \operatorname{Var}(s)\, \tau_s / n, \qquad n = R\,(N - k),
 
 with the degrees of freedom that the skewness of squares asks for.  It needs stationary increments,
-and a record of 60 times the lag; a lag for which the record is too short has no error, NaN.  Squares
-of increments with long memory are correlated over the whole record (a displacement exponent of 0.7
-and more): their errors along one chain are too small.
+and a record of 60 times the lag; a lag for which the record is too short has no error, NaN.
+Squares of increments with long memory are correlated over the whole record (a displacement exponent
+of 0.7 and more): their errors along one chain are too small.
 
 Not here: starts that move along the record (:mod:`fracsde.estimators.aging`) and exponents
 (:mod:`fracsde.estimators.exponents`).
@@ -43,7 +43,7 @@ from fracsde.estimators.chains import (
     as_trajectory,
     blocks,
     coordinate_names,
-    freedom_of,
+    freedom,
     measured,
     named,
 )
@@ -260,10 +260,13 @@ def assembled(
     if spread is not None:
         stderr, n_effective = spread
     else:
-        n_effective = freedom_of(per_chain) if chains > 1 else np.ones_like(value)
-        stderr = np.full_like(value, np.nan)
+        n_effective, stderr = np.ones_like(value), np.full_like(value, np.nan)
         if chains > 1:
-            stderr = per_chain.std(axis=0, ddof=1) / np.sqrt(chains)
+            square = np.square(per_chain - value)
+            second = square.mean(axis=0)
+            stderr = np.sqrt(second / (chains - 1))
+            fourth = np.square(square).mean(axis=0)
+            n_effective = freedom(second, fourth, float(chains), value)
     for array in (lags, times, value, stderr, per_chain, n_effective):
         array.flags.writeable = False
     return Displacement(

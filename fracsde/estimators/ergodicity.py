@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde.errors import RecordError, ShapeError
-from fracsde.estimators.chains import jackknife_error, measured, named
+from fracsde.estimators.chains import freedom, jackknife_error, measured, named
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
 
 if TYPE_CHECKING:
@@ -113,7 +113,11 @@ def ergodicity_breaking(
     value = R * whole - (R - 1) * without.mean(axis=0)
     label = named(quantity, "ergodicity breaking", "1", tuple(f"lag {k}" for k in moved.lags))
     method = f"variance of time-averaged displacements over {R} chains, jackknife"
-    return measured(label, value, jackknife_error(without), float(R), method)
+    # What each chain adds; a variance is an average of squares, skewed like one.
+    square = np.square((R - 1.0) * (without - without.mean(axis=0)))
+    fourth = np.square(square).mean(axis=0)
+    effective = freedom(square.mean(axis=0), fourth, float(R), value)
+    return measured(label, value, jackknife_error(without), effective, method)
 
 
 def _ratios(y: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -29,7 +29,7 @@ of these laws does not make one true: ``p_value`` says how often the preferred l
 from the curve than it is.
 
 References: [Akaike1974]_, [SchaeferStrimmer2005]_ for the shrinking, [SellentinHeavens2016]_ for
-estimated covariances, [Efron1982]_ for the errors of parameters.
+estimated covariances, [Efron1982]_ and [Rao1967]_ for the errors of parameters.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class GrowthLaw:
     parameters : dict of str to float
         Best values.
     stderr : dict of str to float
-        Errors, from the delete-one-chain jackknife; infinite where the window does not fix one.
+        Errors, from the delete-one-chain jackknife with weights estimated; infinite where the window does not fix one.
     chi_squared : float [1]
         Distance from the curve, in the metric of the errors.
     p_value : float [1]
@@ -325,6 +325,10 @@ def _fitted(name: str, curve: _Curve) -> tuple[Any, Any, float, float, float]:
     chi_squared = float(rest @ rest)
     size = len(_FORMS[name][1])
     R, free = curve.chains, len(target) - size
+    # The weights fit the chains they came from: the spread along them is too small by the first
+    # factor, and they are not the best ones by the second [Rao1967]_.
+    inflation = (R - 1.0) / (R - 1 - free) * (R - 2.0) / (R - 2 - free)
+    errors = errors * np.sqrt(inflation)
     aic = (R - 1) * float(np.log1p(chi_squared / (R - 1))) + 2.0 * size
     p = _tail(chi_squared, free, R)
     return [float(v) for v in parameters], [float(e) for e in errors], chi_squared, p, aic

@@ -121,12 +121,12 @@ def test_refuses_starts_outside_and_unclear_events():
         first_passages(x, (1.0, 2.0, 3.0))
     with pytest.raises(ShapeError, match="truth values of shape"):
         first_passages(x, inside=lambda w: w)
-    with pytest.raises(RecordError, match="steps of .* are not small"):
+    with pytest.raises(RecordError, match=r"steps of .* are not small"):
         first_passages(x, (-0.5, 0.5), correction="shift")
     with pytest.raises(RecordError, match="needs a later draw"):
         first_passages(x, 3.0, start=19)
+    uneven = Trajectory(values=x, times=np.arange(20.0) ** 2)
     with pytest.raises(RecordError, match="equally spaced"):
-        uneven = Trajectory(values=x, times=np.arange(20.0) ** 2)
         first_passages(uneven, 3.0, correction="shift")
 
 

@@ -124,7 +124,7 @@ def test_keeps_the_adjacency_and_repeats_from_a_seed():
 def test_refuses_what_is_no_graph():
     with pytest.raises(ShapeError, match="square matrix"):
         SiteGraph(adjacency=np.ones((2, 3)))
-    with pytest.raises(InputError, match="pass `A \\+ A.T`"):
+    with pytest.raises(InputError, match=r"pass `A \+ A\.T`"):
         SiteGraph(adjacency=[[0.0, 1.0], [0.0, 0.0]])
     with pytest.raises(InputError, match="site 1 of `adjacency` has no neighbour"):
         SiteGraph(adjacency=np.diag([1.0, 0.0]))
