@@ -78,7 +78,7 @@ class GrowthLaw:
     parameters : dict of str to float
         Best values.
     stderr : dict of str to float
-        Errors, from the delete-one-chain jackknife with weights estimated; infinite where the window does not fix one.
+        Errors, from the delete-one-chain jackknife; infinite where the window does not fix one.
     chi_squared : float [1]
         Distance from the curve, in the metric of the errors.
     p_value : float [1]

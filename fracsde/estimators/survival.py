@@ -181,6 +181,7 @@ def survival(passages: FirstPassages) -> Survival:
 
     Examples
     --------
+    >>> from fracsde.estimators import FirstPassages
     >>> waits = FirstPassages(times=[1.0, 2.0, 2.0, 4.0], observed=[True, True, False, True])
     >>> survival(waits).value.round(3)
     array([0.75, 0.5 , 0.  ])
@@ -242,6 +243,7 @@ def mean_passage_time(
 
     Examples
     --------
+    >>> from fracsde.estimators import FirstPassages
     >>> waits = np.random.default_rng(2).exponential(5.0, 400)
     >>> seen = FirstPassages(times=np.minimum(waits, 8.0), observed=waits < 8.0)
     >>> found = mean_passage_time(seen)
