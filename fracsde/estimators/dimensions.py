@@ -493,16 +493,22 @@ def _measured(
         return np.asarray(gaps / np.log(ratio), dtype=np.float64)
 
     local = slopes(curves.mean(axis=0))
-    value = float(dimension(local.mean()))
-    each = np.asarray(dimension(local), dtype=np.float64)
+    mean = float(local.mean())
+    if symbol == "d_w" and mean < 1e-6:
+        msg = f"the displacement does not grow on [{low:g}, {high:g}]; choose an earlier window"
+        raise RecordError(msg)
+    value = float(dimension(mean))
+    gain = abs(float(dimension(mean + 1e-7)) - value) / 1e-7
+    with np.errstate(divide="ignore"):
+        each = np.asarray(dimension(local), dtype=np.float64)
     sampling, count, noise = 0.0, float("inf"), np.zeros(1)
     if len(curves) > 1:
         without = slopes(leave_one_out_means(curves))
-        sampling = float(jackknife_error(dimension(without.mean(axis=1))))
-        noise, count = jackknife_error(dimension(without)), float(len(curves))
+        sampling = gain * float(jackknife_error(without.mean(axis=1)))
+        noise, count = jackknife_error(without), float(len(curves))
     # What a slope differs by beyond twice what walkers explain.
-    excess = np.square(each - value) - np.square(2.0 * noise)
-    systematic = float(np.sqrt(max(0.0, excess.max())))
+    excess = np.square(local - mean) - np.square(2.0 * noise)
+    systematic = gain * float(np.sqrt(max(0.0, excess.max())))
     how = "exact law" if len(curves) == 1 else f"{len(curves)} walkers, jackknife"
     method = f"mean slope over ratios of {ratio:g} on [{low:g}, {high:g}], {how}"
     return _packed(symbol, value, sampling, systematic, count, (low, high), ratio, each, method)

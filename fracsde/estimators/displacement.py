@@ -143,7 +143,8 @@ class Displacement:
             few = self.lags[np.isnan(self.stderr.reshape(len(self.lags), -1)).any(axis=1)]
             msg = (
                 f"{len(few)} of {len(self.lags)} lags, from {few[0]} draws, are too long for an "
-                "error from this record; measure shorter lags, record longer, or run more chains"
+                "error from this record, or nothing moves; measure shorter lags, record longer, or "
+                "run more chains"
             )
             raise RecordError(msg)
         if self.errors == "draws":

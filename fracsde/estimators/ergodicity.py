@@ -71,7 +71,8 @@ def ergodicity_breaking(
     Raises
     ------
     RecordError
-        If there are fewer than 8 chains, displacements are no time averages, or nothing moves.
+        If there are fewer than 8 chains, displacements are no time averages, nothing moves, or all
+        chains move alike.
     ShapeError
         If displacements of coordinates were kept apart.
 
@@ -106,8 +107,11 @@ def ergodicity_breaking(
             "replicas, or cut a long record into pieces longer than its slowest mode"
         )
         raise RecordError(msg)
-    if np.any(moved.value <= 0):
-        msg = "nothing moves at some lag; drop frozen parameters"
+    if np.any(y.std(axis=0) <= 1e-12 * moved.value):
+        msg = (
+            "at some lag nothing moves, or all chains move alike; drop frozen parameters and pass "
+            "independent replicas"
+        )
         raise RecordError(msg)
     whole, without = _ratios(y)
     value = R * whole - (R - 1) * without.mean(axis=0)

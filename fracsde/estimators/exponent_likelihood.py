@@ -269,6 +269,8 @@ def _summit(profile: Callable[[float], float], start: float, count: int) -> tupl
         room = min(centre - _LOW, _HIGH - centre)
         step = min(step, 0.9 * room)
         low, middle, high = at(centre - step), at(centre), at(centre + step)
+        if not np.isfinite(low + middle + high):  # rounding, close to an edge
+            break
         bend, slope = (low - 2.0 * middle + high) / step**2, (high - low) / (2.0 * step)
         error = 1.0 / np.sqrt(-bend) if bend < 0 else 2.0 * step
         move = -slope / bend if bend < 0 else np.copysign(4.0 * step, slope)

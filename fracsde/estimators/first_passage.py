@@ -178,7 +178,7 @@ def first_passages(
         return _passages(within, elapsed, "leaving a region")
     x = _projected(run, coordinate, direction)[:, first:]
     low, high = _ends(level, x[:, 0])
-    event = f"passing {level:g}" if isinstance(level, (int, float)) else f"leaving {level}"
+    event = f"leaving {level}" if isinstance(level, (tuple, list)) else f"passing {level:g}"
     if correction == "shift":
         shift = _SHIFT * _step_size(run, x)
         if np.any(high - low <= 2 * shift):

@@ -80,7 +80,14 @@ class SiteGraph:
     period: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        matrix = sparse.csr_array(self.adjacency, dtype=np.float64)
+        try:
+            given = sparse.csr_array(self.adjacency)
+        except (TypeError, ValueError):
+            given = None
+        if given is None or given.dtype.kind not in "fiub":
+            msg = f"`adjacency` must be a matrix of real numbers, got {type(self.adjacency)}"
+            raise InputError(msg)
+        matrix = sparse.csr_array(given, dtype=np.float64, copy=True)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
             msg = f"`adjacency` must be a square matrix, got shape {matrix.shape}"
             raise ShapeError(msg)
@@ -164,7 +171,7 @@ def lattice_graph(shape: Sequence[int], *, periodic: bool = True) -> SiteGraph:
     np.float64(4.0)
     """
     joined = truth("periodic", periodic)
-    sizes = [integer("shape", n, low=3 if joined else 2) for n in shape]
+    sizes = [integer("shape", n, low=3 if joined else 2) for n in np.atleast_1d(shape).tolist()]
     if not sizes or float(np.prod(sizes, dtype=np.float64)) > _MOST_SITES:
         msg = f"`shape` must name between 1 and {_MOST_SITES} sites, got {tuple(sizes)}"
         raise InputError(msg)

@@ -41,7 +41,7 @@ import numpy as np
 from scipy import linalg, optimize, stats
 
 from fracsde._check import choice, integer, real
-from fracsde.errors import InputError, OutOfRangeError
+from fracsde.errors import InputError, OutOfRangeError, RecordError
 from fracsde.estimators.chains import jackknife_error, leave_one_out_means
 from fracsde.estimators.exponents import displacement_in_window
 from fracsde.estimators.relaxation import shrunk_covariance
@@ -211,7 +211,7 @@ def growth_laws(
     ------
     RecordError
         If the window reaches outside the record or holds fewer than 5 lags, there are fewer than
-        8 chains, or a displacement is zero.
+        8 chains, a displacement is zero, or all chains move alike.
     OutOfRangeError
         If the window does not begin after ``unit`` where the logarithm is compared.
     InputError
@@ -291,6 +291,12 @@ class _Curve:
         self.without = np.log(leave_one_out_means(curves))
         # What each chain adds to the logarithm of the mean, to first order.
         pulls = _differences(curves / mean - 1.0)
+        if np.any(pulls.std(axis=0) < 1e-14):
+            msg = (
+                "all chains move alike, so the curve has no error to compare laws by; pass "
+                "independent replicas"
+            )
+            raise RecordError(msg)
         covariance, _ = shrunk_covariance(pulls)
         self.factor = linalg.cholesky(covariance / self.chains, lower=True)
 

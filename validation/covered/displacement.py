@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft, special, stats
+from scipy import fft, optimize, special, stats
 
 from fracsde import Measurement, Quantity
 from fracsde.estimators import (
@@ -66,12 +67,32 @@ def by_windows(lag: int) -> Callable:
     return measure
 
 
-def by_line(x: np.ndarray) -> Measurement:
+def by_line(x: np.ndarray, kind: str = "time_averaged", share: float = 0.5) -> Measurement:
     """Return slope and error of a least-squares line through one curve."""
     lags = np.unique(np.geomspace(1, x.shape[1] // 4, 25).astype(int))
-    moved = mean_square_displacement(x, lags.tolist(), kind="time_averaged")
-    line = stats.linregress(np.log(moved.times), 0.5 * np.log(moved.value))
+    moved = mean_square_displacement(x, lags.tolist(), kind=kind)
+    line = stats.linregress(np.log(moved.times), share * np.log(moved.value))
     return _number(line.slope, line.stderr, len(lags))
+
+
+def by_independent_points(x: np.ndarray) -> Measurement:
+    """Return the time of saturation from points taken as independent."""
+    lags = np.unique(np.geomspace(2, x.shape[1] - 10, 25).astype(int))
+    moved = mean_square_displacement(x, lags.tolist())
+
+    def curve(t: np.ndarray, height: float, time: float) -> np.ndarray:
+        return -height * np.expm1(-t / time)
+
+    kept = {"p0": (2.0, 20.0), "sigma": moved.stderr, "absolute_sigma": True}
+    best, covariance = optimize.curve_fit(curve, moved.times, moved.value, **kept)
+    return _number(best[1], np.sqrt(covariance[1, 1]), len(lags))
+
+
+def by_counting_windows(x: np.ndarray) -> Measurement:
+    """Return ergodicity breaking with an error that takes windows for chains."""
+    found = ergodicity_breaking(x, [5]).value[0]
+    windows = len(x) * (x.shape[1] // 5)
+    return _number(found, found * np.sqrt(2.0 / windows), windows)
 
 
 def law_parameter(name: str, parameter: str) -> Callable:
@@ -200,6 +221,7 @@ def _exponents() -> list[Case]:
             chains=32,
             draws=200,
             truth={"": 0.35},
+            naive=partial(by_line, kind="ensemble"),
         ),
         runs(
             "exponent of the power law among laws of growth",
@@ -209,6 +231,7 @@ def _exponents() -> list[Case]:
             chains=60,
             draws=200,
             truth={"": 0.6},
+            naive=partial(by_line, kind="ensemble", share=1.0),
         ),
         runs(
             "time of saturation among laws of growth",
@@ -218,6 +241,7 @@ def _exponents() -> list[Case]:
             chains=100,
             draws=200,
             truth={"": 20.0},
+            naive=by_independent_points,
         ),
     ]
 
@@ -232,6 +256,7 @@ def _others() -> list[Case]:
             chains=chains,
             draws=60,
             truth={"": brownian(60, 5)},
+            naive=by_counting_windows,
         )
         for chains in (40, 200)
     ] + [
