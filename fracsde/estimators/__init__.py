@@ -22,14 +22,13 @@ from fracsde.estimators.diagnostics import (
     split_r_hat,
     stationarity,
 )
+from fracsde.estimators.dimension_slopes import DimensionMeasurement
 from fracsde.estimators.dimensions import (
-    DimensionMeasurement,
     alexander_orbach,
     counting_dimension,
     mass_dimension,
     range_dimension,
     return_dimension,
-    visited_sites,
     walk_dimension,
 )
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
@@ -50,9 +49,7 @@ from fracsde.estimators.graphs import (
     SiteGraph,
     exact_walk,
     lattice_graph,
-    random_walks,
     sierpinski_gasket,
-    walk_positions,
 )
 from fracsde.estimators.growth_laws import GrowthComparison, GrowthLaw, growth_laws
 from fracsde.estimators.lagged import autocovariance_at
@@ -68,6 +65,7 @@ from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effec
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.survival import Survival, mean_passage_time, survival
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
+from fracsde.estimators.walks import random_walks, visited_sites, walk_positions
 
 __all__ = [
     "AgedDisplacement",

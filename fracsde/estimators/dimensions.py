@@ -30,81 +30,35 @@ References: [AlexanderOrbach1982]_, [RammalToulouse1983]_, [Efron1982]_.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from fracsde._check import finite_array, integer, real
+from fracsde._check import finite_array, integer
 from fracsde.errors import InputError, RecordError, ShapeError
-from fracsde.estimators.chains import jackknife_error, leave_one_out_means
+from fracsde.estimators.dimension_slopes import DimensionMeasurement, measured_dimension, packed
 from fracsde.estimators.displacement import Displacement
-from fracsde.estimators.exponents import checked_window
-from fracsde.estimators.graphs import ExactWalk, SiteGraph, checked_walks
-from fracsde.records.measurement import Measurement, Quantity
+from fracsde.estimators.graphs import ExactWalk, SiteGraph
+from fracsde.estimators.walks import checked_walks, visited_sites
+from fracsde.estimators.windows import checked_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from fracsde._typing import ArrayLike, FloatArray, IntArray
+    from fracsde._typing import ArrayLike, IntArray
 
 __all__ = [
-    "DimensionMeasurement",
     "alexander_orbach",
     "counting_dimension",
     "mass_dimension",
     "range_dimension",
     "return_dimension",
-    "visited_sites",
     "walk_dimension",
 ]
 
-_POINTS = 24  # slopes in the mean
-_MIN_WALKERS = 8
 _DENSE = 6000  # sites whose Laplacian is diagonalised
-_FLOOR = 1e-12  # relative; an exact slope has the error of its rounding
-
-_NAMES = {
-    "d_w": "walk dimension d_w",
-    "d_s_ret": "spectral dimension d_s_ret",
-    "d_s_count": "spectral dimension d_s_count",
-    "d_s_range": "spectral dimension d_s_range",
-    "d_f": "mass dimension d_f",
-    "d_s_AO": "spectral dimension d_s_AO",
-}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DimensionMeasurement(Measurement):
-    """A measured dimension with the window it belongs to.
-
-    Parameters
-    ----------
-    symbol : str
-        Which dimension: ``d_w``, ``d_s_ret``, ``d_s_count``, ``d_s_range``, ``d_f``, ``d_s_AO``.
-    window : (float, float)
-        Of time, eigenvalue or distance; NaN for a combination of dimensions.
-    period : float [1]
-        Ratio over which each slope was taken.
-    sampling : float [1]
-        The part of the error that more walkers reduce; zero for exact laws.
-    systematic : float [1]
-        How far slopes within the window are from their mean.
-    local : (k,) ndarray of float64 [1]
-        The dimension from each slope.
-    """
-
-    citation: ClassVar[tuple[str, ...]] = ("AlexanderOrbach1982", "RammalToulouse1983")
-
-    symbol: str
-    window: tuple[float, float]
-    period: float
-    sampling: float
-    systematic: float
-    local: FloatArray
 
 
 def walk_dimension(
@@ -150,7 +104,7 @@ def walk_dimension(
         times, curves = source.times, source.per_chain
     else:
         times, curves = _exact(source).times.astype(np.float64), source.mean_square[None]
-    return _measured("d_w", times, curves, window, period, lambda slope: 2.0 / slope)
+    return measured_dimension("d_w", times, curves, window, period, lambda slope: 2.0 / slope)
 
 
 def return_dimension(
@@ -199,7 +153,7 @@ def return_dimension(
         raise RecordError(msg)
     smooth = 0.25 * (curves[:, :-2] + 2.0 * curves[:, 1:-1] + curves[:, 2:])
     times = np.arange(1.0, smooth.shape[1] + 1.0)
-    return _measured("d_s_ret", times, smooth, window, period, lambda slope: -2.0 * slope)
+    return measured_dimension("d_s_ret", times, smooth, window, period, lambda slope: -2.0 * slope)
 
 
 def range_dimension(
@@ -236,7 +190,7 @@ def range_dimension(
     """
     counts = visited_sites(walks).astype(np.float64)
     times = np.arange(counts.shape[1], dtype=np.float64)
-    return _measured("d_s_range", times, counts, window, period, lambda slope: 2.0 * slope)
+    return measured_dimension("d_s_range", times, counts, window, period, _twice)
 
 
 def counting_dimension(
@@ -291,7 +245,7 @@ def counting_dimension(
     low, high = checked_window(window)
     energies = np.geomspace(low, high, 400)
     counts = np.searchsorted(eigenvalues, energies, side="right").astype(np.float64)
-    return _measured("d_s_count", energies, counts[None], window, period, lambda slope: 2.0 * slope)
+    return measured_dimension("d_s_count", energies, counts[None], window, period, _twice)
 
 
 def mass_dimension(
@@ -344,7 +298,9 @@ def mass_dimension(
     volumes = np.cumsum(np.bincount(hops)) / len(centres)
     radii = np.arange(len(volumes), dtype=np.float64)
     # A ball of radius r reaches half a step further than its last site.
-    return _measured("d_f", radii + 0.5, volumes[None], window, period, lambda slope: slope)
+    return measured_dimension(
+        "d_f", radii + 0.5, volumes[None], window, period, lambda slope: slope
+    )
 
 
 def alexander_orbach(
@@ -394,7 +350,7 @@ def alexander_orbach(
             )
         )
 
-    return _packed(
+    return packed(
         "d_s_AO",
         value,
         share("sampling"),
@@ -407,41 +363,12 @@ def alexander_orbach(
     )
 
 
-def visited_sites(walks: IntArray) -> IntArray:
-    """Count the distinct sites each walk has visited.
-
-    Parameters
-    ----------
-    walks : (walker, draw) ndarray of int64
-        Recorded walks.
-
-    Returns
-    -------
-    (walker, draw) ndarray of int64
-        Start included.
-
-    Examples
-    --------
-    >>> visited_sites(np.array([[0, 1, 0, 2]]))
-    array([[1, 2, 2, 3]])
-    """
-    paths = checked_walks(walks)
-    counts = np.empty_like(paths)
-    _visited(paths, np.full(int(paths.max()) + 1, -1, dtype=np.int64), counts)
-    return counts
+def _twice(slope: Any) -> Any:
+    return 2.0 * slope
 
 
-@njit(cache=True, error_model="numpy")
-def _visited(paths: Any, last: Any, counts: Any) -> None:
-    # `last` holds the last walker that visited a site.
-    for walker in range(paths.shape[0]):
-        seen = 0
-        for t in range(paths.shape[1]):
-            site = paths[walker, t]
-            if last[site] != walker:
-                last[site] = walker
-                seen += 1
-            counts[walker, t] = seen
+def _itself(slope: Any) -> Any:
+    return slope
 
 
 def _exact(source: Any) -> ExactWalk:
@@ -449,95 +376,3 @@ def _exact(source: Any) -> ExactWalk:
         msg = f"`source` must be an ExactWalk or a Displacement, got {type(source).__name__}"
         raise InputError(msg)
     return source
-
-
-def _measured(
-    symbol: str,
-    times: FloatArray,
-    curves: FloatArray,
-    window: tuple[float, float],
-    period: float,
-    dimension: Callable[[Any], Any],
-) -> DimensionMeasurement:
-    # Turn the mean slope of the logarithm of a mean curve into a dimension with both errors.
-    low, high = checked_window(window)
-    ratio = real("period", period, low=1.0)
-    if low < times[0] or high > times[-1] or high < low * ratio:
-        msg = (
-            f"the window ({low:g}, {high:g}) must lie within the record, {times[0]:g} to "
-            f"{times[-1]:g}, and span a period of {ratio:g}; change it, or record longer"
-        )
-        raise RecordError(msg)
-    if 1 < len(curves) < _MIN_WALKERS:
-        msg = f"an error across walkers needs at least {_MIN_WALKERS} of them, got {len(curves)}"
-        raise RecordError(msg)
-    early = np.geomspace(low, high / ratio, _POINTS if high > low * ratio * (1 + 1e-9) else 1)
-    ends = np.concatenate([early, early * ratio])
-    # Linear in the logarithms between recorded times: a matrix that serves every curve.
-    logs, wanted = np.log(np.maximum(times, 1e-300)), np.log(np.clip(ends, low, high))
-    after = np.clip(np.searchsorted(times, np.clip(ends, low, high)), 1, len(times) - 1)
-    share = (wanted - logs[after - 1]) / (logs[after] - logs[after - 1])
-
-    def slopes(values: FloatArray) -> FloatArray:
-        left, right = values[..., after - 1], values[..., after]
-        # An end at a recorded time asks nothing of the neighbour, which may be zero.
-        needed = np.where(share < 1.0, left, right), np.where(share > 0.0, right, left)
-        if np.any(np.minimum(*needed) <= 0):
-            msg = (
-                "a curve is zero in the window and has no logarithm; move the window, or take more "
-                "walkers"
-            )
-            raise RecordError(msg)
-        curve = (1.0 - share) * np.log(needed[0]) + share * np.log(needed[1])
-        gaps = curve[..., len(early) :] - curve[..., : len(early)]
-        return np.asarray(gaps / np.log(ratio), dtype=np.float64)
-
-    local = slopes(curves.mean(axis=0))
-    mean = float(local.mean())
-    if symbol == "d_w" and mean < 1e-6:
-        msg = f"the displacement does not grow on [{low:g}, {high:g}]; choose an earlier window"
-        raise RecordError(msg)
-    value = float(dimension(mean))
-    gain = abs(float(dimension(mean + 1e-7)) - value) / 1e-7
-    with np.errstate(divide="ignore"):
-        each = np.asarray(dimension(local), dtype=np.float64)
-    sampling, count, noise = 0.0, float("inf"), np.zeros(1)
-    if len(curves) > 1:
-        without = slopes(leave_one_out_means(curves))
-        sampling = gain * float(jackknife_error(without.mean(axis=1)))
-        noise, count = jackknife_error(without), float(len(curves))
-    # What a slope differs by beyond twice what walkers explain.
-    excess = np.square(local - mean) - np.square(2.0 * noise)
-    systematic = gain * float(np.sqrt(max(0.0, excess.max())))
-    how = "exact law" if len(curves) == 1 else f"{len(curves)} walkers, jackknife"
-    method = f"mean slope over ratios of {ratio:g} on [{low:g}, {high:g}], {how}"
-    return _packed(symbol, value, sampling, systematic, count, (low, high), ratio, each, method)
-
-
-def _packed(
-    symbol: str,
-    value: float,
-    sampling: float,
-    systematic: float,
-    count: float,
-    window: tuple[float, float],
-    period: float,
-    local: FloatArray,
-    method: str,
-) -> DimensionMeasurement:
-    error = max(float(np.hypot(sampling, systematic)), _FLOOR * abs(value))
-    # An exact law has no sample; its window holds as many slopes as were taken.
-    effective = max(2.0, float(len(local))) if np.isinf(count) else count
-    return DimensionMeasurement(
-        quantity=Quantity(name=_NAMES[symbol], unit="1", labels=("",)),
-        value=np.array([value]),
-        stderr=np.array([error]),
-        n_effective=np.array([effective]),
-        method=method,
-        symbol=symbol,
-        window=window,
-        period=period,
-        sampling=sampling,
-        systematic=systematic,
-        local=local,
-    )

@@ -1,18 +1,19 @@
-r"""Graphs of known dimensions, and random walks on graphs: exact laws and recorded paths.
+r"""Graphs of known dimensions, and the exact law of random walks on them.
 
 A walker at site ``i`` goes to a neighbour ``j`` with probability :math:`A_{ij}/k_i`, where
-:math:`k_i = \sum_j A_{ij}`.  With :math:`M = K^{-1/2} A K^{-1/2}`, which is symmetric,
+:math:`k_i = \sum_j A_{ij}`.  Its law :math:`p_t` follows without sampling error,
 
 .. math::
-    P_i(t) = (M^t)_{ii}, \qquad
-    P_i(2s) = |M^s e_i|^2, \quad P_i(2s + 1) = (M^s e_i)\cdot(M^{s+1} e_i),
+    p_{t+1}(j) = \sum_i \frac{A_{ij}}{k_i}\,p_t(i), \qquad
+    P(t) = p_t(i_0), \qquad \mathrm{MSD}(t) = \sum_j |x_j - x_{i_0}|^2\,p_t(j),
 
-so that ``s`` products reach time ``2s``, without sampling error.
+by one sparse product per step.
 
 Exact dimensions: the lattice in ``d`` dimensions has :math:`d_f = d_s = d` and :math:`d_w = 2`, the
 Sierpinski gasket :math:`d_f = \ln3/\ln2`, :math:`d_w = \ln5/\ln2`, :math:`d_s = 2\ln3/\ln5`.
 
-Not here: dimensions from these records, see :mod:`fracsde.estimators.dimensions`.
+Not here: recorded walks (:mod:`fracsde.estimators.walks`) and dimensions
+(:mod:`fracsde.estimators.dimensions`).
 
 References: [RammalToulouse1983]_.
 """
@@ -23,27 +24,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 from scipy.sparse import csgraph
 
 from fracsde._check import finite_array, integer, truth
 from fracsde.errors import InputError, OutOfRangeError, ShapeError
-from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fracsde._typing import FloatArray, IntArray, RandomState
+    from fracsde._typing import FloatArray, IntArray
 
 __all__ = [
     "ExactWalk",
     "SiteGraph",
     "exact_walk",
     "lattice_graph",
-    "random_walks",
     "sierpinski_gasket",
-    "walk_positions",
 ]
 
 _MOST_SITES = 20_000_000
@@ -287,117 +284,3 @@ def exact_walk(graph: SiteGraph, steps: int, *, site: int = 0) -> ExactWalk:
         back[t], spread[t] = p[first], squares @ p
         p = forward @ p
     return ExactWalk(times=np.arange(count + 1), return_probability=back, mean_square=spread)
-
-
-def random_walks(
-    graph: SiteGraph, walkers: int, steps: int, *, rng: RandomState, site: int = 0
-) -> IntArray:
-    """Record random walks.
-
-    Parameters
-    ----------
-    graph : SiteGraph
-        Where to walk.
-    walkers, steps : int
-        How many, and how long.
-    rng : int or Generator
-        Source of randomness.
-    site : int
-        Where they start.
-
-    Returns
-    -------
-    (walker, steps + 1) ndarray of int64
-        Sites.
-
-    Examples
-    --------
-    >>> random_walks(lattice_graph((9,)), 2, 3, rng=1).shape
-    (2, 4)
-    """
-    count = integer("walkers", walkers, low=1)
-    length = integer("steps", steps, low=1)
-    first = integer("site", site, low=0, high=graph.sites - 1)
-    matrix = graph.adjacency
-    equal = bool(np.ptp(matrix.data) == 0.0)
-    totals = np.cumsum(matrix.data)
-    paths = np.empty((count, length + 1), dtype=np.int64)
-    paths[:, 0] = first
-    generator = np.random.default_rng(rng)
-    offsets, neighbours = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
-    for walker in range(count):
-        _walk(paths[walker], generator.random(length), offsets, neighbours, totals, equal)
-    return paths
-
-
-@njit(cache=True, error_model="numpy")
-def _walk(path: Any, uniform: Any, offsets: Any, neighbours: Any, totals: Any, equal: bool) -> None:
-    # Follow one path: the neighbour by equal shares, or by running totals of the weights.
-    here = path[0]
-    for t in range(len(uniform)):
-        low, high = offsets[here], offsets[here + 1]
-        if equal:
-            chosen = low + np.int64(uniform[t] * (high - low))
-        else:
-            before = totals[low - 1] if low > 0 else 0.0
-            wanted = before + uniform[t] * (totals[high - 1] - before)
-            chosen = low
-            while chosen < high - 1 and totals[chosen] <= wanted:
-                chosen += 1
-        here = neighbours[chosen]
-        path[t + 1] = here
-
-
-def walk_positions(graph: SiteGraph, walks: IntArray) -> Trajectory:
-    """Return where recorded walks were, followed around periodic axes.
-
-    Parameters
-    ----------
-    graph : SiteGraph
-        With positions.
-    walks : (walker, draw) ndarray of int64
-        Sites, from :func:`random_walks`.
-
-    Returns
-    -------
-    Trajectory
-        Relative to the start, one chain for each walker.
-
-    Raises
-    ------
-    InputError
-        If the graph has no positions.
-    """
-    paths = checked_walks(walks, graph.sites)
-    if graph.positions is None:
-        msg = "the graph has no positions; give `positions`, or use `exact_walk`, which counts hops"
-        raise InputError(msg)
-    places = np.zeros((*paths.shape, graph.positions.shape[1]))
-    moves = graph.displacements(np.diff(graph.positions[paths], axis=1))
-    np.cumsum(moves, axis=1, out=places[:, 1:])
-    return Trajectory(values=places, times=np.arange(paths.shape[1], dtype=np.float64))
-
-
-def checked_walks(walks: Any, sites: int | None = None) -> IntArray:
-    """Return walks as a contiguous array of sites.
-
-    Returns
-    -------
-    (walker, draw) ndarray of int64
-
-    Raises
-    ------
-    InputError
-        If they are no such array, or a site is not one of the graph's.
-    """
-    paths = np.asarray(walks)
-    if paths.ndim != 2 or paths.dtype.kind not in "iu" or paths.shape[0] < 1 or paths.shape[1] < 2:
-        msg = (
-            "`walks` must be whole numbers with axes (walker, draw), got "
-            f"{paths.dtype} with shape {paths.shape}"
-        )
-        raise InputError(msg)
-    if paths.min() < 0 or (sites is not None and paths.max() >= sites):
-        msg = f"`walks` must hold sites from 0, below {sites}, got {paths.min()} to {paths.max()}"
-        raise InputError(msg)
-    return np.ascontiguousarray(paths, dtype=np.int64)
