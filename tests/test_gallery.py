@@ -206,3 +206,27 @@ def test_picture_of_the_validity_is_drawn_and_the_stored_runs_are_those_of_the_t
     points = module.stored()
     assert all(abs(np.median(point["closure"]) - 1.0) < 0.02 for point in points)
     assert max(np.median(point["map"]) for point in points) > 1.5
+
+
+# --- displacement laws ----------------------------------------------------------------------------
+
+
+def test_law_displacements_of_three_motions_are_exact():
+    assert script("displacement_laws").worst() < 4.5
+
+
+@pytest.mark.twin
+def test_displacements_of_three_motions_reject_a_neighbouring_exponent(monkeypatch):
+    module = script("displacement_laws")
+    right = module.exact
+    monkeypatch.setattr(module, "exact", lambda name, t: right(name, t) * t**0.08)
+    assert not module.worst() < 4.5
+
+
+def test_picture_of_three_motions_is_drawn(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    path, module = tmp_path / "laws.png", script("displacement_laws")
+    monkeypatch.setattr(module, "CHAINS", 40)
+    monkeypatch.setattr(module, "DRAWS", 300)
+    assert module.draw(path) < 6.0
+    assert path.read_bytes().startswith(b"\x89PNG")

@@ -6,6 +6,7 @@ array with axes (chain, draw, coordinate).  None of them knows a theory.
 
 from __future__ import annotations
 
+from fracsde.estimators.aging import AgedDisplacement, aged_displacement
 from fracsde.estimators.autocorrelation import (
     autocorrelation_at,
     effective_sample_size,
@@ -21,8 +22,19 @@ from fracsde.estimators.diagnostics import (
     split_r_hat,
     stationarity,
 )
+from fracsde.estimators.dimension_slopes import DimensionMeasurement
+from fracsde.estimators.dimensions import (
+    alexander_orbach,
+    counting_dimension,
+    mass_dimension,
+    range_dimension,
+    return_dimension,
+    walk_dimension,
+)
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
 from fracsde.estimators.eigenvalues import EigenvalueMeasurement, covariance_eigenvalues
+from fracsde.estimators.ergodicity import ergodicity_breaking
+from fracsde.estimators.exponent_likelihood import LikelihoodExponent, exponent_by_likelihood
 from fracsde.estimators.exponents import (
     ExponentMeasurement,
     LocalExponents,
@@ -30,6 +42,7 @@ from fracsde.estimators.exponents import (
     local_exponents,
     msd_exponent,
 )
+from fracsde.estimators.first_passage import FirstPassages, first_passages
 from fracsde.estimators.fractional_law import FractionalLawFit
 from fracsde.estimators.fractional_likelihood import (
     FractionalLikelihoodFit,
@@ -37,6 +50,14 @@ from fracsde.estimators.fractional_likelihood import (
 )
 from fracsde.estimators.fractional_moments import FractionalMomentsFit, fit_fractional_moments
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.graphs import (
+    ExactWalk,
+    SiteGraph,
+    exact_walk,
+    lattice_graph,
+    sierpinski_gasket,
+)
+from fracsde.estimators.growth_laws import GrowthComparison, GrowthLaw, growth_laws
 from fracsde.estimators.lagged import autocovariance_at
 from fracsde.estimators.memory import (
     MemoryTest,
@@ -55,58 +76,88 @@ from fracsde.estimators.moments import (
 )
 from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.stable_sums import vector_tail_index
+from fracsde.estimators.survival import Survival, mean_passage_time, survival
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
+from fracsde.estimators.walks import random_walks, visited_sites, walk_positions
 
 __all__ = [
+    "AgedDisplacement",
     "CovarianceMeasurement",
     "Diagnosis",
     "DiagnosisRow",
+    "DimensionMeasurement",
     "Displacement",
     "EigenvalueMeasurement",
+    "ExactWalk",
     "ExponentMeasurement",
+    "FirstPassages",
     "FractionalLawFit",
     "FractionalLikelihoodFit",
     "FractionalMomentsFit",
     "FractionalOrderFit",
+    "GrowthComparison",
+    "GrowthLaw",
     "HillCurve",
+    "LikelihoodExponent",
     "LocalExponents",
     "MemoryTest",
     "MemoryVerdict",
+    "SiteGraph",
     "StationarityCheck",
+    "Survival",
     "TailMeasurement",
+    "aged_displacement",
+    "alexander_orbach",
     "autocorrelation_at",
     "autocovariance",
     "autocovariance_at",
     "bulk_effective_size",
     "burn_in",
     "check_stationary",
+    "counting_dimension",
     "covariance",
     "covariance_eigenvalues",
     "covariance_entries",
     "diagnose",
     "displacement_exponent",
     "effective_sample_size",
+    "ergodicity_breaking",
+    "exact_walk",
     "expected_log_clock_variance",
+    "exponent_by_likelihood",
+    "first_passages",
     "fit_fractional_likelihood",
     "fit_fractional_moments",
     "fit_fractional_order",
     "from_chains",
+    "growth_laws",
     "hill",
     "hill_curve",
     "integrated_time",
     "jackknife_error",
+    "lattice_graph",
     "leave_one_out_means",
     "local_exponents",
     "log_clock_variance",
+    "mass_dimension",
     "mean",
+    "mean_passage_time",
     "mean_square_displacement",
     "memory_or_modes",
     "msd_exponent",
+    "random_walks",
+    "range_dimension",
     "rank_r_hat",
+    "return_dimension",
+    "sierpinski_gasket",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
+    "survival",
     "tail_effective_size",
     "variances",
     "vector_tail_index",
+    "visited_sites",
+    "walk_dimension",
+    "walk_positions",
 ]

@@ -6,22 +6,26 @@ r"""Mean square displacement, over chains and over time.
     \text{time-averaged:}\quad \mathrm{MSD}_r(k) =
     \frac{1}{N - k} \sum_{t < N - k} |w_r(t + k) - w_r(t)|^2 .
 
-Time averages at all lags cost :math:`O(N \log N)`: with each chain's mean removed,
-
-.. math::
-    \sum_{t < N - k} |w(t + k) - w(t)|^2 = \sum_{t < N - k} |w(t)|^2 + \sum_{t \ge k} |w(t)|^2
-    - 2 \sum_{t < N - k} w(t) \cdot w(t + k),
-
-and the last sum is one inverse transform for all coordinates together.  The three terms cancel:
-the error is about :math:`\epsilon \sum_t |w(t)|^2 / (N - k)`, which shows where a displacement
-is small against the whole path and at lags with few windows.  The direct sum does not cancel and
-is taken whenever it is cheaper, as it is for a few lags.
+Time averages at all lags cost :math:`O(N \log N)` by the transform, whose terms cancel: the error
+is about :math:`\epsilon \sum_t |y(t)|^2 / (N - k)` with :math:`y` the path less its mean and drift.
+The direct sum does not cancel and is taken whenever it is cheaper, as it is for logarithmically
+spaced lags.  Both are in :mod:`fracsde.estimators.displacement_kernels`, and
 ``tests/estimators/test_displacement.py`` holds the two against each other.
 
 Displacements of one chain at different lags are strongly correlated, and so are time averages over
-one path: every standard error here is the spread across chains.
+one path.  Standard errors are the spread across chains; for few chains ``errors="draws"`` takes
+them from the autocorrelation of the squared displacements :math:`s_t = |w(t+k) - w(t)|^2`,
 
-Not here: exponents, see :mod:`fracsde.estimators.exponents`.
+.. math::
+    \mathrm{se}^2 = \operatorname{Var}(s)\, \tau_s / n, \qquad n = R\,(N - k),
+
+with the degrees of freedom that the skewness of squares asks for.  It needs stationary increments,
+and a record of 60 times the lag; a lag for which the record is too short has no error, NaN.
+Squares of increments with long memory are correlated over the whole record (a displacement exponent
+of 0.7 and more): their errors along one chain are too small.
+
+Not here: starts that move along the record (:mod:`fracsde.estimators.aging`) and exponents
+(:mod:`fracsde.estimators.exponents`).
 """
 
 from __future__ import annotations
@@ -30,26 +34,37 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from scipy import fft
 
 from fracsde._check import choice, integer
 from fracsde.errors import RecordError
+from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import checked_lags
-from fracsde.estimators.chains import as_trajectory, blocks, coordinate_names, from_chains, named
+from fracsde.estimators.chains import (
+    as_trajectory,
+    blocks,
+    coordinate_names,
+    freedom,
+    measured,
+    named,
+)
+from fracsde.estimators.displacement_kernels import direct_sums, transformed_sums
+from fracsde.estimators.second_moments import along_freedom
+from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fracsde._typing import ArrayLike, FloatArray, IntArray
     from fracsde.records.measurement import Measurement, Quantity
-    from fracsde.records.trajectory import Trajectory
 
 __all__ = ["Displacement", "mean_square_displacement"]
 
-Kind = Literal["ensemble", "time_averaged"]
+_WINDOWS = 60.0  # times each lag that a record must hold for an error along it
 
-_DIRECT = 2.0  # a direct sum is cheaper below this many lags per doubling of the draws
-_CACHED = 1 << 15  # numbers whose differences stay in cache
+Kind = Literal["ensemble", "time_averaged"]
+Errors = Literal["chains", "draws"]
+
+_DIRECT = 6.0  # a direct sum is cheaper below this many lags per doubling of the draws
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,13 +80,18 @@ class Displacement:
     value : (lag,) or (lag, coordinate) ndarray of float64 [weight^2]
         Mean over chains.
     stderr : ndarray of float64 [weight^2]
-        Of the shape of ``value``: spread across chains; NaN for a single chain, which has none.
+        Of the shape of ``value``; NaN where there is none: for a single chain with errors across
+        chains, and for a lag too long for errors along it.
     per_chain : (chain, lag) or (chain, lag, coordinate) ndarray of float64 [weight^2]
         The displacement of each chain.
     kind : {"ensemble", "time_averaged"}
         Which average.
     names : tuple of str
         One label per coordinate.
+    n_effective : ndarray of float64 [1]
+        Of the shape of ``value``: degrees of freedom of each error, plus one.
+    errors : {"chains", "draws"}
+        Where the errors come from.
     """
 
     citation: ClassVar[tuple[str, ...]] = ("Kneller1995",)
@@ -83,6 +103,8 @@ class Displacement:
     per_chain: FloatArray
     kind: Kind
     names: tuple[str, ...]
+    n_effective: FloatArray
+    errors: Errors = "chains"
 
     @property
     def chains(self) -> int:
@@ -100,13 +122,35 @@ class Displacement:
         Returns
         -------
         Measurement
+
+        Raises
+        ------
+        RecordError
+            If a lag has no error.
         """
         labels = tuple(f"lag {k}" for k in self.lags)
         if self.value.ndim == 2:
             labels = tuple(f"{name} at lag {k}" for k in self.lags for name in self.names)
         label = named(quantity, "mean-square displacement", "weight^2", labels)
         method = f"{self.kind.replace('_', '-')} displacement of {self.chains} chains"
-        return from_chains(self.per_chain.reshape(self.chains, -1), quantity=label, method=method)
+        if self.chains < 2 and self.errors == "chains":
+            msg = (
+                f"an error across chains needs at least 2 chains, got {self.chains}; run more "
+                "replicas, or measure time averages with `errors='draws'`"
+            )
+            raise RecordError(msg)
+        if np.isnan(self.stderr).any():
+            few = self.lags[np.isnan(self.stderr.reshape(len(self.lags), -1)).any(axis=1)]
+            msg = (
+                f"{len(few)} of {len(self.lags)} lags, from {few[0]} draws, are too long for an "
+                "error from this record, or nothing moves; measure shorter lags, record longer, or "
+                "run more chains"
+            )
+            raise RecordError(msg)
+        if self.errors == "draws":
+            method += ", errors from the autocorrelation of squared displacements"
+        flat_value, flat_stderr = self.value.reshape(-1), self.stderr.reshape(-1)
+        return measured(label, flat_value, flat_stderr, self.n_effective.reshape(-1), method)
 
 
 def mean_square_displacement(
@@ -118,6 +162,7 @@ def mean_square_displacement(
     directions: ArrayLike | None = None,
     per_coordinate: bool = False,
     route: Literal["auto", "direct", "fft"] = "auto",
+    errors: Errors = "chains",
 ) -> Displacement:
     """Measure the mean square displacement.
 
@@ -137,6 +182,9 @@ def mean_square_displacement(
         Keep coordinates apart instead of adding them.
     route : {"auto", "direct", "fft"}
         How time averages are summed; ``"auto"`` takes the cheaper.
+    errors : {"chains", "draws"}
+        Errors from the spread across chains, or of time averages from the autocorrelation of the
+        squared displacements: for one chain or a few, one lag costs a transform.
 
     Returns
     -------
@@ -145,7 +193,8 @@ def mean_square_displacement(
     Raises
     ------
     RecordError
-        If the record is too short for the lags or the start.
+        If the record is too short for the lags or the start, or an ensemble average is to take
+        its errors from the draws.
 
     References
     ----------
@@ -162,6 +211,13 @@ def mean_square_displacement(
     run = as_trajectory(trajectory)
     choice("kind", kind, ("ensemble", "time_averaged"))
     choice("route", route, ("auto", "direct", "fft"))
+    choice("errors", errors, ("chains", "draws"))
+    if errors == "draws" and kind == "ensemble":
+        msg = (
+            "an ensemble average has one displacement per chain and lag, so its errors come from "
+            "chains; ask for `kind='time_averaged'` or leave `errors` at 'chains'"
+        )
+        raise RecordError(msg)
     first = integer("start", start, low=0)
     if first > run.draws - 2:
         msg = (
@@ -182,19 +238,37 @@ def mean_square_displacement(
         times = chosen * run.spacing
         direct = len(chosen) < _DIRECT * np.log2(left) if route == "auto" else route == "direct"
         per_chain = _time_averages(run, first, chosen, direct=direct, apart=per_coordinate)
-    return _displacement(chosen, times, per_chain, kind, coordinate_names(run))
+    spread = _along(run, first, chosen, apart=per_coordinate) if errors == "draws" else None
+    return assembled(chosen, times, per_chain, kind, coordinate_names(run), spread)
 
 
-def _displacement(
-    lags: IntArray, times: FloatArray, per_chain: FloatArray, kind: Kind, names: tuple[str, ...]
+def assembled(
+    lags: IntArray,
+    times: FloatArray,
+    per_chain: FloatArray,
+    kind: Kind,
+    names: tuple[str, ...],
+    spread: tuple[FloatArray, FloatArray] | None = None,
 ) -> Displacement:
+    """Return displacements with errors across chains, or with the errors given.
+
+    Returns
+    -------
+    Displacement
+    """
     chains = len(per_chain)
     value = per_chain.mean(axis=0)
-    if chains > 1:
-        stderr = per_chain.std(axis=0, ddof=1) / np.sqrt(chains)
+    if spread is not None:
+        stderr, n_effective = spread
     else:
-        stderr = np.full_like(value, np.nan)
-    for array in (lags, times, value, stderr, per_chain):
+        n_effective, stderr = np.ones_like(value), np.full_like(value, np.nan)
+        if chains > 1:
+            square = np.square(per_chain - value)
+            second = square.mean(axis=0)
+            stderr = np.sqrt(second / (chains - 1))
+            fourth = np.square(square).mean(axis=0)
+            n_effective = freedom(second, fourth, float(chains), value)
+    for array in (lags, times, value, stderr, per_chain, n_effective):
         array.flags.writeable = False
     return Displacement(
         lags=lags,
@@ -204,7 +278,35 @@ def _displacement(
         per_chain=per_chain,
         kind=kind,
         names=names,
+        n_effective=n_effective,
+        errors="chains" if spread is None else "draws",
     )
+
+
+def _along(
+    run: Trajectory, first: int, lags: IntArray, *, apart: bool
+) -> tuple[FloatArray, FloatArray]:
+    # Return errors and independent windows from the autocorrelation of squared displacements.
+    size = run.dimension if apart else 1
+    stderr, windows = np.full((2, len(lags), size), np.nan)
+    x = run.values[:, first:]
+    for row, k in enumerate(lags):
+        if run.chains * (x.shape[1] - k) < _WINDOWS * k:
+            continue
+        squares = np.square(x[:, k:] - x[:, :-k])
+        squares = squares if apart else squares.sum(axis=2, keepdims=True)
+        for j in range(size):
+            series = Trajectory(
+                values=squares[..., j : j + 1], times=np.arange(squares.shape[1], dtype=np.float64)
+            )
+            try:
+                found = correlation_times(series)
+            except RecordError:  # too short for this lag, or nothing moves
+                continue
+            column = squares[..., j : j + 1]
+            stderr[row, j] = found.stderr_of_mean[0]
+            windows[row, j] = along_freedom(column - column.mean(), found)[0]
+    return (stderr, windows) if apart else (stderr[:, 0], windows[:, 0])
 
 
 def _time_averages(
@@ -220,50 +322,9 @@ def _time_averages(
             flat = series.reshape(-1, x.shape[1], 1)
         else:
             flat = x
-        found = _direct(flat, lags) if direct else _by_fft(flat, lags)
+        sums = direct_sums(flat, lags) if direct else transformed_sums(flat, lags)
+        found = sums / (run.draws - first - lags)
         if apart:
             found = np.swapaxes(found.reshape(len(x), run.dimension, len(lags)), 1, 2)
         result[part] = found
     return result
-
-
-def _direct(x: FloatArray, lags: IntArray) -> FloatArray:
-    # Sum squared differences lag by lag; ``x`` has axes (series, draw, coordinate).
-    count, draws, d = x.shape
-    result = np.empty((count, len(lags)))
-    # A few series at a time, so that path and differences stay in cache.
-    step = max(1, _CACHED // (draws * d))
-    scratch = np.empty(min(step, count) * draws * d)
-    for start in range(0, count, step):
-        # A lag is a shift of the flattened path: one contiguous pass serves all coordinates.
-        path = np.ascontiguousarray(x[start : start + step])
-        path = path.reshape(len(path), -1)
-        for column, k in enumerate(lags):
-            shape = (len(path), (draws - k) * d)
-            moved = scratch[: shape[0] * shape[1]].reshape(shape)
-            np.subtract(path[:, k * d :], path[:, : -k * d], out=moved)
-            total = np.einsum("rt,rt->r", moved, moved) if step > 1 else moved[0] @ moved[0]
-            result[start : start + step, column] = total / (draws - k)
-    return result
-
-
-def _by_fft(x: FloatArray, lags: IntArray) -> FloatArray:
-    # Sum all lags at once; ``x`` has axes (series, draw, coordinate).
-    draws, last = x.shape[1], int(lags.max())
-    series = np.ascontiguousarray(np.swapaxes(x, 1, 2))
-    # About the mean: an offset of 1e6 would otherwise take twelve digits with it.
-    series = series - series.mean(axis=2, keepdims=True)
-    size = fft.next_fast_len(draws + last, real=True)
-    spectrum = fft.rfft(series, size, axis=2)
-    power = np.einsum("rdf,rdf->rf", spectrum.real, spectrum.real)
-    power += np.einsum("rdf,rdf->rf", spectrum.imag, spectrum.imag)
-    products = fft.irfft(power, size, axis=1)[:, lags]
-    squares = np.einsum("rdt,rdt->rt", series, series)
-    # Each square counts twice but for those within a lag of either end.  Whichever of the two sums
-    # is shorter is added up, since a running sum gathers rounding as it runs.
-    ends = np.cumsum(squares + squares[:, ::-1], axis=1)
-    total = 2.0 * squares.sum(axis=1, keepdims=True)
-    both = np.where(2 * lags <= draws, total - ends[:, lags - 1], ends[:, draws - lags - 1])
-    moved = both - 2.0 * products
-    # Rounding may leave a displacement of nothing below zero.
-    return np.asarray(np.maximum(moved, 0.0) / (draws - lags), dtype=np.float64)

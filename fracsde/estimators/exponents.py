@@ -28,20 +28,25 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fracsde._check import integer, real
-from fracsde.errors import RecordError, ShapeError
+from fracsde._check import real
+from fracsde.errors import RecordError
 from fracsde.estimators.chains import (
-    as_trajectory,
     jackknife_error,
     leave_one_out_means,
     measured,
     named,
 )
-from fracsde.estimators.displacement import Displacement, Kind, mean_square_displacement
+from fracsde.estimators.windows import (
+    displacement_at_log_lags,
+    displacement_in_window,
+    refuse_few_chains,
+    refuse_zero,
+)
 from fracsde.records.measurement import Measurement, Quantity
 
 if TYPE_CHECKING:
-    from fracsde._typing import ArrayLike, BoolArray, FloatArray, IntArray
+    from fracsde._typing import ArrayLike, BoolArray, FloatArray
+    from fracsde.estimators.displacement import Displacement, Kind
     from fracsde.records.trajectory import Trajectory
 
 __all__ = [
@@ -51,8 +56,6 @@ __all__ = [
     "local_exponents",
     "msd_exponent",
 ]
-
-_MIN_POINTS, _MIN_CHAINS = 12, 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,10 +155,8 @@ def displacement_exponent(
     >>> bool(abs(found.value[0] - 0.5) < 4 * found.stderr[0])
     True
     """
-    low, high = _window(window)
-    moved = _displacement_of(source, (low, high), kind, start, points)
-    inside = _inside(moved.times, (low, high))
-    _refuse_window(moved, inside, (low, high))
+    moved, inside = displacement_in_window(source, window, kind=kind, start=start, points=points)
+    low, high = float(window[0]), float(window[1])
     slope, without, r_squared = _fit(moved, inside)
     whole = _fit(moved, np.ones_like(inside))[0]
     label = named(quantity, "displacement exponent", "1", ("",))
@@ -251,7 +252,7 @@ def local_exponents(
     True
     """
     ratio = real("factor", factor, low=1.0)
-    moved = _displacement_of(source, (0.0, np.inf), kind, start, points)
+    moved = displacement_at_log_lags(source, (0.0, np.inf), kind, start, points)
     times = np.log(moved.times)
     early = np.flatnonzero(times + np.log(ratio) <= times[-1] + 1e-12)
     late = np.abs(times[None, :] - times[early, None] - np.log(ratio)).argmin(axis=1)
@@ -262,110 +263,14 @@ def local_exponents(
             "record longer"
         )
         raise RecordError(msg)
-    _refuse_few_chains(moved)
-    _refuse_zero(moved, np.ones(len(times), dtype=np.bool_))
+    refuse_few_chains(moved)
+    refuse_zero(moved, np.ones(len(times), dtype=np.bool_))
     gap = 2.0 * (times[late] - times[early])
     value = (np.log(moved.value[late]) - np.log(moved.value[early])) / gap
     logs = np.log(leave_one_out_means(moved.per_chain))
     stderr = jackknife_error((logs[:, late] - logs[:, early]) / gap)
     middle = np.exp(0.5 * (times[late] + times[early]))
     return LocalExponents(times=middle, value=value, stderr=stderr, chains=moved.chains)
-
-
-def _window(window: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = (float(end) for end in window)
-    except (TypeError, ValueError) as error:
-        msg = f"`window` must be a pair of times (first, last), got {window!r}"
-        raise RecordError(msg) from error
-    if not 0 < low < high:
-        msg = f"`window` must be times 0 < first < last, got ({low:g}, {high:g})"
-        raise RecordError(msg)
-    return low, high
-
-
-def _displacement_of(
-    source: Trajectory | Displacement | ArrayLike,
-    window: tuple[float, float],
-    kind: Kind,
-    start: int,
-    points: int,
-) -> Displacement:
-    # Return displacements at logarithmically spaced lags, inside the window and along the rest.
-    if isinstance(source, Displacement):
-        if source.value.ndim != 1:
-            msg = (
-                "an exponent needs displacements summed over coordinates; measure each coordinate "
-                "alone, or leave out `per_coordinate`"
-            )
-            raise ShapeError(msg)
-        return source
-    run = as_trajectory(source)
-    count = integer("points", points, low=2)
-    first = integer("start", start, low=0, high=max(0, run.draws - 2))
-    elapsed = run.times[first + 1 :] - run.times[first]
-    inside = np.flatnonzero(_inside(elapsed, window))
-    lags = 1 + np.union1d(
-        _spread(np.arange(len(elapsed)), elapsed, count), inside[_spread(inside, elapsed, count)]
-    )
-    return mean_square_displacement(run, lags.tolist(), kind=kind, start=first)
-
-
-def _spread(allowed: IntArray, elapsed: FloatArray, count: int) -> IntArray:
-    # Return positions in ``allowed`` whose times are closest to logarithmic spacing.
-    if len(allowed) <= count:
-        return np.arange(len(allowed))
-    logs = np.log(elapsed[allowed])
-    wanted = np.linspace(logs[0], logs[-1], count)
-    after = np.clip(np.searchsorted(logs, wanted), 1, len(logs) - 1)
-    nearer = after - (wanted - logs[after - 1] < logs[after] - wanted)
-    return np.unique(nearer)
-
-
-def _inside(times: FloatArray, window: tuple[float, float]) -> BoolArray:
-    # Say which times lie in the window, ends included whatever their rounding.
-    slack = 1e-9 * times[-1] if len(times) else 0.0
-    return np.asarray((times >= window[0] - slack) & (times <= window[1] + slack))
-
-
-def _refuse_few_chains(moved: Displacement) -> None:
-    if moved.chains < _MIN_CHAINS:
-        msg = (
-            f"an exponent's error needs at least {_MIN_CHAINS} independent chains, got "
-            f"{moved.chains}; run more replicas (points of one curve are correlated, their "
-            "residuals are no error)"
-        )
-        raise RecordError(msg)
-
-
-def _refuse_zero(moved: Displacement, inside: BoolArray) -> None:
-    value = moved.value[inside]
-    if np.any(value <= 0) or np.any(leave_one_out_means(moved.per_chain)[:, inside] <= 0):
-        msg = "a displacement of zero has no logarithm; leave out the lags at which nothing moved"
-        raise RecordError(msg)
-
-
-def _refuse_window(
-    moved: Displacement,
-    inside: BoolArray,
-    window: tuple[float, float],
-) -> None:
-    _refuse_few_chains(moved)
-    tolerance = 1e-9 * moved.times[-1]
-    if window[1] > moved.times[-1] + tolerance or window[1] < moved.times[0] - tolerance:
-        msg = (
-            f"the window ({window[0]:g}, {window[1]:g}) reaches outside the record, whose lags run "
-            f"from {moved.times[0]:g} to {moved.times[-1]:g}; shorten it or record longer"
-        )
-        raise RecordError(msg)
-    count = int(inside.sum())
-    if count < _MIN_POINTS:
-        msg = (
-            f"the window ({window[0]:g}, {window[1]:g}) holds {count} lags, a slope needs at least "
-            f"{_MIN_POINTS}; widen it, raise `points`, or record more often"
-        )
-        raise RecordError(msg)
-    _refuse_zero(moved, inside)
 
 
 def _fit(moved: Displacement, inside: BoolArray) -> tuple[float, FloatArray, float]:

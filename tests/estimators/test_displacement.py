@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fracsde.errors import InputError, RecordError
 from fracsde.estimators import mean_square_displacement
+from fracsde.estimators.displacement_kernels import (
+    direct_sums,
+    direct_sums_reference,
+    transformed_sums,
+)
 from fracsde.records import Trajectory
 from tests.support.exact import EPS
-from tests.support.laws import follows, honest
-from tests.support.series import ar1, walk
+from tests.support.laws import covers, follows, honest
+from tests.support.series import ar1, fractional_walk, walk
 
 
 def _by_loop(x, lags):
@@ -63,10 +69,45 @@ def test_routes_auto_takes_either_and_agrees(seed):
 def test_exact_straight_line_moves_by_the_square_of_the_time():
     times = 0.5 * np.arange(200.0)
     run = Trajectory(values=3.0 * times[None, :, None] + 7.0, times=times)
-    for route, rtol in (("direct", 1e-14), ("fft", 1e-8)):
+    for route in ("direct", "fft"):
         found = mean_square_displacement(run, kind="time_averaged", route=route)
-        np.testing.assert_allclose(found.value, 9.0 * found.times**2, rtol=rtol)
+        np.testing.assert_allclose(found.value, 9.0 * found.times**2, rtol=1e-14)
     assert np.all(np.isnan(found.stderr))
+
+
+def _line_error(steps, offset):
+    k = np.arange(1, steps)
+    x = offset + 3.7 * np.arange(steps)[None, :, None]
+    expected = np.square(3.7 * k) * (steps - k)
+    return np.max(np.abs(transformed_sums(x, k) / expected - 1.0))
+
+
+def test_exact_transform_loses_nothing_to_offset_and_drift():
+    # Positions near 4e4 + 1e6 are rounded to 1e-10, steps of 3.7 then to 3e-11.
+    assert _line_error(10_000, 0.0) < 40 * EPS
+    assert _line_error(10_000, 1e6) < 1e-10
+
+
+@pytest.mark.twin
+def test_transform_about_the_mean_alone_loses_digits_to_drift():
+    x = 3.7 * np.arange(10_000.0)
+    spectrum = np.abs(np.fft.rfft(x - x.mean(), 20_000)) ** 2
+    squares = np.square(x - x.mean())
+    moved = 2 * squares.sum() - squares[0] - squares[-1] - 2 * np.fft.irfft(spectrum)[1]
+    assert abs(moved / (9999 * 3.7**2) - 1.0) > 1e-12
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1), (1, 3, 1), (3, 101, 9), (2, 1031, 3), (5, 64, 40)])
+@pytest.mark.parametrize("sums", [direct_sums, transformed_sums])
+def test_engine_sums_equal_the_reference(sums, shape, seed):
+    x = walk(np.random.default_rng(seed), *shape)
+    for paths in (x, np.asfortranarray(x), x[:, :: 2 if shape[1] > 3 else 1]):
+        lags = np.arange(1, paths.shape[1])
+        expected = direct_sums_reference(paths.astype(np.longdouble), lags)
+        gap = np.abs(sums(paths, lags) - expected)
+        energy = np.square(paths - paths.mean(axis=1, keepdims=True)).sum(axis=(1, 2))[:, None]
+        rounding = 8 * EPS * energy if sums is transformed_sums else 0.0
+        assert np.all(gap <= 8 * EPS * expected + rounding)
 
 
 @pytest.mark.parametrize("kind", ["ensemble", "time_averaged"])
@@ -135,6 +176,64 @@ def test_law_counting_windows_of_one_path_as_independent_is_rejected(seed):
         values.append(moved.mean())
         stderrs.append(moved.std() / np.sqrt(len(moved)))
     assert not honest(values, stderrs)
+
+
+def _covered(seed, sample, truth, lag, errors_of):
+    rng = np.random.default_rng(seed)
+    hits = 0
+    for _ in range(TRIALS):
+        moved = mean_square_displacement(sample(rng), [lag], kind="time_averaged", errors="draws")
+        value, stderr, freedom = errors_of(moved)
+        hits += bool(abs(value - truth) <= stats.t.ppf(0.975, freedom) * stderr)
+    return covers(hits, TRIALS, 0.95)
+
+
+def _own(moved):
+    return moved.value[0], moved.stderr[0], moved.n_effective[0] - 1
+
+
+CHAIN = {
+    "walk": (lambda rng: walk(rng, 1, 1500), 10, 10.0),
+    "relaxing": (lambda rng: ar1(rng, 1, 1500, 0.9), 5, 2 - 2 * 0.9**5),
+    "subdiffusive": (lambda rng: fractional_walk(rng, 1, 1500, 0.3), 10, 10**0.6),
+}
+TRIALS = 300
+
+
+@pytest.mark.parametrize("law", CHAIN)
+def test_law_errors_along_one_chain_cover(law, seed):
+    sample, lag, truth = CHAIN[law]
+    assert _covered(seed, sample, truth, lag, _own)
+
+
+@pytest.mark.twin
+def test_law_errors_along_one_chain_without_their_correlation_are_rejected(seed):
+    def naive(moved):
+        windows = 1500 - 10
+        return moved.value[0], moved.value[0] * np.sqrt(2.0 / windows), windows
+
+    sample, lag, truth = CHAIN["walk"]
+    assert not _covered(seed, sample, truth, lag, naive)
+
+
+def test_refuses_errors_along_a_chain_for_lags_too_long_for_it(seed):
+    x = walk(np.random.default_rng(seed), 1, 1000)
+    moved = mean_square_displacement(x, [2, 10, 100], kind="time_averaged", errors="draws")
+    assert list(np.isnan(moved.stderr)) == [False, False, True]
+    with pytest.raises(RecordError, match="1 of 3 lags, from 100 draws"):
+        moved.to_measurement()
+    short = mean_square_displacement(x, [2, 10], kind="time_averaged", errors="draws")
+    assert "autocorrelation" in short.to_measurement().method
+    with pytest.raises(RecordError, match="come from chains"):
+        mean_square_displacement(x, [2], errors="draws")
+
+
+def test_exact_errors_along_chains_keep_coordinates_apart(seed):
+    x = ar1(np.random.default_rng(seed), 2, 800, 0.5, 3)
+    kept = {"kind": "time_averaged", "errors": "draws"}
+    apart = mean_square_displacement(x, [1, 4], per_coordinate=True, **kept)
+    alone = mean_square_displacement(x[..., 1:2], [1, 4], **kept)
+    np.testing.assert_allclose(apart.stderr[:, 1], alone.stderr, rtol=1e-12)
 
 
 def test_keeps_the_record(seed):
