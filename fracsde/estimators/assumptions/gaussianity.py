@@ -23,8 +23,9 @@ fluctuation of the loss do.  With :math:`|\kappa| \le 0.2` the variance of a qua
 by at most 10 %; with :math:`|\gamma| \le 0.1` the weight beyond two standard deviations on one side
 by at most 12 % (to first order of Edgeworth's series).
 
-Few draws show no tails, and give a fourth moment too small together with its error.  No error is therefore taken below that of a Gaussian law whose correlation falls
-exponentially as fast as that of the squares does,
+Few draws show no tails, and give a fourth moment too small together with its error.  No error is
+therefore taken below that of a Gaussian law whose correlation falls exponentially, as fast as that
+of the squares does,
 
 .. math::
     \sigma_\gamma^2 \ge \frac{6\,\tau_3}{RN}, \quad \sigma_\kappa^2 \ge \frac{24\,\tau_4}{RN},
