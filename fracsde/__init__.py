@@ -110,6 +110,7 @@ _HOME = {
     "simulate": "simulate",
     "simulate_into": "simulate",
     "compare": "compare",
+    "samples_to_decide": "report",
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",

@@ -76,6 +76,7 @@ from fracsde.records.measurement import Measurement as Measurement
 from fracsde.records.measurement import Prediction as Prediction
 from fracsde.records.measurement import Quantity as Quantity
 from fracsde.records.trajectory import Trajectory as Trajectory
+from fracsde.report import samples_to_decide as samples_to_decide
 from fracsde.schemes.adaptive import Adaptive as Adaptive
 from fracsde.schemes.all_at_once import AllAtOnce as AllAtOnce
 from fracsde.schemes.block_fft import BlockFFT as BlockFFT
