@@ -130,7 +130,7 @@ def constant_noise(
         level=level,
         consequence=(
             "variances predicted from the noise at the minimum are off by about this; use "
-            "`LeastSquaresSGD`, `QuadraticSGD` or `gaussian_closure`, where noise depends on "
+            "fracsde.LeastSquaresSGD, QuadraticSGD or gaussian_closure, where noise depends on "
             "position, or lower the learning rate"
         ),
         method=method,

@@ -148,7 +148,7 @@ def quadratic_loss(
         level=level,
         consequence=(
             "variances predicted from the curvature at the minimum are off by about this; lower "
-            "the learning rate or use `gaussian_closure`, which averages the curvature over the law"
+            "the learning rate, or use fracsde.gaussian_closure, which averages the curvature"
         ),
         method=" and ".join(ways),
     )
