@@ -23,7 +23,7 @@ gradients alone, with the whitened positions :math:`z` of the principal directio
     \qquad e_k = \frac{b_k}{b_k - 3 c_3 - \sum_j d_j} - 1,
 
 since the averaged slope is :math:`b_k` (Stein's lemma) and that at the centre the denominator.
-Gradients of mini-batches are noisy: expect to need some :math:`10^3` relaxation times of the
+Gradients of mini-batches are noisy: expect to need some :math:`10^4` relaxation times of the
 direction, where a loss needs tens of positions.
 """
 
