@@ -165,13 +165,14 @@ def publish(
     sections = [overview_section(reports)] if len(reports) > 1 else []
     sections += words
     others = [section for name, section in drawn.items() if name not in reports]
-    alone = others if len(reports) == 1 else []
+    alone = len(reports) == 1
     if others and not alone:
         sections.append("<section>\n<h2>Figures</h2>\n" + "\n".join(others) + "\n</section>")
     sections += [*numbers, reading_section()]
     for i, (heading, report) in enumerate(reports.items()):
         own = [drawn[heading]] if heading in drawn else []
-        sections.append(report_section(i, heading, report, own + alone))
+        own += others if alone else []
+        sections.append(report_section(i, heading, report, own, alone=alone))
     if content["schema"] == COLLECTION_SCHEMA:
         origin = {**content["settings"], **(content["provenance"] or {})}
         sections += [mapping_section("Settings and provenance", origin)] if origin else []

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Pairs", "Regression", "design_of", "paired", "principal", "regress", "steps_before"]
 
 MOST_COORDINATES = 32
+MOST_NUMBERS = 1 << 25  # of a design: a quarter of a gigabyte
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,10 +39,23 @@ class Pairs:
     after: FloatArray  # (chain, draw, coordinate) after the step [x]
     steps: FloatArray  # (draw,) number of the step, from 1
 
-    @property
-    def count(self) -> int:
-        """Number of pairs."""
-        return int(self.positions.shape[0] * self.positions.shape[1])
+    def thinned(self, terms: int) -> Pairs:
+        """Return every so many steps, so that a design of ``terms`` columns fits in memory.
+
+        Returns
+        -------
+        Pairs
+        """
+        chains, draws = self.positions.shape[:2]
+        stride = -(-chains * draws * terms // MOST_NUMBERS)
+        if stride == 1:
+            return self
+        return Pairs(
+            positions=self.positions[:, ::stride],
+            gradients=self.gradients[:, ::stride],
+            after=self.after[:, ::stride],
+            steps=self.steps[::stride],
+        )
 
 
 def paired(weights: Trajectory | ArrayLike, gradients: Trajectory | ArrayLike) -> Pairs:

@@ -285,13 +285,20 @@ def _batch_test(data: _Material, few: _Material, level: float) -> AssumptionTest
             "Hessian and say whole=True, or pass a `loss` or a Hessian"
         )
         raise RecordError(msg)
-    batch, total = training.get("batch_size"), training.get("dataset_size")
-    epoch = -(-int(total) // int(batch)) if batch and total else None
-    if epoch is not None and (epoch < 2 or few.weights.draws < 4 * epoch):
+    epoch = _epoch(training)
+    if epoch is not None and (epoch < 2 or few.gradients.draws <= 4 * epoch):
         epoch = None
     return independent_batches(
         few.weights, few.gradients, epoch=epoch, hessian=few.hessian, level=level
     )
+
+
+def _epoch(training: Mapping[str, Any]) -> int | None:
+    # Batches in an epoch, the last one perhaps smaller; None where it is not known.
+    batch, total = training.get("batch_size"), training.get("dataset_size")
+    if not all(isinstance(n, int) and n > 0 for n in (batch, total)):
+        return None
+    return -(-int(total or 0) // int(batch or 1))
 
 
 def _step_test(data: _Material, few: _Material, level: float) -> AssumptionTest:

@@ -140,7 +140,7 @@ def independent_batches(
             "were taken; record both, or rebuild gradients with `gradients_from_weights`"
         )
         raise RecordError(msg)
-    pairs = paired(weights, gradients)
+    pairs = paired(weights, gradients)  # whole: sums need consecutive steps
     fit = _noise(pairs, hessian)
     windows = _windows(pairs, length)
     parts = [_excess(pairs, fit, L, length) for L in windows]

@@ -195,7 +195,7 @@ def _direction_names(directions: ArrayLike | None, vectors: FloatArray) -> list[
 
 
 def _by_gradients(run: Trajectory, gradients: Trajectory | ArrayLike) -> Measurement:
-    pairs = paired(run, gradients)
+    pairs = paired(run, gradients).thinned(2 * run.dimension + 2)
     z, vectors = principal(pairs.positions)
     along = pairs.gradients @ vectors
     parts = []
