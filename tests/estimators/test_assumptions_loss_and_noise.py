@@ -136,13 +136,13 @@ def test_twin_with_noise_that_is_larger_on_one_side_fails_by_its_slope() -> None
 
 
 def test_long_record_is_thinned_to_what_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    w, g = recorded_sgd(seed_of("long"), steps=1000)
+    w, g = recorded_sgd(seed_of("long"), chains=256, steps=200)
     name = "relative change of the noise along principal direction 1"
     whole = constant_noise(w, gradients=g).entries[name]
     monkeypatch.setattr(_regression, "MOST_NUMBERS", 50_000)
     part = constant_noise(w, gradients=g).entries[name]
-    # Every fourth step: intervals about twice as wide.
-    assert 1.4 < (part[2] - part[1]) / (whole[2] - whole[1]) < 2.8
+    # Every seventh step: intervals wider by the root of seven, to the tenth that chains allow.
+    assert 2.0 < (part[2] - part[1]) / (whole[2] - whole[1]) < 3.3
     assert part[1] < whole[0] < part[2]
 
 
