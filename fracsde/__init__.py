@@ -71,6 +71,8 @@ _HOME = {
     # nouns: records
     "Trajectory": "records.trajectory",
     "Quantity": "records.measurement",
+    "AssumptionTest": "records.assumption",
+    "AssumptionVerdict": "records.assumption",
     "Measurement": "records.measurement",
     "Prediction": "records.measurement",
     "Status": "status",
@@ -110,6 +112,7 @@ _HOME = {
     "simulate_into": "simulate",
     "compare": "compare",
     "open_run": "records.store",
+    "samples_to_decide": "report",
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",

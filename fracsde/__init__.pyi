@@ -71,12 +71,15 @@ from fracsde.problems.stochastic_loss import StochasticLoss as StochasticLoss
 from fracsde.problems.structured import DiagonalOU as DiagonalOU
 from fracsde.problems.structured import LowRankOU as LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU as SubordinatedOU
+from fracsde.records.assumption import AssumptionTest as AssumptionTest
+from fracsde.records.assumption import AssumptionVerdict as AssumptionVerdict
 from fracsde.records.measurement import Measurement as Measurement
 from fracsde.records.measurement import Prediction as Prediction
 from fracsde.records.measurement import Quantity as Quantity
 from fracsde.records.store import StoredRun as StoredRun
 from fracsde.records.store import open_run as open_run
 from fracsde.records.trajectory import Trajectory as Trajectory
+from fracsde.report import samples_to_decide as samples_to_decide
 from fracsde.schemes.adaptive import Adaptive as Adaptive
 from fracsde.schemes.all_at_once import AllAtOnce as AllAtOnce
 from fracsde.schemes.block_fft import BlockFFT as BlockFFT

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from fracsde._report.assumptions import assumptions_section
 from fracsde._report.rows import Verdict, overall, summarise
 from fracsde._report.style import CSS
 from fracsde._report.text import count, number, percent, ratio, uncertainty
+from fracsde._report.words import about_section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -191,7 +193,14 @@ def reading_section() -> str:
     )
 
 
-def report_section(index: int, heading: str, report: Report, figures: Sequence[str] = ()) -> str:
+def report_section(
+    index: int,
+    heading: str,
+    report: Report,
+    figures: Sequence[str] = (),
+    *,
+    alone: bool = True,
+) -> str:
     """Return the section of one report: sentence, figures, summary, and all rows.
 
     Parameters
@@ -204,6 +213,9 @@ def report_section(index: int, heading: str, report: Report, figures: Sequence[s
         What to show.
     figures : sequence of str
         Figures that belong to it, as :func:`figure_section` returns them.
+    alone : bool
+        Whether it is the only one on its page, and is described in words; of one among several
+        only what to do next is said.
 
     Returns
     -------
@@ -219,7 +231,9 @@ def report_section(index: int, heading: str, report: Report, figures: Sequence[s
         "would be expected to disagree by chance.</p>",
         *(f"<p>{escape(report.excluded(name).sentence)}</p>" for name in report.rivals),
         "</div>",
+        about_section(report) if alone else f"<p>Next: {_words(report.next_step)}</p>",
         *figures,
+        *assumptions_section(report.assumptions),
     ]
     summaries = summarise(report.rows)
     if len(summaries) > 1:

@@ -6,6 +6,7 @@ array with axes (chain, draw, coordinate).  None of them knows a theory.
 
 from __future__ import annotations
 
+from fracsde.estimators import assumptions
 from fracsde.estimators.aging import AgedDisplacement, aged_displacement
 from fracsde.estimators.autocorrelation import (
     autocorrelation_at,
@@ -108,6 +109,7 @@ __all__ = [
     "TailMeasurement",
     "aged_displacement",
     "alexander_orbach",
+    "assumptions",
     "autocorrelation_at",
     "autocovariance",
     "autocovariance_at",
