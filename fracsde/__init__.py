@@ -107,6 +107,8 @@ _HOME = {
     "solve": "solve",
     "simulate": "simulate",
     "simulate_into": "simulate",
+    "measure": "measure",
+    "predict": "predict",
     "compare": "compare",
     "cite": "citations",
     # what the verbs return

@@ -33,6 +33,7 @@ from fracsde.laws import Laws as Laws
 from fracsde.laws import laws as laws
 from fracsde.lyapunov.moment_radius import SpectralRadius as SpectralRadius
 from fracsde.lyapunov.moment_radius import second_moment_radius as second_moment_radius
+from fracsde.measure import measure as measure
 from fracsde.ode_solution import FractionalODESolution as FractionalODESolution
 from fracsde.operators.finite_volume import FiniteVolume as FiniteVolume
 from fracsde.operators.hermite import Hermite as Hermite
@@ -41,6 +42,7 @@ from fracsde.operators.sinc import Sinc as Sinc
 from fracsde.physics.escape import EscapeRate as EscapeRate
 from fracsde.physics.escape import escape_rate as escape_rate
 from fracsde.physics.escape import eyring_kramers as eyring_kramers
+from fracsde.predict import predict as predict
 from fracsde.problems.barrier import SGDOverBarrier as SGDOverBarrier
 from fracsde.problems.critical_point import SGDNearCriticalPoint as SGDNearCriticalPoint
 from fracsde.problems.epochs import EpochRecursion as EpochRecursion
