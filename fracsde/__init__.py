@@ -71,6 +71,8 @@ _HOME = {
     # nouns: records
     "Trajectory": "records.trajectory",
     "Quantity": "records.measurement",
+    "AssumptionTest": "records.assumption",
+    "AssumptionVerdict": "records.assumption",
     "Measurement": "records.measurement",
     "Prediction": "records.measurement",
     "Status": "status",

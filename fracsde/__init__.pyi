@@ -72,6 +72,8 @@ from fracsde.problems.stochastic_loss import StochasticLoss as StochasticLoss
 from fracsde.problems.structured import DiagonalOU as DiagonalOU
 from fracsde.problems.structured import LowRankOU as LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU as SubordinatedOU
+from fracsde.records.assumption import AssumptionTest as AssumptionTest
+from fracsde.records.assumption import AssumptionVerdict as AssumptionVerdict
 from fracsde.records.measurement import Measurement as Measurement
 from fracsde.records.measurement import Prediction as Prediction
 from fracsde.records.measurement import Quantity as Quantity

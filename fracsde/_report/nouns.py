@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fracsde._figures import ratio_plot
+from fracsde._report.assumptions import blame, checked
 from fracsde._report.folder import write_file
 from fracsde._report.plain import plain, to_json
 from fracsde._report.rows import QuantitySummary, Row, Verdict, overall, summarise
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fracsde.provenance import Provenance
+    from fracsde.records.assumption import AssumptionTest
 
 __all__ = ["Exclusion", "Report"]
 
@@ -77,11 +79,14 @@ class Report:
     settings : mapping
         What else a reader needs to repeat the run; kept as plain JSON types.  Add with
         ``dataclasses.replace(report, settings={...})``.
+    assumptions : sequence of AssumptionTest
+        What was asked of the theory's assumptions; the sentence names those that fail.
 
     Raises
     ------
     InputError
-        If there is no row, or the settings do not reduce to plain types.
+        If there is no row, an assumption is no AssumptionTest, or the settings do not reduce to
+        plain types.
     """
 
     rows: Sequence[Row]
@@ -90,12 +95,14 @@ class Report:
     provenance: Provenance
     rivals: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    assumptions: Sequence[AssumptionTest] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
         rivals = {name: tuple(rows) for name, rows in self.rivals.items()}
         object.__setattr__(self, "rivals", rivals)
         object.__setattr__(self, "settings", plain("settings", self.settings))
+        object.__setattr__(self, "assumptions", checked(self.assumptions))
         if not self.rows or not all(rivals.values()):
             msg = "a report needs at least one row, and one for each rival"
             raise InputError(msg)
@@ -173,6 +180,7 @@ class Report:
                 }
                 for name, rows in self.rivals.items()
             },
+            "assumptions": [test.to_dict() for test in self.assumptions],
             "settings": plain("settings", self.settings),
             "provenance": self.provenance.to_dict(),
         }
@@ -287,4 +295,4 @@ def _sentence(report: Report) -> str:
     for rivals, fate in ((excluded, "exclude"), (remaining, "do not exclude")):
         if rivals:
             result += f"; the data {fate} " + ", ".join(repr(name) for name in rivals)
-    return result + "."
+    return result + blame(report) + "."

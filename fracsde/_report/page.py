@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from fracsde._report.assumptions import assumptions_section
 from fracsde._report.rows import Verdict, overall, summarise
 from fracsde._report.style import CSS
 from fracsde._report.text import count, number, percent, ratio, uncertainty
@@ -220,6 +221,7 @@ def report_section(index: int, heading: str, report: Report, figures: Sequence[s
         *(f"<p>{escape(report.excluded(name).sentence)}</p>" for name in report.rivals),
         "</div>",
         *figures,
+        *assumptions_section(report.assumptions),
     ]
     summaries = summarise(report.rows)
     if len(summaries) > 1:
