@@ -76,6 +76,7 @@ _HOME = {
     "Measurement": "records.measurement",
     "Prediction": "records.measurement",
     "Status": "status",
+    "StoredRun": "records.store",
     # verbs
     "stationary_covariance": "stationary",
     "tail_index": "tails",
@@ -112,6 +113,7 @@ _HOME = {
     "measure": "measure",
     "predict": "predict",
     "compare": "compare",
+    "open_run": "records.store",
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
@@ -138,7 +140,16 @@ _HOME = {
     "Report": "compare",
     "Verdict": "compare",
 }
-_FOLDERS = ("errors", "estimators", "networks", "observables", "physics", "potentials", "special")
+_FOLDERS = (
+    "errors",
+    "estimators",
+    "networks",
+    "observables",
+    "physics",
+    "potentials",
+    "recording",
+    "special",
+)
 
 __all__ = [*_HOME]
 
