@@ -114,7 +114,13 @@ _HOME = {
     "predict": "predict",
     "compare": "compare",
     "open_run": "records.store",
+    "compare_run": "run_report",
     "cite": "citations",
+    "read_matrix": "records.files",
+    "read_measurements": "records.files",
+    "write_measurements": "records.files",
+    "read_predictions": "records.files",
+    "write_predictions": "records.files",
     # what the verbs return
     "StationaryCovariance": "stationary",
     "StationaryCumulants": "cumulants",

@@ -42,6 +42,7 @@ def measure(
     lags: ArrayLike | None = None,
     stream: str = "weights",
     chains: Sequence[int] | None = None,
+    unequal: str = "refuse",
     labels: Sequence[str] | None = None,
     unit: str | None = None,
     diagnose: bool = True,
@@ -65,6 +66,8 @@ def measure(
         Which stream of a stored run.
     chains : sequence of int, optional
         Which chains of a stored run; all if not given.
+    unequal : {"refuse", "truncate"}
+        What to do with chains of a stored run that were recorded at different steps.
     labels : (p,) sequence of str, optional
         Names of the coordinates; those of the run if not given, else numbers from 0.
     unit : str, optional
@@ -115,6 +118,7 @@ def measure(
         stop=stop,
         stream=stream,
         chains=chains,
+        unequal=unequal,
         labels=labels,
         unit=unit,
     )

@@ -1,0 +1,404 @@
+r"""From a stored run to a verdict: read, predict, measure, compare.
+
+.. code-block:: text
+
+    run -> training -> curvature and noise -> coordinates -> law -> predictions -+
+     |                                                                           +-> Report
+     +---> window (burn-in, constant rate) -> diagnosis -> measurements ---------+
+
+What the run says of itself is used unless the caller says otherwise, and every choice is written
+into ``report.settings``, so that another person can repeat or dispute it.  The law is the exact one
+of how the batches were drawn: the map, or for shuffled batches that of the epochs.
+
+Nothing here is arithmetic of its own: :func:`fracsde.predict`, :func:`fracsde.measure` and
+:func:`fracsde.compare` do the work and can be called one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+from os import fspath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracsde._check import choice, real
+from fracsde._run_frame import Seen, frame
+from fracsde._run_training import constant_rate, read_training
+from fracsde._run_window import opened, read_window, refuse_divergence
+from fracsde.compare import compare
+from fracsde.errors import InputError, RecordError, UnstableError, UnsupportedError
+from fracsde.measure import measure
+from fracsde.predict import LAWS, predict
+from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.records import quantities as names
+from fracsde.records.store import StoredRun
+from fracsde.transients import relaxation_rates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fracsde._report.nouns import Report
+    from fracsde._run_frame import Frame
+    from fracsde._run_training import Training
+    from fracsde._run_window import Source
+    from fracsde._typing import ArrayLike, FloatArray, IntArray
+    from fracsde.records.measurement import Prediction
+    from fracsde.records.trajectory import Trajectory
+
+__all__ = ["compare_run"]
+
+_RELAXATIONS = 10.0  # of the slowest direction, after which e^-10 of the start is left
+
+
+_ATTACHED = ("hessian", "gradient_noise", "minimum", "directions")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Record:
+    """What a run says of itself."""
+
+    training: object
+    seen: Seen
+    first: float  # step
+    last: float  # step
+    rates: FloatArray | None  # (chain, draw), where they were recorded
+    steps: IntArray  # (draw,) of the rates
+    about: dict[str, Any]
+
+    @property
+    def rate_at_end(self) -> float | None:
+        return None if self.rates is None else float(self.rates[0, -1])
+
+    def refuse_changing_rate(self, start: float) -> None:
+        """Refuse a window in which the recorded rate changes."""
+        if self.rates is not None:
+            # The update that led into the window had a rate of its own.
+            inside = self.steps > start
+            if inside.any():
+                constant_rate(self.rates[:, inside], self.steps[inside])
+
+
+def compare_run(
+    run: Source,
+    *,
+    hessian: ArrayLike | None = None,
+    gradient_noise: ArrayLike | None = None,
+    minimum: ArrayLike | None = None,
+    theory: str | None = None,
+    rivals: Sequence[str] | None = None,
+    tolerance: float = 0.05,
+    level: float = 1e-3,
+    quantities: str | Sequence[str] = ("stationary variance",),
+    directions: ArrayLike | None = None,
+    lags: ArrayLike | None = None,
+    burn_in: float | str = "auto",
+    stop: float | None = None,
+    chains: Sequence[int] | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    momentum: float | None = None,
+    dampening: float | None = None,
+    nesterov: bool | None = None,
+    weight_decay: float | None = None,
+    dataset_size: int | None = None,
+    sampling: str | None = None,
+    drop_last: bool | None = None,
+    diagnose: bool = True,
+) -> Report:
+    r"""Say whether a run of SGD agrees with the theory of its own settings.
+
+    Parameters
+    ----------
+    run : StoredRun, path, Trajectory or (chain, draw, coordinate) array_like
+        The run.  A stored one says how it was trained (``metadata["training"]``) and may carry its
+        curvature (attachment ``"curvature"``); of others this must be passed.
+    hessian, gradient_noise : array_like, optional [loss/weight^2], [loss^2/weight^2]
+        Of the loss that the optimiser sees, without its own weight decay, and of one example's
+        gradient: for all weights, or for the recorded coordinates where those are eigenvectors.
+    minimum : array_like, optional [weight]
+        Needed for the mean.
+    theory : {"map", "epochs", "independent", "flow", "underdamped", "kunin"}, optional
+        Which law is on trial; that of the batches if not given: the map, or for shuffled batches
+        the epochs.  ``"map"`` takes shuffled batches for independent ones.
+    rivals : sequence of str, optional
+        Laws that the data should exclude; the flow, and for shuffled batches also the independent
+        ones, if not given.
+    tolerance : float [1]
+        Largest relative deviation that counts as agreement.
+    level : float [1]
+        Two-sided level of each row's interval.
+    quantities : str or sequence of str
+        Names of :mod:`fracsde.records.quantities`.
+    directions : (k, p) array_like, optional [1]
+        Of what the run kept, one per column.  If not given: what it kept, and the twenty leading
+        eigenvectors of the curvature where it kept all weights.
+    lags : (lag,) array_like, optional [step]
+        For autocorrelations and displacements.
+    burn_in : float or "auto" [step]
+        The window begins here; ``"auto"`` leaves out ten relaxation times of the slowest
+        direction, at most half of the record.
+    stop : float, optional [step]
+        The window ends here.
+    chains : sequence of int, optional
+        Which chains of a stored run.
+    learning_rate, batch_size, momentum, dampening, nesterov, weight_decay, \
+    dataset_size, sampling, drop_last
+        As in :class:`SGDNearMinimum`; what is given goes before what the run recorded, and the
+        difference is noted.
+    diagnose : bool
+        Whether to refuse a window that is not stationary.
+
+    Returns
+    -------
+    Report
+        Its ``settings`` hold what is needed to repeat it, and ``settings["notes"]`` what a reader
+        of the verdict must know.
+
+    Raises
+    ------
+    DiagnosticsError
+        If the window is not stationary, or the run diverged.
+    InputError
+        If something that the theory needs is known from nowhere, or does not fit.
+    UnsupportedError
+        If the optimiser is not SGD.
+    UnstableError
+        If the theory has no stationary law.
+
+    Examples
+    --------
+    >>> import fracsde as fs
+    >>> H, C = np.diag([1.0, 0.3]), np.eye(2)
+    >>> sgd = fs.SGDNearMinimum(hessian=H, gradient_noise=C, learning_rate=0.5, batch_size=4)
+    >>> run = fs.simulate(sgd.map(), range(0, 2000, 4), chains=128, rng=0)
+    >>> matrices = {"hessian": H, "gradient_noise": C, "batch_size": 4}
+    >>> report = compare_run(run, learning_rate=0.5, **matrices)
+    >>> report.verdict.name, bool(report.excluded("flow"))
+    ('AGREES', True)
+    >>> compare_run(run, learning_rate=0.55, **matrices).verdict.name
+    'DISAGREES'
+    """
+    wanted = names.chosen(quantities)
+    tolerance = real("tolerance", tolerance, low=0.0, high=1.0)
+    level = real("level", level, low=0.0, high=1.0)
+    if theory is not None:
+        choice("theory", theory, LAWS)
+    given = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "momentum": momentum,
+        "dampening": dampening,
+        "nesterov": nesterov,
+        "weight_decay": weight_decay,
+        "dataset_size": dataset_size,
+        "sampling": sampling,
+        "drop_last": drop_last,
+    }
+    source = opened(run)
+    record = _record(source, chains, stop)
+    matrices = _matrices(
+        source, {"hessian": hessian, "gradient_noise": gradient_noise, "minimum": minimum}, wanted
+    )
+    place = frame(matrices, record.seen, directions)
+    training = read_training(record.training, given, record.rate_at_end)
+    sgd = _sgd(place, training)
+    start = _burn_in(burn_in, sgd, record)
+    record.refuse_changing_rate(start)
+    window = read_window(
+        source,
+        directions=place.measure,
+        start=start,
+        stop=record.last,
+        chains=chains,
+        labels=place.labels,
+    )
+    found = window.trajectory
+    measured = measure(
+        found,
+        quantities=wanted,
+        lags=lags,
+        labels=window.labels,
+        unit=window.unit,
+        diagnose=diagnose,
+        level=level,
+    )
+    said: dict[str, Any] = {
+        "quantities": wanted,
+        "directions": place.predict,
+        "lags": lags,
+        "labels": window.labels,
+        "unit": window.unit,
+        "spacing": found.spacing if "integrated autocorrelation time" in wanted else 1.0,
+    }
+    law = _law(theory, training)
+    predicted = predict(sgd, law=law, **said)
+    others, absent = _rivals(sgd, law, rivals, training, said)
+    report = compare(predicted, measured, tolerance=tolerance, level=level, rivals=others)
+    settings = record.about | {
+        "law": law,
+        "training": {name: training.values[name] for name in training.sources},
+        "sources": dict(training.sources),
+        "coordinates": place.about,
+        "quantities": list(wanted),
+        "lags": None if lags is None else np.ravel(lags).tolist(),
+        "window": [float(found.times[0]), float(found.times[-1])],
+        "burn_in": burn_in,
+        "chains": found.chains,
+        "draws": found.draws,
+        "diagnosed": diagnose,
+        "notes": [*training.notes, *_law_notes(law, training), *absent],
+    }
+    return replace(report, settings=settings)
+
+
+def _record(
+    source: StoredRun | Trajectory, chains: Sequence[int] | None, stop: float | None
+) -> _Record:
+    if isinstance(source, StoredRun):
+        return _of_store(source, chains, stop)
+    last = float(source.times[-1]) if stop is None else real("stop", stop)
+    return _Record(
+        training={},
+        seen=Seen(width=source.dimension, parameters=None, directions=None, indices=None),
+        first=float(source.times[0]),
+        last=last,
+        rates=None,
+        steps=np.empty(0, dtype=np.int64),
+        about={"run": "a trajectory in memory", "provenance": _origin(source)},
+    )
+
+
+def _origin(source: Trajectory) -> Any:
+    return None if source.provenance is None else source.provenance.to_dict()
+
+
+def _of_store(source: StoredRun, chains: Sequence[int] | None, stop: float | None) -> _Record:
+    picked = source.chains if chains is None else tuple(chains)
+    last = float("inf") if stop is None else real("stop", stop)
+    refuse_divergence(source, last, picked)
+    ends = [source.steps(chain) for chain in picked]
+    if not ends or any(len(steps) == 0 for steps in ends):
+        msg = f"{source.path} holds no recorded step in some chain; record one, or choose `chains`"
+        raise RecordError(msg)
+    last = min(last, *(float(steps[-1]) for steps in ends))
+    kept, rates, when = source.observation, None, np.empty(0, dtype=np.int64)
+    if "learning_rate" in source.streams:
+        streamed = source.trajectory("learning_rate", chains=picked, stop=int(last))
+        rates, when = streamed.values[:, :, 0], streamed.times.astype(np.int64)
+    return _Record(
+        training=source.metadata.get("training", {}),
+        seen=Seen(
+            width=kept.width,
+            parameters=kept.parameters,
+            directions=kept.directions,
+            indices=kept.indices,
+        ),
+        first=max(float(steps[0]) for steps in ends),
+        last=last,
+        rates=rates,
+        steps=when,
+        about={
+            "run": fspath(source.path),
+            "content_hash": source.content_hash(),
+            "status": source.status.name,
+            "of_chains": "all" if chains is None else list(picked),
+        },
+    )
+
+
+def _matrices(
+    source: StoredRun | Trajectory, given: Mapping[str, Any], wanted: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return curvature, noise and minimum: those given, or else those attached to the run."""
+    attached: Mapping[str, Any] = {}
+    if isinstance(source, StoredRun) and "curvature" in source.attachments:
+        attached = source.attachment("curvature")
+    if given["hessian"] is not None:
+        attached = {k: v for k, v in attached.items() if k == "gradient_noise"}
+    found = {name: value for name, value in given.items() if value is not None}
+    found = {k: v for k, v in attached.items() if k in _ATTACHED} | found
+    needed = ["hessian", "gradient_noise"]
+    if "stationary mean" in wanted:
+        needed.append("minimum")
+    missing = [name for name in needed if name not in found]
+    if missing:
+        msg = (
+            f"{' and '.join(f'`{name}`' for name in missing)} must be known, and the run has no "
+            'such array in its attachment "curvature"; pass '
+            + ", ".join(f"{name}=..." for name in missing)
+            + ", or attach them with Recorder.attach('curvature', hessian=H, gradient_noise=C)"
+        )
+        raise InputError(msg)
+    return found
+
+
+def _sgd(place: Frame, training: Training) -> SGDNearMinimum:
+    settings: dict[str, Any] = dict(training.values)
+    if place.minimum is not None:
+        settings["minimum"] = place.minimum
+    return SGDNearMinimum(hessian=place.hessian, gradient_noise=place.gradient_noise, **settings)
+
+
+def _burn_in(burn_in: float | str, sgd: SGDNearMinimum, record: _Record) -> float:
+    if not isinstance(burn_in, str):
+        return real("burn_in", burn_in, low=0.0, closed="low")
+    choice("burn_in", burn_in, ("auto",))
+    steps = sgd if sgd.sampling != "shuffled" else _independent(sgd)
+    slowest = float(relaxation_rates(steps).real.min())
+    half = 0.5 * (record.last - record.first)
+    wait = half if slowest <= 0.0 else min(half, ceil(_RELAXATIONS / slowest))
+    return record.first + wait
+
+
+def _independent(sgd: SGDNearMinimum) -> SGDNearMinimum:
+    return replace(sgd, sampling="without_replacement", drop_last=False)
+
+
+def _law(theory: str | None, training: Training) -> str:
+    exact = "epochs" if training.shuffled else "map"
+    if theory is None:
+        return exact
+    return "independent" if theory == "map" and training.shuffled else theory
+
+
+def _law_notes(law: str, training: Training) -> list[str]:
+    if not training.shuffled:
+        return []
+    if law == "epochs":
+        return [
+            "batches are blocks of shuffled epochs: the law on trial is that of the epochs, and "
+            "'independent' is the map with as much noise per step and no memory"
+        ]
+    return ["batches are blocks of shuffled epochs, which this law takes for independent ones"]
+
+
+def _rivals(
+    sgd: SGDNearMinimum,
+    law: str,
+    rivals: Sequence[str] | None,
+    training: Training,
+    said: Mapping[str, Any],
+) -> tuple[dict[str, tuple[Prediction, ...]], list[str]]:
+    """Return what the rivals predict, and a note on each that has no stationary law."""
+    if isinstance(rivals, str):
+        rivals = (rivals,)
+    if rivals is None:
+        exact = ("epochs", "independent") if training.shuffled else ("map",)
+        rivals = [name for name in (*exact, "flow") if name != law]
+        rivals = rivals if law == exact[0] else rivals[:1]
+    found: dict[str, tuple[Prediction, ...]] = {}
+    absent: list[str] = []
+    for name in rivals:
+        choice("rivals", name, LAWS)
+        if name == law:
+            msg = f"`rivals` must be other laws than the one on trial, {law!r}; leave it out"
+            raise InputError(msg)
+        apart = training.shuffled and name not in {"epochs", "independent"}
+        theirs = _independent(sgd) if apart else sgd
+        try:
+            found[name] = predict(theirs, law=name, theory_name=name, **said)
+        except (UnstableError, UnsupportedError) as error:
+            absent.append(f"rival {name!r} predicts nothing: {error}")
+    return found, absent
