@@ -44,7 +44,7 @@ def checked(assumptions: Iterable[AssumptionTest]) -> tuple[AssumptionTest, ...]
         raise InputError(msg) from error
     for test in found:
         if not isinstance(test, AssumptionTest):
-            msg = f"`assumptions` must hold AssumptionTests, got {type(test).__name__}: {test!r}"
+            msg = f"`assumptions` must hold AssumptionTests, got {test!r}"  # type: ignore[unreachable]
             raise InputError(msg)
     names = [test.name for test in found]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]

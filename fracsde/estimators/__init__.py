@@ -6,6 +6,7 @@ array with axes (chain, draw, coordinate).  None of them knows a theory.
 
 from __future__ import annotations
 
+from fracsde.estimators import assumptions
 from fracsde.estimators.autocorrelation import (
     autocorrelation_at,
     effective_sample_size,
@@ -48,6 +49,7 @@ __all__ = [
     "LocalExponents",
     "StationarityCheck",
     "TailMeasurement",
+    "assumptions",
     "autocorrelation_at",
     "autocovariance",
     "check_stationary",
