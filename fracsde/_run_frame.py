@@ -34,6 +34,7 @@ LEADING = 20
 """Leading eigenvectors along which a run of all weights is looked at, unless told."""
 
 _INVARIANT = 1e-6  # relative part of H V outside the span of V that counts as rounding
+_TURNED = 1e6  # condition beyond which directions count as dependent
 _DIAGONAL = 1e-6  # relative entries off the diagonal that count as rounding
 
 
@@ -57,7 +58,26 @@ class Frame:
     measure: FloatArray | None  # (width, p), of what the run kept
     predict: FloatArray | None  # (m, p)
     labels: tuple[str, ...] | None  # None: those of the run
+    closed: bool  # whether the directions do not feel other weights
     about: str
+
+    @property
+    def seen_minimum(self) -> FloatArray | None:
+        """The minimum in the coordinates that are compared, (p,)."""
+        if self.minimum is None or self.predict is None:
+            return self.minimum
+        return np.asarray(self.minimum @ self.predict)
+
+    @property
+    def seen_hessian(self) -> FloatArray | None:
+        """The Hessian that maps those coordinates to their gradients, (p, p); None without one."""
+        R = self.predict
+        if not self.closed or R is None:
+            return self.hessian if self.closed else None
+        if R.shape[0] != R.shape[1] or np.linalg.cond(R) > _TURNED:
+            return None
+        # Gradients along V are V^T grad = R^T H R^-T (V^T w), symmetric where V is orthonormal.
+        return np.asarray(np.linalg.solve(R, self.hessian.T @ R).T)
 
 
 def frame(matrices: Mapping[str, ArrayLike], seen: Seen, directions: ArrayLike | None) -> Frame:
@@ -135,6 +155,7 @@ def _whole(
             measure=chosen,
             predict=V,
             labels=labels,
+            closed=False,
             about=about,
         )
     about += "; the curvature maps their span to itself, so that they do not feel the other weights"
@@ -145,6 +166,7 @@ def _whole(
         measure=chosen,
         predict=Q.T @ V,
         labels=labels,
+        closed=True,
         about=about,
     )
 
@@ -169,6 +191,7 @@ def _restricted(
         measure=chosen,
         predict=chosen,
         labels=None,
+        closed=True,
         about="recorded coordinates, taken for eigenvectors of the curvature, which is diagonal "
         "in them",
     )
@@ -218,6 +241,7 @@ def _in_basis(
         measure=basis,
         predict=None,
         labels=tuple(f"e{i + 1}" for i in range(len(H))),
+        closed=True,
         about="directions of the attached curvature, in which it is diagonal",
     )
 

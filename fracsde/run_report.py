@@ -16,68 +16,40 @@ Nothing here is arithmetic of its own: :func:`fracsde.predict`, :func:`fracsde.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
-from os import fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracsde._check import choice, real
-from fracsde._run_frame import Seen, frame
-from fracsde._run_training import constant_rate, read_training
-from fracsde._run_window import opened, read_window, refuse_divergence
+from fracsde._run_record import settle
+from fracsde._run_window import opened, read_window
 from fracsde.compare import compare
-from fracsde.errors import InputError, RecordError, UnstableError, UnsupportedError
+from fracsde.errors import InputError, UnstableError, UnsupportedError
+from fracsde.estimators.assumptions import examine
 from fracsde.measure import measure
 from fracsde.predict import LAWS, predict
-from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.records import quantities as names
 from fracsde.records.store import StoredRun
 from fracsde.transients import relaxation_rates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fracsde._report.nouns import Report
-    from fracsde._run_frame import Frame
+    from fracsde._run_record import Record, Settled
     from fracsde._run_training import Training
-    from fracsde._run_window import Source
-    from fracsde._typing import ArrayLike, FloatArray, IntArray
+    from fracsde._run_window import Source, Window
+    from fracsde._typing import ArrayLike
+    from fracsde.problems.sgd import SGDNearMinimum
+    from fracsde.records.assumption import AssumptionTest
     from fracsde.records.measurement import Prediction
     from fracsde.records.trajectory import Trajectory
 
 __all__ = ["compare_run"]
 
 _RELAXATIONS = 10.0  # of the slowest direction, after which e^-10 of the start is left
-
-
-_ATTACHED = ("hessian", "gradient_noise", "minimum", "directions")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Record:
-    """What a run says of itself."""
-
-    training: object
-    seen: Seen
-    first: float  # step
-    last: float  # step
-    rates: FloatArray | None  # (chain, draw), where they were recorded
-    steps: IntArray  # (draw,) of the rates
-    about: dict[str, Any]
-
-    @property
-    def rate_at_end(self) -> float | None:
-        return None if self.rates is None else float(self.rates[0, -1])
-
-    def refuse_changing_rate(self, start: float) -> None:
-        """Refuse a window in which the recorded rate changes."""
-        if self.rates is not None:
-            # The update that led into the window had a rate of its own.
-            inside = self.steps > start
-            if inside.any():
-                constant_rate(self.rates[:, inside], self.steps[inside])
 
 
 def compare_run(
@@ -96,6 +68,7 @@ def compare_run(
     burn_in: float | str = "auto",
     stop: float | None = None,
     chains: Sequence[int] | None = None,
+    unequal: str = "refuse",
     learning_rate: float | None = None,
     batch_size: int | None = None,
     momentum: float | None = None,
@@ -105,6 +78,8 @@ def compare_run(
     dataset_size: int | None = None,
     sampling: str | None = None,
     drop_last: bool | None = None,
+    assumptions: bool | Iterable[AssumptionTest] = True,
+    loss: Any = None,
     diagnose: bool = True,
 ) -> Report:
     r"""Say whether a run of SGD agrees with the theory of its own settings.
@@ -143,10 +118,17 @@ def compare_run(
         The window ends here.
     chains : sequence of int, optional
         Which chains of a stored run.
+    unequal : {"refuse", "truncate"}
+        What to do with chains of a stored run that were recorded at different steps.
     learning_rate, batch_size, momentum, dampening, nesterov, weight_decay, \
     dataset_size, sampling, drop_last
         As in :class:`SGDNearMinimum`; what is given goes before what the run recorded, and the
         difference is noted.
+    assumptions : bool or iterable of AssumptionTest
+        Whether to ask of the run whether the law's assumptions hold, with
+        :func:`fracsde.estimators.assumptions.examine`; or what was found.
+    loss : Network, TorchLoss or the like, optional
+        Asked for curvature and noise at recorded weights, where the run kept all of them.
     diagnose : bool
         Whether to refuse a window that is not stationary.
 
@@ -197,23 +179,29 @@ def compare_run(
         "drop_last": drop_last,
     }
     source = opened(run)
-    record = _record(source, chains, stop)
-    matrices = _matrices(
-        source, {"hessian": hessian, "gradient_noise": gradient_noise, "minimum": minimum}, wanted
+    settled = settle(
+        source,
+        given,
+        {"hessian": hessian, "gradient_noise": gradient_noise, "minimum": minimum},
+        directions=directions,
+        need_minimum="stationary mean" in wanted,
+        chains=chains,
+        stop=stop,
+        unequal=unequal,
     )
-    place = frame(matrices, record.seen, directions)
-    training = read_training(record.training, given, record.rate_at_end)
-    sgd = _sgd(place, training)
+    record, place, training = settled.record, settled.place, settled.training
+    sgd = settled.sgd
     start = _burn_in(burn_in, sgd, record)
     record.refuse_changing_rate(start)
-    window = read_window(
-        source,
-        directions=place.measure,
-        start=start,
-        stop=record.last,
-        chains=chains,
-        labels=place.labels,
-    )
+    where: dict[str, Any] = {
+        "directions": place.measure,
+        "start": start,
+        "stop": record.last,
+        "chains": chains,
+        "unequal": unequal,
+        "labels": place.labels,
+    }
+    window = read_window(source, **where)
     found = window.trajectory
     measured = measure(
         found,
@@ -235,7 +223,10 @@ def compare_run(
     law = _law(theory, training)
     predicted = predict(sgd, law=law, **said)
     others, absent = _rivals(sgd, law, rivals, training, said)
-    report = compare(predicted, measured, tolerance=tolerance, level=level, rivals=others)
+    tests = _tests(source, settled, window, where, assumptions, loss, level)
+    report = compare(
+        predicted, measured, tolerance=tolerance, level=level, rivals=others, assumptions=tests
+    )
     settings = record.about | {
         "law": law,
         "training": {name: training.values[name] for name in training.sources},
@@ -253,95 +244,7 @@ def compare_run(
     return replace(report, settings=settings)
 
 
-def _record(
-    source: StoredRun | Trajectory, chains: Sequence[int] | None, stop: float | None
-) -> _Record:
-    if isinstance(source, StoredRun):
-        return _of_store(source, chains, stop)
-    last = float(source.times[-1]) if stop is None else real("stop", stop)
-    return _Record(
-        training={},
-        seen=Seen(width=source.dimension, parameters=None, directions=None, indices=None),
-        first=float(source.times[0]),
-        last=last,
-        rates=None,
-        steps=np.empty(0, dtype=np.int64),
-        about={"run": "a trajectory in memory", "provenance": _origin(source)},
-    )
-
-
-def _origin(source: Trajectory) -> Any:
-    return None if source.provenance is None else source.provenance.to_dict()
-
-
-def _of_store(source: StoredRun, chains: Sequence[int] | None, stop: float | None) -> _Record:
-    picked = source.chains if chains is None else tuple(chains)
-    last = float("inf") if stop is None else real("stop", stop)
-    refuse_divergence(source, last, picked)
-    ends = [source.steps(chain) for chain in picked]
-    if not ends or any(len(steps) == 0 for steps in ends):
-        msg = f"{source.path} holds no recorded step in some chain; record one, or choose `chains`"
-        raise RecordError(msg)
-    last = min(last, *(float(steps[-1]) for steps in ends))
-    kept, rates, when = source.observation, None, np.empty(0, dtype=np.int64)
-    if "learning_rate" in source.streams:
-        streamed = source.trajectory("learning_rate", chains=picked, stop=int(last))
-        rates, when = streamed.values[:, :, 0], streamed.times.astype(np.int64)
-    return _Record(
-        training=source.metadata.get("training", {}),
-        seen=Seen(
-            width=kept.width,
-            parameters=kept.parameters,
-            directions=kept.directions,
-            indices=kept.indices,
-        ),
-        first=max(float(steps[0]) for steps in ends),
-        last=last,
-        rates=rates,
-        steps=when,
-        about={
-            "run": fspath(source.path),
-            "content_hash": source.content_hash(),
-            "status": source.status.name,
-            "of_chains": "all" if chains is None else list(picked),
-        },
-    )
-
-
-def _matrices(
-    source: StoredRun | Trajectory, given: Mapping[str, Any], wanted: tuple[str, ...]
-) -> dict[str, Any]:
-    """Return curvature, noise and minimum: those given, or else those attached to the run."""
-    attached: Mapping[str, Any] = {}
-    if isinstance(source, StoredRun) and "curvature" in source.attachments:
-        attached = source.attachment("curvature")
-    if given["hessian"] is not None:
-        attached = {k: v for k, v in attached.items() if k == "gradient_noise"}
-    found = {name: value for name, value in given.items() if value is not None}
-    found = {k: v for k, v in attached.items() if k in _ATTACHED} | found
-    needed = ["hessian", "gradient_noise"]
-    if "stationary mean" in wanted:
-        needed.append("minimum")
-    missing = [name for name in needed if name not in found]
-    if missing:
-        msg = (
-            f"{' and '.join(f'`{name}`' for name in missing)} must be known, and the run has no "
-            'such array in its attachment "curvature"; pass '
-            + ", ".join(f"{name}=..." for name in missing)
-            + ", or attach them with Recorder.attach('curvature', hessian=H, gradient_noise=C)"
-        )
-        raise InputError(msg)
-    return found
-
-
-def _sgd(place: Frame, training: Training) -> SGDNearMinimum:
-    settings: dict[str, Any] = dict(training.values)
-    if place.minimum is not None:
-        settings["minimum"] = place.minimum
-    return SGDNearMinimum(hessian=place.hessian, gradient_noise=place.gradient_noise, **settings)
-
-
-def _burn_in(burn_in: float | str, sgd: SGDNearMinimum, record: _Record) -> float:
+def _burn_in(burn_in: float | str, sgd: SGDNearMinimum, record: Record) -> float:
     if not isinstance(burn_in, str):
         return real("burn_in", burn_in, low=0.0, closed="low")
     choice("burn_in", burn_in, ("auto",))
@@ -402,3 +305,38 @@ def _rivals(
         except (UnstableError, UnsupportedError) as error:
             absent.append(f"rival {name!r} predicts nothing: {error}")
     return found, absent
+
+
+def _tests(
+    source: StoredRun | Trajectory,
+    settled: Settled,
+    window: Window,
+    where: Mapping[str, Any],
+    assumptions: bool | Iterable[AssumptionTest],
+    loss: Any,
+    level: float,
+) -> Iterable[AssumptionTest]:
+    """Ask which assumptions of the law hold, in the coordinates in which it is compared."""
+    if not isinstance(assumptions, bool):
+        return assumptions
+    if not assumptions:
+        return ()
+    training = dict(settled.training.values) | {"optimizer": "SGD"}
+    if settled.training.sources["sampling"] == "assumed":
+        training["sampling"] = "unknown"
+    if loss is not None:
+        whole = read_window(source, **{**where, "directions": None, "labels": None})
+        return examine(whole.trajectory, loss=loss, training=training, whole=True, level=level)
+    gradients = None
+    if isinstance(source, StoredRun) and "gradients" in source.streams:
+        gradients = read_window(source, stream="gradients", **where).trajectory
+    place = settled.place
+    return examine(
+        window.trajectory,
+        gradients=gradients,
+        hessian=place.seen_hessian,
+        minimum=place.seen_minimum,
+        training=training,
+        whole=place.closed,
+        level=level,
+    )
