@@ -138,8 +138,8 @@ def _zarr(place: Path, key: str | None) -> NDArray[Any]:
         zarr: Any = import_module("zarr")
     except ImportError as error:
         msg = (
-            f"reading {str(place)!r} needs zarr, which is not installed; pip install zarr, or "
-            "convert the matrix to .npy"
+            f"reading {str(place)!r} needs zarr, which is not installed; "
+            'pip install "fracsde[store]", or convert the matrix to .npy'
         )
         raise BackendUnavailable(msg) from error
     opened = zarr.open(str(place), mode="r")

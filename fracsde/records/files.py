@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
 __all__ = [
+    "as_json",
     "read_matrix",
     "read_measurements",
     "read_predictions",
@@ -86,7 +87,7 @@ def write_measurements(
     >>> again.value == m.value
     array([ True])
     """
-    _write(path, Measurement, measurements, about)
+    replace_file(path, as_json(measurements, Measurement, about=about).encode())
 
 
 def write_predictions(
@@ -106,7 +107,7 @@ def write_predictions(
     about : mapping, optional
         What else a reader should know: plain JSON types.
     """
-    _write(path, Prediction, predictions, about)
+    replace_file(path, as_json(predictions, Prediction, about=about).encode())
 
 
 def read_measurements(path: str | os.PathLike[str]) -> tuple[Measurement, ...]:
@@ -179,12 +180,32 @@ def read_matrix(path: str | os.PathLike[str], key: str | None = None) -> FloatAr
     return np.array(found, dtype=np.float64)
 
 
-def _write(
-    path: str | os.PathLike[str],
-    kind: type[_Noun],
-    nouns: _Noun | Iterable[_Noun],
-    about: Mapping[str, Any] | None,
-) -> None:
+def as_json(
+    nouns: Measurement | Prediction | Iterable[Measurement] | Iterable[Prediction],
+    kind: type[Measurement] | type[Prediction],
+    *,
+    about: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the text of a file of measurements or predictions.
+
+    Parameters
+    ----------
+    nouns : Measurement, Prediction or iterable of them
+        What to write.
+    kind : type
+        ``Measurement`` or ``Prediction``.
+    about : mapping, optional
+        What else a reader should know: plain JSON types.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        If there is nothing to write, or something else among it.
+    """
     plural, arrays, words = _FIELDS[kind]
     items: Any = (nouns,) if isinstance(nouns, kind) else nouns
     rows = []
@@ -205,15 +226,13 @@ def _write(
     if not rows:
         msg = f"`{plural}` is empty; there is nothing to write"
         raise InputError(msg)
-    content = {"schema": {"name": f"fracsde {plural}", "version": _VERSION}}
+    content: dict[str, Any] = {"schema": {"name": f"fracsde {plural}", "version": _VERSION}}
+    content |= {"about": dict(about or {}), plural: rows}
     try:
-        text = json.dumps(
-            content | {"about": dict(about or {}), plural: rows}, indent=2, allow_nan=False
-        )
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         msg = f"`about` must reduce to plain JSON types: {error}"
         raise InputError(msg) from error
-    replace_file(path, f"{text}\n".encode())
 
 
 def _read(path: str | os.PathLike[str], kind: type[_Noun]) -> tuple[_Noun, ...]:
