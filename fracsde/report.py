@@ -9,6 +9,14 @@ Not here: the comparison itself (:mod:`fracsde.compare`).
 
 from __future__ import annotations
 
+from fracsde._figures import (
+    autocorrelation_plot,
+    density_plot,
+    displacement_plot,
+    ratio_plot,
+    relaxation_plot,
+    spectrum_plot,
+)
 from fracsde._report.nouns import Exclusion, Report
 from fracsde._report.page import (
     HtmlPage,
@@ -32,13 +40,19 @@ __all__ = [
     "ReportWriteError",
     "Row",
     "Verdict",
+    "autocorrelation_plot",
+    "density_plot",
+    "displacement_plot",
     "figure_section",
     "findings_section",
     "mapping_section",
     "overview_section",
+    "ratio_plot",
     "reading_section",
     "refuse_target",
+    "relaxation_plot",
     "report_section",
+    "spectrum_plot",
     "table_section",
     "write_report",
 ]

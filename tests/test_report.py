@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fracsde import _figures
+from fracsde._figures import house
 from fracsde._report import folder as folder_module
 from fracsde.compare import compare
 from fracsde.errors import BackendUnavailable, FracsdeError, InputError
@@ -542,7 +543,7 @@ def test_refuses_a_rival_that_is_not_in_the_report() -> None:
 def test_refuses_to_draw_without_matplotlib_and_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_figures, "import_module", _raise(ImportError("matplotlib")))
+    monkeypatch.setattr(house, "import_module", _raise(ImportError("matplotlib")))
     with pytest.raises(BackendUnavailable, match=r'pip install "fracsde\[plot\]"'):
         report().save(tmp_path / "out")
     assert listing(tmp_path) == []

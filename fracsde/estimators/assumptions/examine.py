@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,16 +18,20 @@ from fracsde.estimators.assumptions._deciding import LEVEL
 from fracsde.estimators.assumptions._positions import directions_of, minimum_of
 from fracsde.estimators.assumptions._regression import MOST_COORDINATES
 from fracsde.estimators.assumptions.constant_noise import QUESTION as NOISE_QUESTION
+from fracsde.estimators.assumptions.constant_noise import TOLERANCE as NOISE_TOLERANCE
 from fracsde.estimators.assumptions.constant_noise import constant_noise
+from fracsde.estimators.assumptions.gaussianity import KURTOSIS, gaussianity
 from fracsde.estimators.assumptions.gaussianity import QUESTION as GAUSSIAN_QUESTION
-from fracsde.estimators.assumptions.gaussianity import gaussianity
 from fracsde.estimators.assumptions.independence import QUESTION as BATCHES_QUESTION
+from fracsde.estimators.assumptions.independence import TOLERANCE as BATCHES_TOLERANCE
 from fracsde.estimators.assumptions.independence import independent_batches
 from fracsde.estimators.assumptions.quadratic_loss import QUESTION as LOSS_QUESTION
+from fracsde.estimators.assumptions.quadratic_loss import TOLERANCE as LOSS_TOLERANCE
 from fracsde.estimators.assumptions.quadratic_loss import quadratic_loss
 from fracsde.estimators.assumptions.stationarity import QUESTION as STATIONARY_QUESTION
-from fracsde.estimators.assumptions.stationarity import stationarity_of
+from fracsde.estimators.assumptions.stationarity import VARIANCE, stationarity_of
 from fracsde.estimators.assumptions.step_rule import QUESTION as STEP_QUESTION
+from fracsde.estimators.assumptions.step_rule import TOLERANCE as STEP_TOLERANCE
 from fracsde.estimators.assumptions.step_rule import stated_steps
 from fracsde.estimators.chains import as_trajectory
 from fracsde.records.assumption import AssumptionTest
@@ -111,25 +115,9 @@ def examine(
     data = _material(run, loss, minimum, gradients, hessian, training, whole, start)
     few = data.reduced()
 
-    def ask(name: str, question: str, call: Callable[[], AssumptionTest]) -> AssumptionTest:
-        try:
-            return call()
-        except InputError as error:  # the record is not what this question needs
-            return AssumptionTest.unasked(
-                name, str(error).rstrip("."), question=question, tolerance=0.05, level=level
-            )
-
-    return (
-        ask(
-            "stationarity",
-            STATIONARY_QUESTION,
-            lambda: stationarity_of(few.weights, level=level),
-        ),
-        ask("Gaussianity", GAUSSIAN_QUESTION, lambda: gaussianity(few.weights, level=level)),
-        ask("quadratic loss", LOSS_QUESTION, lambda: _loss_test(data, few, level)),
-        ask("constant noise", NOISE_QUESTION, lambda: _noise_test(data, few, level)),
-        ask("independence of batches", BATCHES_QUESTION, lambda: _batch_test(data, few, level)),
-        ask("step rule as stated", STEP_QUESTION, lambda: _step_test(data, few, level)),
+    return tuple(
+        _ask(name, question, tolerance, level, call, data, few)
+        for name, (question, tolerance, call) in _QUESTIONS.items()
     )
 
 
@@ -309,3 +297,41 @@ def _step_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
         weight_decay=training.get("weight_decay") or 0.0,
         level=level,
     )
+
+
+_Call: TypeAlias = "Callable[[_Material, _Material, float], AssumptionTest]"
+
+# What is asked, of all there is and of few coordinates of it, in the order of the answers.
+_QUESTIONS: Mapping[str, tuple[str, float, _Call]] = {
+    "stationarity": (
+        STATIONARY_QUESTION,
+        VARIANCE,
+        lambda _, few, level: stationarity_of(few.weights, level=level),
+    ),
+    "Gaussianity": (
+        GAUSSIAN_QUESTION,
+        KURTOSIS,
+        lambda _, few, level: gaussianity(few.weights, level=level),
+    ),
+    "quadratic loss": (LOSS_QUESTION, LOSS_TOLERANCE, _loss_test),
+    "constant noise": (NOISE_QUESTION, NOISE_TOLERANCE, _noise_test),
+    "independence of batches": (BATCHES_QUESTION, BATCHES_TOLERANCE, _batch_test),
+    "step rule as stated": (STEP_QUESTION, STEP_TOLERANCE, _step_test),
+}
+
+
+def _ask(
+    name: str,
+    question: str,
+    tolerance: float,
+    level: float,
+    call: _Call,
+    data: _Material,
+    few: _Material,
+) -> AssumptionTest:
+    try:
+        return call(data, few, level)
+    except InputError as error:  # the record is not what this question needs
+        return AssumptionTest.unasked(
+            name, str(error).rstrip("."), question=question, tolerance=tolerance, level=level
+        )

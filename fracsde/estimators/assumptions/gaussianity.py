@@ -23,11 +23,23 @@ fluctuation of the loss do.  With :math:`|\kappa| \le 0.2` the variance of a qua
 by at most 10 %; with :math:`|\gamma| \le 0.1` the weight beyond two standard deviations on one side
 by at most 12 % (to first order of Edgeworth's series).
 
+Few draws show no tails, and give a fourth moment too small together with its error.  No error is
+therefore taken below that of a Gaussian law whose correlation falls exponentially, as fast as that
+of the squares does,
+
+.. math::
+    \sigma_\gamma^2 \ge \frac{6\,\tau_3}{RN}, \quad \sigma_\kappa^2 \ge \frac{24\,\tau_4}{RN},
+    \quad \sigma_{\kappa_M}^2 \ge \frac{72\,\tau_4}{d(d+2)\,RN}, \qquad
+    \tau_p = \frac{1 + \rho^p}{1 - \rho^p},
+
+:math:`\rho` being read off :math:`\sigma^2(\overline{z^2}) = 2 \tau_2 / (RN)`.
+
 References: [Mardia1970]_, [Hosking1990]_.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import atan, pi, sqrt
 from typing import TYPE_CHECKING
 
@@ -109,10 +121,13 @@ def gaussianity(
     names = coordinate_names(run)
     scale = np.sqrt(np.square(x).mean(axis=(0, 1)))
     _refuse_constant(scale, run, names)
-    parts = [_of_one(x[..., k] / scale[k], name, run.times) for k, name in enumerate(names)]
+    floors = [_floors(x[..., k] / scale[k], run.times) for k in range(len(names))]
+    parts = [
+        _of_one(x[..., k] / scale[k], name, run.times, floors[k]) for k, name in enumerate(names)
+    ]
     tolerances = [skewed, heavy, heavy] * len(names)
     if len(names) > 1:
-        parts.append(_of_all(x / scale, run.times))
+        parts.append(_of_all(x / scale, run.times, max(floor[1] for floor in floors)))
         tolerances.append(heavy)
     return decide(
         joined(parts),
@@ -137,7 +152,26 @@ def _refuse_constant(scale: FloatArray, run: Trajectory, names: tuple[str, ...])
         raise RecordError(msg)
 
 
-def _of_one(z: FloatArray, name: str, times: FloatArray) -> Measurement:
+def _floors(z: FloatArray, times: FloatArray) -> tuple[float, float]:
+    # Errors of skewness and kurtosis of a Gaussian law as correlated as z is.
+    square = z * z - 1.0
+    found = with_influence(["variance"], [0.0], square[..., None], times)
+    tau = max(1.0, 0.5 * float(found.stderr[0]) ** 2 * z.size)
+    q = (tau - 1.0) / (tau + 1.0)  # rho^2
+
+    def error(power: float, variance: float) -> float:
+        return sqrt(variance * (1.0 + q**power) / ((1.0 - q**power) * z.size))
+
+    return error(1.5, 6.0), error(2.0, 24.0)
+
+
+def _at_least(found: Measurement, floors: ArrayLike) -> Measurement:
+    return replace(found, stderr=np.maximum(found.stderr, np.asarray(floors)))
+
+
+def _of_one(
+    z: FloatArray, name: str, times: FloatArray, floors: tuple[float, float]
+) -> Measurement:
     # Skewness and excess kurtosis of one standardised coordinate (chain, draw).
     square = z * z
     third, fourth = float((square * z).mean()), float((square * square).mean())
@@ -151,7 +185,7 @@ def _of_one(z: FloatArray, name: str, times: FloatArray) -> Measurement:
     )
     value = [third, fourth - 3.0, (ratio - _GAUSS_L) / _PER_KURTOSIS]
     series = np.stack([skewed, heavy, influence / _PER_KURTOSIS], axis=-1)
-    return with_influence(labels, value, series, times)
+    return _at_least(with_influence(labels, value, series, times), [*floors, 0.0])
 
 
 def l_kurtosis(x: FloatArray) -> tuple[float, FloatArray]:
@@ -186,7 +220,7 @@ def _legendre(degree: int, at: FloatArray) -> FloatArray:
     return u if degree == 1 else 0.5 * u * (5.0 * u * u - 3.0)
 
 
-def _of_all(z: FloatArray, times: FloatArray) -> Measurement:
+def _of_all(z: FloatArray, times: FloatArray, floor: float) -> Measurement:
     # Mardia's kurtosis of standardised coordinates (chain, draw, coordinate).
     d = z.shape[-1]
     covariance = np.tensordot(z, z, axes=((0, 1), (0, 1))) / (z.shape[0] * z.shape[1])
@@ -207,4 +241,5 @@ def _of_all(z: FloatArray, times: FloatArray) -> Measurement:
     influence = np.square(square) - fourth - 2.0 * quadratic - 4.0 * (y @ tilt)
     unit = 3.0 / (d * (d + 2.0))
     label = "excess kurtosis of the law as a whole (Mardia)"
-    return with_influence([label], [unit * fourth - 3.0], (unit * influence)[..., None], times)
+    found = with_influence([label], [unit * fourth - 3.0], (unit * influence)[..., None], times)
+    return _at_least(found, floor * sqrt(unit))

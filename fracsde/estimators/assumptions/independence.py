@@ -17,9 +17,9 @@ The noise is what is left of the recorded gradients after their regression on po
 subtracting :math:`H (w - \bar w)` for a given Hessian.  Two limits:
 
 * with shuffled epochs positions know what is left of the epoch, and the regression absorbs part of
-  the dependence: in a flat direction the windows of an epoch show about :math:`-1/4` in place of
-  :math:`-1`, see ``tests/estimators/test_assumptions_independence.py``.  Batches that *are*
-  independent are never called dependent for this reason.
+  the dependence: windows of an epoch show about :math:`-0.6` in flat directions in place of the
+  :math:`-1` that a given Hessian shows.  Batches that *are* independent are not called dependent
+  for this reason; ``tests/estimators/test_assumptions_independence.py`` shows both.
 * a gradient that also depends on coordinates that were not recorded leaves their motion in the
   residual, which looks like dependence.  Record whole weight vectors, or project on eigenvectors of
   the Hessian.
