@@ -8,7 +8,7 @@ FINISHED = 0  # and, of a comparison, that it agrees
 BAD_INPUT = 2
 DISAGREES = 3
 INCONCLUSIVE = 4
-REFUSED = 5  # the run drifts or diverged, and must not be judged as it is
+REFUSED = 5  # the run drifts, diverged or is too short, and must not be judged as it is
 INTERRUPTED = 130
 
 

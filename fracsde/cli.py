@@ -9,7 +9,7 @@ code  meaning
 2     bad input, a missing extra or too little memory
 3     a comparison was made: theory and run disagree
 4     a comparison was made: these data do not decide
-5     the run drifts or diverged, and was not judged
+5     the run was refused by its diagnosis: it drifts, diverged or is too short
 130   interrupted
 ====  =========================================================================
 

@@ -73,9 +73,10 @@ def measure(
     unit : str, optional
         Unit of a coordinate; that of the stream if not given, else ``"weight"``.
     diagnose : bool
-        Whether to refuse a window that is not stationary.
+        Whether to refuse a window that :func:`fracsde.estimators.diagnose` refuses: one that
+        drifts, is too short, or whose chains disagree.
     level : float [1]
-        Chance that the diagnosis refuses a stationary run.
+        Chance of a false alarm in each of its two tests.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def measure(
     Raises
     ------
     DiagnosticsError
-        If the window is not stationary, or the run diverged before its end.
+        If the window is refused by its diagnosis, or the run diverged before its end.
     RecordError
         If the window is empty or too short for a quantity, or a coordinate is constant.
     InputError
@@ -106,7 +107,7 @@ def measure(
     >>> try:
     ...     _ = measure(simulate(process, range(200), chains=64, rng=0, start=[50.0]))
     ... except DiagnosticsError as error:
-    ...     print("drop a longer start" in str(error))
+    ...     print("burn-in" in str(error))
     True
     """
     wanted = names.chosen(quantities)
@@ -130,7 +131,7 @@ def measure(
 
 
 def examine(run: Trajectory, *, level: float) -> None:
-    """Refuse a window that is not stationary.
+    """Refuse a window that :func:`fracsde.estimators.diagnose` refuses.
 
     Parameters
     ----------
@@ -144,12 +145,13 @@ def examine(run: Trajectory, *, level: float) -> None:
     DiagnosticsError
         With the remedy.
     """
-    check = estimators.check_stationary(run, level=level)
-    if not check.stationary:
+    found = estimators.diagnose(run, level=level)
+    if not found.ok:
+        failed = "  ".join(f"{row.name}: {row.sentence}" for row in found.rows if not row.ok)
         msg = (
-            f"the run is not stationary from {run.times[0]:g} to {run.times[-1]:g}: "
-            f"{check.sentence}  Choose the window with `start` and `stop`, or pass diagnose=False "
-            "to measure it all the same"
+            f"the run cannot be measured from {run.times[0]:g} to {run.times[-1]:g}.  {failed}  "
+            "Choose the window with `start` and `stop`, or pass diagnose=False to measure it all "
+            "the same"
         )
         raise DiagnosticsError(msg)
 

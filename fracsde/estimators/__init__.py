@@ -13,7 +13,9 @@ from fracsde.estimators.autocorrelation import (
     integrated_time,
 )
 from fracsde.estimators.autocovariance import autocovariance
+from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -21,6 +23,7 @@ from fracsde.estimators.diagnostics import (
     stationarity,
 )
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
+from fracsde.estimators.eigenvalues import EigenvalueMeasurement, covariance_eigenvalues
 from fracsde.estimators.exponents import (
     ExponentMeasurement,
     LocalExponents,
@@ -29,6 +32,7 @@ from fracsde.estimators.exponents import (
     msd_exponent,
 )
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.lagged import autocovariance_at
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
     covariance,
@@ -37,12 +41,16 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
 
 __all__ = [
     "CovarianceMeasurement",
+    "Diagnosis",
+    "DiagnosisRow",
     "Displacement",
+    "EigenvalueMeasurement",
     "ExponentMeasurement",
     "FractionalOrderFit",
     "HillCurve",
@@ -52,9 +60,14 @@ __all__ = [
     "assumptions",
     "autocorrelation_at",
     "autocovariance",
+    "autocovariance_at",
+    "bulk_effective_size",
+    "burn_in",
     "check_stationary",
     "covariance",
+    "covariance_eigenvalues",
     "covariance_entries",
+    "diagnose",
     "displacement_exponent",
     "effective_sample_size",
     "fit_fractional_order",
@@ -68,9 +81,11 @@ __all__ = [
     "mean",
     "mean_square_displacement",
     "msd_exponent",
+    "rank_r_hat",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
+    "tail_effective_size",
     "variances",
     "vector_tail_index",
 ]
