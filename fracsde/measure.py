@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fracsde.records.measurement import Measurement
     from fracsde.records.trajectory import Trajectory
 
-__all__ = ["measure"]
+__all__ = ["examine", "measure"]
 
 
 def measure(
@@ -130,7 +130,7 @@ def measure(
     return tuple(_one(name, window, draws) for name in wanted)
 
 
-def examine(run: Trajectory, *, level: float) -> None:
+def examine(run: Trajectory, *, level: float, cut: bool = False) -> Trajectory:
     """Refuse a window that :func:`fracsde.estimators.diagnose` refuses.
 
     Parameters
@@ -138,7 +138,14 @@ def examine(run: Trajectory, *, level: float) -> None:
     run : Trajectory
         The window.
     level : float [1]
-        Chance of refusing a stationary one.
+        Chance of a false alarm in each of its two tests.
+    cut : bool
+        Whether to leave out a burn-in that was found, where nothing else is wrong with the rest.
+
+    Returns
+    -------
+    Trajectory
+        The window, or what is left of it.
 
     Raises
     ------
@@ -146,14 +153,18 @@ def examine(run: Trajectory, *, level: float) -> None:
         With the remedy.
     """
     found = estimators.diagnose(run, level=level)
-    if not found.ok:
-        failed = "  ".join(f"{row.name}: {row.sentence}" for row in found.rows if not row.ok)
-        msg = (
-            f"the run cannot be measured from {run.times[0]:g} to {run.times[-1]:g}.  {failed}  "
-            "Choose the window with `start` and `stop`, or pass diagnose=False to measure it all "
-            "the same"
-        )
-        raise DiagnosticsError(msg)
+    failed = [row for row in found.rows if not row.ok]
+    begin = f"start={run.times[found.burn_in]:g}" if found.burn_in else "a later `start`"
+    if not failed:
+        return run
+    if cut and found.burn_in and all(row.name == "burn-in" for row in failed):
+        return run.between(float(run.times[found.burn_in]))
+    reasons = "  ".join(f"{row.name}: {row.sentence}" for row in failed)
+    msg = (
+        f"the run cannot be measured from {run.times[0]:g} to {run.times[-1]:g}.  {reasons}  Pass "
+        f"{begin}, another `stop`, or diagnose=False to measure it all the same"
+    )
+    raise DiagnosticsError(msg)
 
 
 def _draws(lags: ArrayLike | None, run: Trajectory, wanted: tuple[str, ...]) -> IntArray | None:

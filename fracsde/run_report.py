@@ -28,6 +28,7 @@ from fracsde._run_window import opened, read_window
 from fracsde.compare import compare
 from fracsde.errors import InputError, UnstableError, UnsupportedError
 from fracsde.estimators.assumptions import examine
+from fracsde.measure import examine as examine_window
 from fracsde.measure import measure
 from fracsde.predict import LAWS, predict
 from fracsde.records import quantities as names
@@ -113,7 +114,7 @@ def compare_run(
         For autocorrelations and displacements.
     burn_in : float or "auto" [step]
         The window begins here; ``"auto"`` leaves out ten relaxation times of the slowest
-        direction, at most half of the record.
+        direction, at most half of the record, and what the diagnosis finds beyond that.
     stop : float, optional [step]
         The window ends here.
     chains : sequence of int, optional
@@ -130,7 +131,7 @@ def compare_run(
     loss : Network, TorchLoss or the like, optional
         Asked for curvature and noise at recorded weights, where the run kept all of them.
     diagnose : bool
-        Whether to refuse a window that is not stationary.
+        Whether to refuse a window that :func:`fracsde.estimators.diagnose` refuses.
 
     Returns
     -------
@@ -202,6 +203,10 @@ def compare_run(
         "labels": place.labels,
     }
     window = read_window(source, **where)
+    if diagnose:
+        settled_part = examine_window(window.trajectory, level=level, cut=burn_in == "auto")
+        window = replace(window, trajectory=settled_part)
+        where["start"] = float(settled_part.times[0])
     found = window.trajectory
     measured = measure(
         found,
@@ -209,8 +214,7 @@ def compare_run(
         lags=lags,
         labels=window.labels,
         unit=window.unit,
-        diagnose=diagnose,
-        level=level,
+        diagnose=False,
     )
     said: dict[str, Any] = {
         "quantities": wanted,
