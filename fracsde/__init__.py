@@ -115,6 +115,7 @@ _HOME = {
     "compare": "compare",
     "open_run": "records.store",
     "compare_run": "run_report",
+    "samples_to_decide": "report",
     "cite": "citations",
     "read_matrix": "records.files",
     "read_measurements": "records.files",

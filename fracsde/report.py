@@ -28,6 +28,7 @@ from fracsde._report.page import (
     report_section,
     table_section,
 )
+from fracsde._report.power import samples_to_decide
 from fracsde._report.rows import QuantitySummary, Row, Verdict
 from fracsde._report.write import refuse_target, write_report
 from fracsde.errors import ReportWriteError
@@ -52,6 +53,7 @@ __all__ = [
     "refuse_target",
     "relaxation_plot",
     "report_section",
+    "samples_to_decide",
     "spectrum_plot",
     "table_section",
     "write_report",

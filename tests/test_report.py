@@ -629,3 +629,52 @@ def test_assumptions_change_no_verdict_but_the_hash() -> None:
 def test_refuses_assumptions_that_are_none_or_occur_twice(wrong: Any) -> None:
     with pytest.raises(InputError, match="assumptions"):
         replace(report(), assumptions=wrong)
+
+
+# ---------------------------------------------------------------- in words
+
+
+@pytest.mark.parametrize(
+    ("off", "tests", "words"),
+    [
+        (0.2, (), "No assumption was tested"),
+        (0.2, (HOLDS,), "Every assumption that was tested holds: check that curvature"),
+        (0.2, (UNDECIDED,), "not all could be decided"),
+        (0.2, (FAILS,), "Independence of batches: mend independence of batches."),
+        (0.0, (), "times as many data would bring it to half the tolerance"),
+    ],
+)
+def test_next_step_fits_the_result(
+    off: float, tests: tuple[AssumptionTest, ...], words: str
+) -> None:
+    result = replace(report(off=off), assumptions=tests)
+    assert words in result.next_step
+    assert words.split(":")[0] in result.to_markdown()
+    assert result.to_dict()["next_step"] == result.next_step
+
+
+def test_next_step_after_agreement_names_rivals_that_remain() -> None:
+    quantity = Quantity(name="variance")
+    run = Measurement(quantity=quantity, value=1.0, stderr=0.001, n_effective=5000)
+    theory = Prediction(quantity=quantity, value=1.0, numerical_error=0.0)
+    alone = compare(theory, run, tolerance=0.05)
+    beside = compare(theory, run, tolerance=0.05, rivals={"flow": theory})
+    assert alone.next_step.startswith("Nothing, if the tolerance")
+    assert "do not tell the theory from 'flow'" in beside.next_step
+
+
+def test_page_says_in_words_what_was_compared(tmp_path: Path) -> None:
+    result = report(name=NASTY, theory=NASTY)
+    outline = Outline(result.save(tmp_path / "r", figure=False).read_text())
+    assert not outline.faults
+    for words in ("In words", "4 numbers measured on the run", "not a proof of the theory"):
+        assert words in outline.text
+
+
+def test_more_figures_stand_on_the_page_and_in_the_folder(tmp_path: Path) -> None:
+    more = {"spectrum": (PNG, "Variances along the spectrum.")}
+    page = report().save(tmp_path / "r", figure=False, figures=more).read_text()
+    assert "Variances along the spectrum." in page
+    assert (tmp_path / "r" / "figures" / "spectrum.png").read_bytes() == PNG
+    with pytest.raises(InputError, match="'Result'"):
+        report().save(tmp_path / "s", figures={"Result": PNG})

@@ -164,7 +164,7 @@ def curves_of(value: Mapping[str, object]) -> dict[str, tuple[FloatArray, FloatA
         If they are no mapping to pairs of equally long arrays.
     """
     if not isinstance(value, Mapping):
-        msg = f"`curves` must map names to pairs (places, values), got {value!r}"
+        msg = f"`curves` must map names to pairs, got {value!r}"  # type: ignore[unreachable]
         raise InputError(msg)
     found = {}
     for name, pair in value.items():

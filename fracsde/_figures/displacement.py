@@ -89,7 +89,7 @@ def displacement_plot(
     steep = None
     if slopes is not None:
         if not isinstance(slopes, tuple) or len(slopes) != 2:
-            msg = f"`slopes` must be a pair (times, Measurement), got {slopes!r}"
+            msg = "`slopes` must be a pair (times, Measurement)"  # type: ignore[unreachable]
             raise InputError(msg)
         steep = places("slopes", slopes[0], slopes[1], positive=True)
     with style():

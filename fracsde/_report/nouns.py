@@ -12,6 +12,7 @@ from fracsde._report.folder import write_file
 from fracsde._report.plain import plain, to_json
 from fracsde._report.rows import QuantitySummary, Row, Verdict, overall, summarise
 from fracsde._report.text import markdown, percent, text
+from fracsde._report.words import next_step
 from fracsde._report.write import SCHEMA, publish
 from fracsde.errors import InputError
 
@@ -122,6 +123,11 @@ class Report:
         """The result in one sentence."""
         return _sentence(self)
 
+    @property
+    def next_step(self) -> str:
+        """What to do after such a result, for a person."""
+        return next_step(self)
+
     def excluded(self, name: str) -> Exclusion:
         """Return whether the data exclude a rival: at least one row disagrees with it.
 
@@ -169,6 +175,7 @@ class Report:
             "schema": SCHEMA,
             "verdict": self.verdict.name,
             "sentence": self.sentence,
+            "next_step": self.next_step,
             "tolerance": self.tolerance,
             "level": self.level,
             "rows": [row.to_dict() for row in self.rows],
@@ -232,6 +239,7 @@ class Report:
         title: str = "Theory and measurement",
         lead: str = "",
         figure: bool = True,
+        figures: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write ``index.html``, ``report.json`` and the figure to a folder, all or nothing.
 
@@ -243,12 +251,24 @@ class Report:
             Heading of the page and the paragraph under it.
         figure : bool
             Whether to draw the ratios; needs matplotlib.
+        figures : mapping from name to figure, optional
+            More figures, each a matplotlib Figure or the bytes of a PNG, or a pair of one of these
+            and a caption, e.g. those that :func:`fracsde.report.spectrum_plot` draws.
 
         Returns
         -------
         Path
             The page.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else, or a figure is none or is named ``"Result"``.
         """
+        more = dict(figures or {})
+        if "Result" in more:
+            msg = "`figures` must not be named 'Result', which is the figure of the ratios"
+            raise InputError(msg)
         caption = (
             f"Ratio of measurement and prediction with its interval at level {self.level:g}; the "
             f"band is 1 ± {self.tolerance:g}."
@@ -259,7 +279,7 @@ class Report:
             title=title,
             lead=lead,
             reports={"Result": self},
-            figures={"Result": (self.plot(), caption)} if figure else {},
+            figures={**({"Result": (self.plot(), caption)} if figure else {}), **more},
         )
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from fracsde._report.assumptions import assumptions_section
 from fracsde._report.rows import Verdict, overall, summarise
 from fracsde._report.style import CSS
 from fracsde._report.text import count, number, percent, ratio, uncertainty
+from fracsde._report.words import about_section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -220,6 +221,7 @@ def report_section(index: int, heading: str, report: Report, figures: Sequence[s
         "would be expected to disagree by chance.</p>",
         *(f"<p>{escape(report.excluded(name).sentence)}</p>" for name in report.rivals),
         "</div>",
+        about_section(report),
         *figures,
         *assumptions_section(report.assumptions),
     ]

@@ -152,6 +152,8 @@ def markdown(report: Report) -> str:
     lines = [
         f"**{report.verdict}**: {_cell(report.sentence)}",
         "",
+        f"Next: {_cell(report.next_step)}",
+        "",
         f"Tolerance {percent(report.tolerance)}, level {report.level:g} per row.",
         "",
         "| quantity | label | unit | " + " | ".join(_HEADINGS) + " |",
