@@ -16,35 +16,32 @@ the weights are; and the scalars ``"loss"``, ``"gradient_norm_squared"``,
 
 from __future__ import annotations
 
-import math
 import operator
 import os
-import struct
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracsde._check import choice, integer, real, truth
 from fracsde.errors import FileWriteError, RecordError
-from fracsde.recording._flat import Flattener
 from fracsde.recording._folder import (
     bind_stored,
     join_run,
+    make_chain,
     merge_metadata,
     place_of_run,
     write_state,
 )
+from fracsde.recording._row import Row, of_kind, standard_streams
 from fracsde.recording.observe import Full, Observe
 from fracsde.recording.schedule import Every, Schedule
 from fracsde.records._store.attachments import attach
 from fracsde.records._store.header import plain
 from fracsde.records._store.journal import Journal
-from fracsde.records._store.layout import DTYPES, Layout, Stream, stamp_of
+from fracsde.records._store.layout import DTYPES, Layout, Stream
 from fracsde.records._store.observation import disjoint_matrix
-from fracsde.records._store.places import folder
 from fracsde.records._store.rows import (
     ChainState,
-    chain_folder,
     map_rows,
     read_state,
     whole,
@@ -60,69 +57,7 @@ if TYPE_CHECKING:
 
     from fracsde._typing import ArrayLike
 
-__all__ = ["Recorder", "standard_streams"]
-
-_UNITS = {
-    "weights": "weight",
-    "gradients": "loss/weight",
-    "loss": "loss",
-    "gradient_norm_squared": "(loss/weight)**2",
-    "weight_dot_gradient": "loss",
-    "velocity_norm_squared": "weight**2",
-    "learning_rate": "weight**2/loss",
-}
-_Kind = TypeVar("_Kind")
-_DOUBLE, _HEAD = struct.Struct("<d"), struct.Struct("<qQII")
-
-
-def standard_streams(
-    streams: Mapping[str, int | Stream] | None,
-    *,
-    width: int,
-    dtype: str,
-    labels: Sequence[str] = (),
-) -> tuple[Stream, ...]:
-    """Return the streams of a run: the weights, then what is asked for.
-
-    Parameters
-    ----------
-    streams : mapping of str to int or Stream
-        Name and width, or all of it.  Single numbers are kept in double precision, wider ones in
-        that of the weights.
-    width : int
-        Numbers kept of the weights.
-    dtype : {"float32", "float64"}
-        Precision of the weights.
-    labels : sequence of str
-        Names of the numbers of ``"weights"``.
-
-    Returns
-    -------
-    tuple of Stream
-
-    Raises
-    ------
-    RecordError
-        If names or widths cannot be those of streams.
-    """
-    found = [Stream("weights", width, dtype, _UNITS["weights"], tuple(labels))]
-    for name, value in dict(streams or {}).items():
-        if name in ("weights", "step"):
-            msg = f"the stream {name!r} is always there; leave it out of `streams`"
-            raise RecordError(msg)
-        if isinstance(value, Stream):
-            stream = value
-        else:
-            kind = dtype if name == "gradients" or value != 1 else "float64"
-            stream = Stream(name, value, kind, _UNITS.get(name, "1"))
-        if stream.name != name or (name == "gradients" and stream.width != width):
-            msg = (
-                f"stream {name!r} is declared as {stream.name!r} of width {stream.width}; "
-                f"gradients are observed as the weights are, with width {width}"
-            )
-            raise RecordError(msg)
-        found.append(stream)
-    return tuple(found)
+__all__ = ["Recorder"]
 
 
 class Recorder:
@@ -206,8 +141,8 @@ class Recorder:
         self._chain = integer("chain", chain, low=0, high=10**9 - 1)
         dtype, resume = choice("dtype", dtype, DTYPES), truth("resume", resume)
         sync_seconds = real("sync_seconds", sync_seconds, low=0.0)
-        observe = _of_kind("observe", observe, Observe, Full())
-        self._schedule = _of_kind("schedule", schedule, Schedule, Every(1))
+        observe = of_kind("observe", observe, Observe, Full())
+        self._schedule = of_kind("schedule", schedule, Schedule, Every(1))
         if rewind_to is not None:
             rewind_to = integer("rewind_to", rewind_to, low=-1)
             if not resume:
@@ -218,8 +153,8 @@ class Recorder:
         self._mark = f"chain-{self._chain:06d}"
         self._bound = bind_stored(self._run, observe, parameters, dtype)
         kept = standard_streams(streams, width=self._bound.width, dtype=dtype, labels=labels)
-        self._streams, self._layout = kept, Layout(kept)
-        self._make_row(parameters, dtype)
+        self._layout = Layout(kept)
+        self._row = Row(self._layout, self._bound, parameters)
         join_run(self._run, self._bound, kept, parameters=parameters)
         merge_metadata(self._run, metadata, self._mark, change=False)
         self._open_chain(resume, facts, sync_seconds, rewind_to)
@@ -263,8 +198,17 @@ class Recorder:
         Returns
         -------
         bool
+
+        Raises
+        ------
+        RecordError
+            If it is no whole number.
         """
-        return self._schedule.due(step)
+        try:
+            return self._schedule.due(operator.index(step))
+        except TypeError as error:
+            msg = f"`step` must be a whole number, got {step!r:.80}"
+            raise RecordError(msg) from error
 
     def record(self, step: int, weights: ArrayLike, /, **streams: ArrayLike) -> bool:
         """Record a step if it is due.
@@ -284,11 +228,13 @@ class Recorder:
         bool
             Whether it was due; if so, it is recorded when this returns.
         """
-        if not self._schedule.due(step):
+        if not self.due(step):
             return False
-        step = self._checked(step)
-        self._bound.apply(self._flat(weights), self._views[0])
-        self._write(step, streams, whole_gradients=True)
+        self._check(step)
+        with np.errstate(over="ignore", invalid="ignore"):  # a divergence is recorded as one
+            parts = self._row.of_parameters(step, weights, streams)
+        self._journal.append(parts)
+        self._last = operator.index(step)
         return True
 
     def record_observed(self, step: int, observed: ArrayLike, /, **streams: ArrayLike) -> bool:
@@ -309,11 +255,13 @@ class Recorder:
         bool
             Whether it was due.
         """
-        if not self._schedule.due(step):
+        if not self.due(step):
             return False
-        step = self._checked(step)
-        self._fill(0, observed)
-        self._write(step, streams, whole_gradients=False)
+        self._check(step)
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = self._row.of_observed(step, observed, streams)
+        self._journal.append(parts)
+        self._last = operator.index(step)
         return True
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
@@ -354,7 +302,7 @@ class Recorder:
             ``CLOSED`` where the chain is complete; ``RECORDING`` where it will be resumed.
 
         """
-        status = _of_kind("status", status, RunStatus, RunStatus.CLOSED)
+        status = of_kind("status", status, RunStatus, RunStatus.CLOSED)
         if self._closed:
             return
         self._alive()
@@ -388,49 +336,13 @@ class Recorder:
         self._closed = True
         self._journal.close()
 
-    def _make_row(self, parameters: int, dtype: str) -> None:
-        self._flat = Flattener(parameters, dtype)
-        try:
-            self._row = bytearray(self._layout.row_bytes)
-        except MemoryError as error:
-            msg = (
-                f"a row of {self._layout.row_bytes} bytes does not fit into memory; keep less with "
-                "`observe`"
-            )
-            raise RecordError(msg) from error
-        self._words = np.frombuffer(self._row, dtype="<u8")
-        self._views: list[NDArray[Any]] = []
-        for stream in self._streams:
-            start = self._layout.offsets[stream.name]
-            self._views.append(
-                np.frombuffer(self._row, stream.stored, count=stream.width, offset=start)
-            )
-        self._named = [
-            (bit, s.name, s.width == 1 and s.dtype == "float64", self._layout.offsets[s.name])
-            for bit, s in enumerate(self._streams)
-        ][1:]
-
     def _open_chain(
         self, resume: bool, facts: dict[str, Any], sync_seconds: float, rewind_to: int | None
     ) -> None:
-        home = chain_folder(self._run, self._chain)
-        self._home = home
         self._closed, self._process, self._last = False, os.getpid(), -1
-        try:
-            home.mkdir()
-        except FileExistsError:
-            if not resume:
-                msg = (
-                    f"{self._run} has a chain {self._chain}, and nothing is overwritten; pass "
-                    "`resume=True` to go on with it, or give another `chain` or folder"
-                )
-                raise RecordError(msg) from None
-        except OSError as error:
-            msg = f"cannot make {str(home)!r}: {error.strerror or error}; nothing was recorded"
-            raise FileWriteError(msg) from error
-        folder(home)
+        self._home = home = make_chain(self._run, self._chain, resume=resume)
         path = home / "rows.bin"
-        self._journal = Journal(path, self._layout.row_bytes, sync_seconds)
+        self._journal: Journal = Journal(path, self._layout.row_bytes, sync_seconds)
         try:
             self._take_up(home, facts, rewind_to)
         except BaseException:
@@ -472,13 +384,8 @@ class Recorder:
             msg = "a recorder belongs to the process that made it; record another chain from here"
             raise RecordError(msg)
 
-    def _checked(self, step: int) -> int:
+    def _check(self, step: int) -> None:
         self._alive()
-        try:
-            step = operator.index(step)
-        except TypeError as error:
-            msg = f"`step` must be a whole number, got {step!r}"
-            raise RecordError(msg) from error
         if step <= self._last:
             msg = (
                 f"step {step} is not beyond step {self._last}, the last recorded one of chain "
@@ -488,69 +395,3 @@ class Recorder:
         if step > 2**53:
             msg = f"`step` must be at most 2**53, got {step}"
             raise RecordError(msg)
-        return step
-
-    def _write(self, step: int, streams: Mapping[str, ArrayLike], *, whole_gradients: bool) -> None:
-        missing, bad, found = 0, 0 if _finite(self._views[0]) else 1, 0
-        for bit, name, scalar, start in self._named:
-            value = streams.get(name)
-            if value is None:
-                missing |= 1 << bit
-                self._views[bit].fill(np.nan)
-                found += name in streams
-                continue
-            found += 1
-            if scalar:
-                number = _number(name, value)
-                _DOUBLE.pack_into(self._row, start, number)
-                finite = math.isfinite(number)
-            else:
-                if whole_gradients and name == "gradients":
-                    self._bound.apply(self._flat(value), self._views[bit])
-                else:
-                    self._fill(bit, value)
-                finite = _finite(self._views[bit])
-            if not finite:
-                bad |= 1 << bit
-        if found != len(streams):
-            have = [entry[1] for entry in self._named]
-            odd = next(name for name in streams if name not in have)
-            msg = f"stream {odd!r} was not declared; name it in `streams`; declared are {have}"
-            raise RecordError(msg)
-        _HEAD.pack_into(self._row, 0, step, 0, missing, bad)
-        _HEAD.pack_into(self._row, 0, step, stamp_of(self._row, self._words), missing, bad)
-        self._journal.append(self._row)
-        self._last = step
-
-    def _fill(self, bit: int, value: ArrayLike) -> None:
-        stream, given = self._streams[bit], np.asarray(value)
-        if given.size != stream.width or given.dtype.kind not in "biuf":
-            msg = (
-                f"stream {stream.name!r} has {stream.width} numbers a step, got {given.dtype} of "
-                f"shape {given.shape}"
-            )
-            raise RecordError(msg)
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._views[bit][:] = given.reshape(-1)
-
-
-def _of_kind(name: str, value: Any, kind: type[_Kind], default: _Kind) -> _Kind:
-    if value is None:
-        return default
-    if not isinstance(value, kind):
-        msg = f"`{name}` must be a value such as {default}, got {value!r:.80}"
-        raise RecordError(msg)
-    return value
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        msg = f"stream {name!r} takes one number a step, got {value!r:.80}"
-        raise RecordError(msg) from error
-
-
-def _finite(values: NDArray[Any]) -> bool:
-    # A sum of squares is finite unless an entry is not (or it overflows): one cheap pass.
-    return math.isfinite(np.dot(values, values)) or bool(np.isfinite(values).all())
