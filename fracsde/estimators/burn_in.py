@@ -15,8 +15,8 @@ blocks in a row are still.  With :math:`b` its last block,
 one block more than was seen to move; nothing is dropped where none does.  An excess that decays
 like :math:`e^{-2t/\tau}` was below about five standard errors of a block at
 :math:`(b + 1)\,\tau` and falls by :math:`e^2` in the next, so that the bias it leaves in a mean
-over :math:`n` blocks is at most about :math:`5\,e^{-2}/(2\sqrt n)` of the mean's standard error: a third
-for one block, and less for more.
+over :math:`n` blocks is at most about :math:`5\,e^{-2}/(2\sqrt n)` of the mean's standard error: a
+third for one block, and less for more.
 
 Errors of the blocks are taken across chains from 16 on, and from the blocks of the second half
 with fewer.  A run that still moves at the end of its first half is refused.
