@@ -145,6 +145,7 @@ _HOME = {
     "FractionalODESolution": "ode_solution",
     "Manufactured": "problems.manufactured",
     "Report": "compare",
+    "RunReport": "run_report",
     "Verdict": "compare",
 }
 _FOLDERS = (

@@ -86,8 +86,9 @@ from fracsde.records.measurement import Quantity as Quantity
 from fracsde.records.store import StoredRun as StoredRun
 from fracsde.records.store import open_run as open_run
 from fracsde.records.trajectory import Trajectory as Trajectory
-from fracsde.run_report import compare_run as compare_run
 from fracsde.report import samples_to_decide as samples_to_decide
+from fracsde.run_report import RunReport as RunReport
+from fracsde.run_report import compare_run as compare_run
 from fracsde.schemes.adaptive import Adaptive as Adaptive
 from fracsde.schemes.all_at_once import AllAtOnce as AllAtOnce
 from fracsde.schemes.block_fft import BlockFFT as BlockFFT

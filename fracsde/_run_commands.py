@@ -161,7 +161,10 @@ def compare(
     context: typer.Context,
     what: Annotated[
         list[Path],
-        typer.Argument(help="A stored run, or a file of measurements and one of predictions."),
+        typer.Argument(
+            help="A stored run, or a file of measurements and one of predictions.",
+            metavar="RUN | MEASUREMENTS PREDICTIONS",
+        ),
     ],
     theory: Annotated[
         str | None, typer.Option(help="Law on trial; that of how batches were drawn by default.")

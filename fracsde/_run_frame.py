@@ -10,6 +10,9 @@ the others, and the law is that of the small matrices
 the same numbers, at less cost, and there is a law even where other weights are flat.  Matrices
 that come in :math:`k \times k` cannot show whether this holds.  They are taken where the curvature
 is diagonal in them, as it is for eigenvectors of ``H``, and refused otherwise.
+
+A run that says nothing of its parameters counts as one of all weights, and so does one that kept
+as many numbers as it has parameters.
 """
 
 from __future__ import annotations
@@ -60,6 +63,17 @@ class Frame:
     labels: tuple[str, ...] | None  # None: those of the run
     closed: bool  # whether the directions do not feel other weights
     about: str
+
+    @property
+    def eigenvalues(self) -> FloatArray | None:
+        """Curvatures of the directions that are compared, (p,), where those are eigenvectors."""
+        R = np.eye(len(self.hessian)) if self.predict is None else self.predict
+        HR = self.hessian @ R
+        values = np.einsum("ij,ij->j", R, HR) / np.einsum("ij,ij->j", R, R)
+        stray = np.abs(HR - values * R).max()
+        if stray > _INVARIANT * np.abs(HR).max() or not np.all(values > 0.0):
+            return None
+        return np.asarray(values)
 
     @property
     def seen_minimum(self) -> FloatArray | None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import choice, real
+from fracsde._run_figures import RunReport
 from fracsde._run_record import settle
 from fracsde._run_window import opened, read_window
 from fracsde.compare import compare
@@ -38,7 +39,6 @@ from fracsde.transients import relaxation_rates
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fracsde._report.nouns import Report
     from fracsde._run_record import Record, Settled
     from fracsde._run_training import Training
     from fracsde._run_window import Source, Window
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from fracsde.records.measurement import Prediction
     from fracsde.records.trajectory import Trajectory
 
-__all__ = ["compare_run"]
+__all__ = ["RunReport", "compare_run"]
 
 _RELAXATIONS = 10.0  # of the slowest direction, after which e^-10 of the start is left
 
@@ -82,7 +82,7 @@ def compare_run(
     assumptions: bool | Iterable[AssumptionTest] = True,
     loss: Any = None,
     diagnose: bool = True,
-) -> Report:
+) -> RunReport:
     r"""Say whether a run of SGD agrees with the theory of its own settings.
 
     Parameters
@@ -135,7 +135,7 @@ def compare_run(
 
     Returns
     -------
-    Report
+    RunReport
         Its ``settings`` hold what is needed to repeat it, and ``settings["notes"]`` what a reader
         of the verdict must know.
 
@@ -245,7 +245,20 @@ def compare_run(
         "diagnosed": diagnose,
         "notes": [*training.notes, *_law_notes(law, training), *absent],
     }
-    return replace(report, settings=settings)
+    return RunReport(
+        rows=report.rows,
+        rivals=report.rivals,
+        tolerance=report.tolerance,
+        level=report.level,
+        provenance=report.provenance,
+        assumptions=report.assumptions,
+        settings=settings,
+        measured=measured,
+        predicted=predicted,
+        predicted_by_rivals=others,
+        trajectory=replace(found, names=window.labels),
+        eigenvalues=place.eigenvalues,
+    )
 
 
 def _burn_in(burn_in: float | str, sgd: SGDNearMinimum, record: Record) -> float:
