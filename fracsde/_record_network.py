@@ -37,7 +37,7 @@ __all__ = ["Plan", "record_network"]
 
 BLOCKS = 50  # parts of a run after which its state is kept
 RATE = 0.2  # of the inverse of the largest curvature, where no learning rate is named
-RELAXATIONS = 300.0  # of the slowest recorded direction, where no length is named
+RELAXATIONS = 1500.0  # of the slowest recorded direction, where no length is named
 LARGEST = 4000  # parameters whose matrices are kept
 
 

@@ -141,6 +141,12 @@ def test_measure_and_predict_meet_in_files(command: Any, run: Any, tmp_path: Pat
     assert np.array_equal(variance.stderr, again[1].stderr)
 
 
+def test_measure_and_predict_meet_without_options(command: Any, run: Any) -> None:
+    assert command("measure", "run", "-o", "m.json", "--quiet").code == 0
+    assert command("predict", "--run", "run", "-o", "p.json", "--quiet").code == 0
+    assert command("compare", "m.json", "p.json", "--tolerance", "0.1", "--quiet").code == 0
+
+
 def test_predict_reads_matrices_alone(command: Any, run: Any) -> None:
     known = ("--learning-rate", "0.4", "--batch-size", "8", "--momentum", "0.2")
     shown = command(
