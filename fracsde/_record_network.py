@@ -208,6 +208,9 @@ def _course(network: Network, plan: Plan, say: Callable[[str, float], None]) -> 
         raise InputError(msg)
     every = plan.every or max(1, int(1.0 / float(rates[np.isfinite(rates)].max(initial=1.0))))
     steps = plan.steps or every * ceil(RELAXATIONS / float(rates.min()) / every)
+    if steps < every:
+        msg = f"`steps` must be at least {every}, the distance between rows, got {steps}"
+        raise InputError(msg)
     return _Course(
         network=network,
         minimum=minimum,
@@ -215,7 +218,7 @@ def _course(network: Network, plan: Plan, say: Callable[[str, float], None]) -> 
         directions=np.ascontiguousarray(vectors[:, ::-1]),
         plan=plan,
         learning_rate=rate,
-        steps=steps,
+        steps=steps - steps % every,
         every=every,
     )
 

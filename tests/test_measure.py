@@ -58,10 +58,15 @@ def test_measures_what_the_estimators_do(run: fs.Trajectory) -> None:
 
 @pytest.mark.parametrize("name", names.NAMES)
 def test_predictions_and_measurements_meet(run: fs.Trajectory, name: str) -> None:
-    process = fs.LinearRecursion(transition=0.5 * np.eye(4), noise=np.eye(4))
     options: dict[str, Any] = {"quantities": name, "lags": [3, 30]}
-    [measured], [predicted] = fs.measure(run, **options), fs.predict(process, **options)
-    assert measured.quantity == predicted.quantity
+    [measured] = fs.measure(run, **options)
+    one = np.eye(4)
+    for process in (
+        fs.LinearRecursion(transition=0.5 * one, noise=one),
+        fs.OUProcess(drift=one, noise=one),
+    ):
+        [predicted] = fs.predict(process, **options)
+        assert measured.quantity == predicted.quantity
 
 
 def test_directions_are_those_of_the_projected_run(run: fs.Trajectory, tmp_path: Path) -> None:

@@ -312,6 +312,17 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(command: Any, tmp_path
     assert "Nothing to do" in command("record", "run", *options, "--steps", "600", "--resume").out
 
 
+def test_steps_that_are_no_multiple_of_the_rows_end_at_the_last_row(
+    command: Any, tmp_path: Path
+) -> None:
+    points(tmp_path / "points.csv")
+    assert command("record", "run", *RECORD, "--steps", "53").code == 0
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == list(range(0, 51, 5))
+    short = command("record", "other", *RECORD, "--steps", "3")
+    assert short.code == 2
+    assert "`steps` must be at least 5" in short.err
+
+
 def test_rates_without_a_law_and_too_many_parameters_are_refused(
     command: Any, tmp_path: Path
 ) -> None:
