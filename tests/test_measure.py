@@ -112,7 +112,7 @@ def test_chains_of_unequal_length_are_refused_or_cut(run: fs.Trajectory, tmp_pat
 
 def test_a_run_that_drifts_is_refused_with_the_remedy_that_serves() -> None:
     falling = sgd_run(seed_of("drift"), draws=200, every=1, start=5.0 * np.ones(4))
-    with pytest.raises(DiagnosticsError, match=r"from 0 to 199.*Pass start="):
+    with pytest.raises(DiagnosticsError, match=r"from 0 to 199.*window begin at "):
         fs.measure(falling)
     assert len(fs.measure(falling, start=40)) == 2
     assert len(fs.measure(falling, diagnose=False)) == 2

@@ -94,7 +94,7 @@ def test_compare_ends_with_five_where_the_run_is_refused(command: Any, tmp_path:
     shown = command("compare", "run", "--burn-in", "0", "--quiet")
     assert shown.code == 5
     assert shown.out == ""
-    assert "Pass start=" in shown.err
+    assert "window begin at " in shown.err
 
 
 def test_a_diverged_run_ends_with_five_and_names_the_step(

@@ -261,7 +261,7 @@ def test_a_rate_that_changes_is_refused_with_the_window_that_does_not(
 def test_a_run_that_has_not_settled_is_not_judged() -> None:
     start = 8.0 * np.ones(4)
     falling = sgd_run(seed_of("falling"), draws=100, every=1, start=start)
-    with pytest.raises(DiagnosticsError, match=r"from 0 to 99.*burn-in.*Pass start=\d+"):
+    with pytest.raises(DiagnosticsError, match=r"from 0 to 99.*burn-in.*window begin at \d+"):
         fs.compare_run(falling, burn_in=0, **GIVEN | QUICK)
 
 
