@@ -161,9 +161,9 @@ def examine(run: Trajectory, *, level: float, cut: bool = False) -> Trajectory:
     reasons = "  ".join(f"{row.name}: {row.sentence}" for row in failed)
     begin = f" at {run.times[found.burn_in]:g}" if found.burn_in else " later"
     msg = (
-        f"the run cannot be measured from {run.times[0]:g} to {run.times[-1]:g}.  {reasons}  Let the "
-        f"window begin{begin} (`start`, or `burn_in` of a comparison) or end elsewhere (`stop`), or "
-        "pass diagnose=False to measure it all the same"
+        f"the run cannot be measured from {run.times[0]:g} to {run.times[-1]:g}.  {reasons}  "
+        f"Let the window begin{begin} (`start`, or `burn_in` of a comparison) or end elsewhere "
+        "(`stop`), or pass diagnose=False to measure it all the same"
     )
     raise DiagnosticsError(msg)
 
