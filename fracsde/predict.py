@@ -24,33 +24,33 @@ both may be zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fracsde._check import choice, finite_array, real
-from fracsde.closure import GaussianClosure
+from fracsde._check import finite_array, real
+from fracsde._prediction_views import LAWS, at_phases, view_of
 from fracsde.errors import InputError, OutOfRangeError, ShapeError, UnsupportedError
 from fracsde.lyapunov.evolution import evolve, lifted
 from fracsde.lyapunov.moments import equal_moments
 from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.problems.epochs import EpochRecursion
-from fracsde.problems.matrix_free import MatrixFreeOU, MatrixFreeSGD
-from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
-from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
-from fracsde.problems.sgd import SGDNearMinimum
-from fracsde.problems.structured import DiagonalOU, LowRankOU
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.records import quantities as names
 from fracsde.records.measurement import Prediction
-from fracsde.stationary import stationary_covariance
-from fracsde.stationary_large import stationary_variance_along
 from fracsde.transients import autocovariance, mean_square_displacement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fracsde._prediction_views import View
     from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.closure import GaussianClosure
+    from fracsde.problems.matrix_free import MatrixFreeOU, MatrixFreeSGD
+    from fracsde.problems.ornstein_uhlenbeck import OUProcess
+    from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
+    from fracsde.problems.sgd import SGDNearMinimum
+    from fracsde.problems.structured import DiagonalOU, LowRankOU
     from fracsde.records.measurement import Quantity
 
     Theory: TypeAlias = (
@@ -68,26 +68,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LAWS", "predict"]
 
-LAWS = ("map", "epochs", "independent", "flow", "underdamped", "kunin")
-"""Laws of SGD near a minimum that can predict a run, see :func:`predict`."""
-
 _EPS = float(np.finfo(np.float64).eps)
 _IN_TIME = 10.0  # errors of the covariance that count for what is made of it at a lag
-_CLOSURE_ERRORS = 3.0
-_LARGE = (MatrixFreeSGD, MatrixFreeOU, DiagonalOU, LowRankOU)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _View:
-    """The stationary law along directions, and what else to ask of it."""
-
-    directions: FloatArray  # (k, p), of the observed coordinates
-    mean: FloatArray  # (p,)
-    covariance: FloatArray | None  # (p, p), None where only its diagonal is known
-    variances: FloatArray  # (p,)
-    error: FloatArray  # (p,), of the variances
-    process: Any  # with autocovariances, None where there are none
-    name: str
 
 
 def predict(
@@ -98,6 +80,7 @@ def predict(
     directions: ArrayLike | None = None,
     lags: ArrayLike | None = None,
     spacing: float = 1.0,
+    phases: ArrayLike | None = None,
     labels: Sequence[str] | None = None,
     theory_name: str | None = None,
     unit: str = "weight",
@@ -123,6 +106,9 @@ def predict(
         For autocorrelations and displacements.
     spacing : float [step or time]
         Distance of the draws over which an integrated time sums.
+    phases : (q,) array_like of int, optional [step]
+        Steps of the epoch already taken at which a shuffled run is looked at, all of them if not
+        given: at the end of epochs it varies less than within them.
     labels : (p,) sequence of str, optional
         Names of the directions; numbers from 0 if not given, as an unnamed record has.
     theory_name : str, optional
@@ -160,7 +146,9 @@ def predict(
     [0.25, 0.5]
     """
     wanted = names.chosen(quantities)
-    view = _view(theory, law, directions, only_diagonal=_diagonal(wanted))
+    view = view_of(theory, law, directions, only_diagonal=_diagonal(wanted))
+    if phases is not None:
+        view = at_phases(view, phases)
     count = len(view.variances)
     tags = names.numbered(count) if labels is None else tuple(labels)
     if len(tags) != count:
@@ -185,7 +173,7 @@ def _diagonal(wanted: tuple[str, ...]) -> bool:
 
 
 def _one(
-    view: _View,
+    view: View,
     name: str,
     tags: tuple[str, ...],
     unit: str,
@@ -220,7 +208,7 @@ def _one(
 
 
 def _at_lags(
-    view: _View, name: str, tags: tuple[str, ...], unit: str, lags: FloatArray | None
+    view: View, name: str, tags: tuple[str, ...], unit: str, lags: FloatArray | None
 ) -> tuple[Quantity, FloatArray, FloatArray, FloatArray | None]:
     if lags is None or lags.size == 0:
         msg = f"{name!r} needs `lags`: at which distances in time; pass e.g. lags=[1, 10, 100]"
@@ -241,7 +229,7 @@ def _at_lags(
     return quantity, value, float(relative.max()) * value, None
 
 
-def _integrated(view: _View, spacing: float) -> tuple[FloatArray, FloatArray]:
+def _integrated(view: View, spacing: float) -> tuple[FloatArray, FloatArray]:
     # s + 2 s sum_k R(ks): the sum is (1 - E)^-1 E Sigma, all in the state.
     if isinstance(view.process, EpochRecursion):
         msg = "the integrated time of shuffled epochs is not known here; ask for autocorrelations"
@@ -260,7 +248,7 @@ def _integrated(view: _View, spacing: float) -> tuple[FloatArray, FloatArray]:
     return spacing * tau, spacing * relative * (1.0 + np.abs(tau)) * float(np.linalg.cond(rest))
 
 
-def _whole(view: _View) -> FloatArray:
+def _whole(view: View) -> FloatArray:
     if view.covariance is None:
         msg = (
             "without dense matrices only means, variances and standard deviations are known; "
@@ -270,7 +258,14 @@ def _whole(view: _View) -> FloatArray:
     return view.covariance
 
 
-def _process(view: _View) -> Any:
+def _process(view: View) -> Any:
+    if view.process is None and view.name == "epochs":
+        msg = (
+            "autocorrelations and displacements of shuffled epochs are known averaged over all "
+            "phases of an epoch; leave `phases` out, and record every step or a number of steps "
+            "that has no factor in common with those of an epoch"
+        )
+        raise UnsupportedError(msg)
     if view.process is None:
         msg = (
             "without dense matrices only means, variances and standard deviations are known; pass "
@@ -281,135 +276,5 @@ def _process(view: _View) -> Any:
     return view.process
 
 
-def _is_closure(view: _View) -> bool:
+def _is_closure(view: View) -> bool:
     return view.name == "closure"
-
-
-def _view(
-    theory: Any, law: str | None, directions: ArrayLike | None, *, only_diagonal: bool
-) -> _View:
-    if law is not None and not isinstance(theory, (SGDNearMinimum, QuadraticLossSGD)):
-        msg = f"`law` chooses among those of SGD near a minimum; {type(theory).__name__} is its own"
-        raise InputError(msg)
-    if isinstance(theory, GaussianClosure):
-        return _closure_view(theory, directions)
-    if isinstance(theory, _LARGE):
-        return _large_view(theory, directions, only_diagonal=only_diagonal)
-    process, name = _dense_process(theory, law)
-    found = stationary_covariance(process)
-    k = len(found.matrix)
-    V = np.eye(k) if directions is None else _columns(directions, k)
-    covariance = V.T @ found.matrix @ V
-    covariance = 0.5 * (covariance + covariance.T)
-    variances = covariance.diagonal().copy()
-    lengths = np.einsum("dp,dp->p", V, V)
-    error = found.error_estimate * lengths + 4.0 * _EPS * np.sqrt(k) * np.abs(variances)
-    return _View(
-        directions=V,
-        mean=_mean(process) @ V,
-        covariance=covariance,
-        variances=variances,
-        error=error,
-        process=process,
-        name=name,
-    )
-
-
-def _dense_process(theory: Any, law: str | None) -> tuple[Any, str]:
-    # What stands for the theory, and its name in reports.
-    if law is not None:
-        choice("law", law, LAWS)
-    if isinstance(theory, QuadraticLossSGD):
-        if law is None:
-            return theory, "state-dependent noise"
-        theory = theory.near_minimum()
-    if isinstance(theory, SGDNearMinimum):
-        shuffled = theory.sampling == "shuffled"
-        law = ("epochs" if shuffled else "map") if law is None else law
-        if law == "independent":
-            if not shuffled:
-                return theory, "map"
-            apart = replace(theory, sampling="without_replacement", drop_last=False)
-            return apart, "independent"
-        if law in {"map", "epochs"}:
-            _ = theory.map() if law == "map" else theory.epochs()  # refuses what is not there
-            return theory, law
-        return theory.flow(limit="overdamped" if law == "flow" else law), law
-    if isinstance(theory, EpochRecursion):
-        return theory, "epochs"
-    if isinstance(theory, (OUProcess, LinearRecursion)):
-        return theory, ""
-    msg = (
-        "`theory` must be an SGDNearMinimum, SGD on quadratic losses, an OUProcess, a "
-        "LinearRecursion, an EpochRecursion, a process of `stationary_variance_along` or a "
-        f"GaussianClosure, got {type(theory).__name__}; wrap a Hessian and gradient noise as "
-        "SGDNearMinimum(hessian=H, gradient_noise=C, ...)"
-    )
-    raise InputError(msg)
-
-
-def _mean(process: Any) -> FloatArray:
-    if isinstance(process, (SGDNearMinimum, QuadraticLossSGD)):
-        return np.asarray(process.minimum, dtype=np.float64)
-    mean = np.broadcast_to(process.mean, (process.dimension,))
-    return np.asarray(mean[process.observed], dtype=np.float64)
-
-
-def _large_view(theory: Any, directions: ArrayLike | None, *, only_diagonal: bool) -> _View:
-    if not only_diagonal:
-        msg = (
-            f"{type(theory).__name__} knows means, variances and standard deviations only; pass "
-            "theory.dense() where it fits in memory"
-        )
-        raise UnsupportedError(msg)
-    if directions is None:
-        msg = (
-            "`directions` must be given for a process without dense matrices, one per column; "
-            "np.eye(d)[:, :10] are the first ten weights"
-        )
-        raise InputError(msg)
-    V = _columns(directions, theory.dimension)
-    found = stationary_variance_along(theory, V)
-    centre = theory.minimum if isinstance(theory, MatrixFreeSGD) else theory.mean
-    return _View(
-        directions=V,
-        mean=np.broadcast_to(centre, (theory.dimension,)) @ V,
-        covariance=None,
-        variances=found.values,
-        error=found.error_bounds,
-        process=None,
-        name="map" if isinstance(theory, MatrixFreeSGD) else "",
-    )
-
-
-def _closure_view(closure: GaussianClosure, directions: ArrayLike | None) -> _View:
-    leading = closure.minimum.leading
-    process: LinearRecursion | None = closure.law()  # refuses where there is none
-    V = leading if directions is None else _columns(directions, len(leading))
-    inside = leading.T @ V
-    if np.linalg.norm(V - leading @ inside) > 1e-8 * np.linalg.norm(V):
-        process = None
-    covariance = V.T @ (closure.operator() @ V)
-    covariance = 0.5 * (covariance + covariance.T)
-    worst = _CLOSURE_ERRORS * float((closure.variance_stderr / closure.variances).max())
-    return _View(
-        directions=inside,
-        mean=closure.mean @ V,
-        covariance=covariance,
-        variances=covariance.diagonal().copy(),
-        error=worst * covariance.diagonal(),
-        process=process,
-        name="closure",
-    )
-
-
-def _columns(directions: ArrayLike, dimension: int) -> FloatArray:
-    remedy = "one direction per column, one row per coordinate of the theory"
-    V = finite_array("directions", directions, ndim=(1, 2), remedy=remedy)
-    if V.ndim == 1:
-        V = V[:, None]
-    V = finite_array("directions", V, shape=(dimension, None), remedy=remedy)
-    if V.shape[1] == 0:
-        msg = f"`directions` must hold at least one column, got {V.shape}"
-        raise ShapeError(msg)
-    return V

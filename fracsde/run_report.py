@@ -226,8 +226,9 @@ def compare_run(
         "spacing": found.spacing if "integrated autocorrelation time" in wanted else 1.0,
     }
     law = _law(theory, training)
-    predicted = predict(sgd, law=law, **said)
-    others, absent = _rivals(sgd, law, rivals, training, said)
+    phases = _phases(sgd, found)
+    predicted = _predicted(sgd, law, phases, said)
+    others, absent = _rivals(sgd, law, rivals, phases, said)
     tests = _tests(source, settled, window, where, assumptions, loss, level)
     report = compare(
         predicted, measured, tolerance=tolerance, level=level, rivals=others, assumptions=tests
@@ -244,6 +245,7 @@ def compare_run(
         "chains": found.chains,
         "draws": found.draws,
         "diagnosed": diagnose,
+        "phases": phases,
         "notes": [*training.notes, *_law_notes(law, training), *absent],
     }
     return RunReport(
@@ -284,6 +286,25 @@ def _law(theory: str | None, training: Training) -> str:
     return "independent" if theory == "map" and training.shuffled else theory
 
 
+def _phases(sgd: SGDNearMinimum, window: Trajectory) -> list[int] | None:
+    """Return the phases of an epoch at which a shuffled run was recorded; None where all were."""
+    if sgd.sampling != "shuffled":
+        return None
+    steps = sgd.epochs().steps
+    seen = np.bincount(np.rint(window.times).astype(np.int64) % steps, minlength=steps)
+    every: list[int] = np.flatnonzero(seen).tolist()
+    return None if 2 * seen.min() > seen.max() else every
+
+
+def _predicted(
+    sgd: SGDNearMinimum, law: str, phases: list[int] | None, said: Mapping[str, Any]
+) -> tuple[Prediction, ...]:
+    if law == "epochs":
+        return predict(sgd, law=law, theory_name=law, phases=phases, **said)
+    apart = sgd.sampling == "shuffled" and law != "independent"
+    return predict(_independent(sgd) if apart else sgd, law=law, theory_name=law, **said)
+
+
 def _law_notes(law: str, training: Training) -> list[str]:
     if not training.shuffled:
         return []
@@ -299,14 +320,14 @@ def _rivals(
     sgd: SGDNearMinimum,
     law: str,
     rivals: Sequence[str] | None,
-    training: Training,
+    phases: list[int] | None,
     said: Mapping[str, Any],
 ) -> tuple[dict[str, tuple[Prediction, ...]], list[str]]:
     """Return what the rivals predict, and a note on each that has no stationary law."""
     if isinstance(rivals, str):
         rivals = (rivals,)
     if rivals is None:
-        exact = ("epochs", "independent") if training.shuffled else ("map",)
+        exact = ("epochs", "independent") if sgd.sampling == "shuffled" else ("map",)
         rivals = [name for name in (*exact, "flow") if name != law]
         rivals = rivals if law == exact[0] else rivals[:1]
     found: dict[str, tuple[Prediction, ...]] = {}
@@ -316,10 +337,8 @@ def _rivals(
         if name == law:
             msg = f"`rivals` must be other laws than the one on trial, {law!r}; leave it out"
             raise InputError(msg)
-        apart = training.shuffled and name not in {"epochs", "independent"}
-        theirs = _independent(sgd) if apart else sgd
         try:
-            found[name] = predict(theirs, law=name, theory_name=name, **said)
+            found[name] = _predicted(sgd, name, phases, said)
         except (UnstableError, UnsupportedError) as error:
             absent.append(f"rival {name!r} predicts nothing: {error}")
     return found, absent

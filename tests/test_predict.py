@@ -98,6 +98,18 @@ def test_a_shuffled_run_stands_for_its_epochs() -> None:
         fs.predict(shuffled, law="map")
 
 
+def test_phases_of_an_epoch_average_to_the_law_of_all() -> None:
+    shuffled = sgd(sampling="shuffled", dataset_size=40, momentum=0.0)
+    [whole] = fs.predict(shuffled, quantities="variance")
+    parts = [fs.predict(shuffled, quantities="variance", phases=p)[0].value for p in range(10)]
+    assert np.allclose(np.mean(parts, axis=0), whole.value, rtol=1e-12)
+    assert np.ptp([part[0] for part in parts]) > 0.1 * whole.value[0]
+    with pytest.raises(InputError, match="shuffled epochs"):
+        fs.predict(sgd(), phases=[0])
+    with pytest.raises(UnsupportedError, match="leave `phases` out"):
+        fs.predict(shuffled, quantities="autocorrelation", lags=[1], phases=[0])
+
+
 def test_large_processes_predict_what_dense_ones_do() -> None:
     large = fs.MatrixFreeSGD(
         hessian=H, gradient_noise=C, learning_rate=0.5, batch_size=4, momentum=0.3, minimum=MINIMUM

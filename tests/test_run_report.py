@@ -244,6 +244,32 @@ def test_shuffled_batches_are_judged_by_the_law_of_their_epochs(
     assert variances(asked)[0] > 1.2 * variances(report)[0]
 
 
+def test_a_run_recorded_at_the_ends_of_epochs_is_judged_at_them() -> None:
+    # Forty examples in five batches, in a new order each epoch.
+    rng = np.random.default_rng(seed_of("epochs"))
+    gradients = rng.normal(size=(40, 4)) @ np.linalg.cholesky(C).T
+    gradients -= gradients.mean(axis=0)
+    noise = gradients.T @ gradients / 40
+    x, ends = np.zeros((32, 4)), np.empty((32, 500, 4))
+    for epoch in range(500):
+        ends[:, epoch] = x
+        order = rng.permuted(np.tile(np.arange(40), (32, 1)), axis=1).reshape(32, 5, 8)
+        for step in range(5):
+            x = x - 0.2 * (x @ H + gradients[order[:, step]].mean(axis=1))
+    run = fs.Trajectory(values=ends, times=5.0 * np.arange(500))
+    known = {"hessian": H, "gradient_noise": noise, "learning_rate": 0.2, "batch_size": 8}
+    more = {"sampling": "shuffled", "dataset_size": 40, "assumptions": False, "tolerance": 0.1}
+    report = fs.compare_run(run, **known | more)
+    assert report.settings["phases"] == [0]
+    assert report.verdict is fs.Verdict.AGREES, str(report)
+    assert report.excluded("independent")
+    law = fs.SGDNearMinimum(**known, sampling="shuffled", dataset_size=40)
+    [averaged] = fs.predict(law, quantities="variance")
+    assert averaged.value.sum() > 2.0 * variances(report).sum()  # over all phases it is not
+    with pytest.raises(UnsupportedError, match="all phases"):
+        fs.compare_run(run, quantities="msd", lags=[5], **known | more)
+
+
 def test_a_rate_that_changes_is_refused_with_the_window_that_does_not(
     run: fs.Trajectory, tmp_path: Path
 ) -> None:
