@@ -107,7 +107,7 @@ def _line(test: AssumptionTest) -> str:
         if test.asked
         else '<td class="num">–</td>',
         f'<td class="num">± {_shown(test.tolerance)}</td>',
-        f"<td>{escape(test.sentence)}</td>",
+        f"<td>{escape(test.advice) or '–'}</td>",
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -125,10 +125,30 @@ def assumptions_section(tests: Sequence[AssumptionTest]) -> list[str]:
     numbers = ("effect", "interval", "does not matter")
     top = "".join(f'<th scope="col">{head}</th>' for head in heads)
     top += "".join(f'<th scope="col" class="num">{head}</th>' for head in numbers)
-    top += '<th scope="col">what it means</th>'
+    top += '<th scope="col">what to do</th>'
     body = "\n".join(_line(test) for test in tests)
-    return [
+    parts = [
         "<h3>Assumptions of the theory</h3>",
         f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n'
         f"{body}\n</tbody></table></div>",
     ]
+    return parts + [_entries(test) for test in tests if test.entries]
+
+
+def _entries(test: AssumptionTest) -> str:
+    # All effects of a test, closed.
+    lines = "\n".join(
+        f'<tr><th scope="row">{escape(name)}</th><td class="num">{_shown(row[0])}</td>'
+        f'<td class="num">{_shown(row[1])} … {_shown(row[2])}</td>'
+        f'<td class="num">± {_shown(row[3])}</td></tr>'
+        for name, row in test.entries.items()
+    )
+    heads = "".join(
+        f'<th scope="col" class="num">{h}</th>' for h in ("effect", "interval", "does not matter")
+    )
+    words = f"All effects of {escape(test.name)}: {escape(test.question)}"
+    return (
+        f'<details>\n<summary>{words}</summary>\n<div class="scroll" tabindex="0"><table>\n'
+        f'<thead><tr><th scope="col">effect is</th>{heads}</tr></thead>\n<tbody>\n{lines}\n'
+        f"</tbody></table></div>\n</details>"
+    )

@@ -193,7 +193,14 @@ def reading_section() -> str:
     )
 
 
-def report_section(index: int, heading: str, report: Report, figures: Sequence[str] = ()) -> str:
+def report_section(
+    index: int,
+    heading: str,
+    report: Report,
+    figures: Sequence[str] = (),
+    *,
+    alone: bool = True,
+) -> str:
     """Return the section of one report: sentence, figures, summary, and all rows.
 
     Parameters
@@ -206,6 +213,9 @@ def report_section(index: int, heading: str, report: Report, figures: Sequence[s
         What to show.
     figures : sequence of str
         Figures that belong to it, as :func:`figure_section` returns them.
+    alone : bool
+        Whether it is the only one on its page, and is described in words; of one among several
+        only what to do next is said.
 
     Returns
     -------
@@ -221,7 +231,7 @@ def report_section(index: int, heading: str, report: Report, figures: Sequence[s
         "would be expected to disagree by chance.</p>",
         *(f"<p>{escape(report.excluded(name).sentence)}</p>" for name in report.rivals),
         "</div>",
-        about_section(report),
+        about_section(report) if alone else f"<p>Next: {_words(report.next_step)}</p>",
         *figures,
         *assumptions_section(report.assumptions),
     ]

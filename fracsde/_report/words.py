@@ -120,7 +120,8 @@ def _after_disagreement(report: Report) -> str:
         "and batch size are those of the run"
     )
     if not report.assumptions:
-        return f"No assumption was tested: do that first, with `assumptions=`. Then {check}."
+        first = "do that first, with fracsde.estimators.assumptions.examine"
+        return f"No assumption was tested: {first}. Then {check}."
     if any(t.verdict is AssumptionVerdict.UNDECIDED for t in report.assumptions):
         return (
             "No assumption fails, but not all could be decided: give those tests what they ask "

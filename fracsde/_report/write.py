@@ -71,7 +71,7 @@ def write_report(
     figures : mapping from name to figure, optional
         A figure is a matplotlib Figure or the bytes of a PNG, or a pair of one of these and a
         caption.  A figure named like a report's heading stands in its section, the others before
-        all of them.
+        all of them, or in the section of the only report.
     settings : mapping, optional
         What a reader needs to repeat the work; plain types after conversion.
     provenance : Provenance, optional
@@ -165,12 +165,14 @@ def publish(
     sections = [overview_section(reports)] if len(reports) > 1 else []
     sections += words
     others = [section for name, section in drawn.items() if name not in reports]
-    if others:
+    alone = len(reports) == 1
+    if others and not alone:
         sections.append("<section>\n<h2>Figures</h2>\n" + "\n".join(others) + "\n</section>")
     sections += [*numbers, reading_section()]
     for i, (heading, report) in enumerate(reports.items()):
         own = [drawn[heading]] if heading in drawn else []
-        sections.append(report_section(i, heading, report, own))
+        own += others if alone else []
+        sections.append(report_section(i, heading, report, own, alone=alone))
     if content["schema"] == COLLECTION_SCHEMA:
         origin = {**content["settings"], **(content["provenance"] or {})}
         sections += [mapping_section("Settings and provenance", origin)] if origin else []

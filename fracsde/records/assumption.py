@@ -109,7 +109,7 @@ class AssumptionTest:
     >>> test.verdict.name
     'FAILS'
     >>> test.sentence
-    'Quadratic loss FAILS: relative change of the curvature 0.2 in [0.16, 0.24], where up to 0.05 \
+    'Quadratic loss FAILS: relative change of the curvature is 0.2, in [0.16, 0.24]; up to 0.05 \
 would not matter; lower the learning rate.'
     """
 
@@ -210,22 +210,28 @@ would not matter; lower the learning rate.'
         return f"{self.name} {verb}{verdict.name}"
 
     @property
+    def advice(self) -> str:
+        """What a failure means and what to do, what is missing otherwise; empty if it holds."""
+        if self.reason:
+            return self.reason
+        return {
+            AssumptionVerdict.HOLDS: "",
+            AssumptionVerdict.FAILS: self.consequence,
+            AssumptionVerdict.UNDECIDED: "record longer or more chains",
+        }[self.verdict]
+
+    @property
     def sentence(self) -> str:
         """The verdict, the numbers behind it and what to do, for a person."""
         head = self.finding[:1].upper() + self.finding[1:]
         if self.reason:
             return f"{head}: {self.reason}."
-        verdict = self.verdict
-        would = "does" if verdict is AssumptionVerdict.HOLDS else "would"
+        would = "does" if self.verdict is AssumptionVerdict.HOLDS else "would"
         numbers = (
-            f"{self.meaning} {self.effect:.3g} in [{self.low:.3g}, {self.high:.3g}], where up to "
+            f"{self.meaning} is {self.effect:.3g}, in [{self.low:.3g}, {self.high:.3g}]; up to "
             f"{self.tolerance:.3g} {would} not matter"
         )
-        advice = {
-            AssumptionVerdict.HOLDS: "",
-            AssumptionVerdict.FAILS: self.consequence,
-            AssumptionVerdict.UNDECIDED: "record longer or more chains",
-        }[verdict]
+        advice = self.advice
         return f"{head}: {numbers}{'; ' if advice else ''}{advice}."
 
     def to_dict(self) -> dict[str, Any]:

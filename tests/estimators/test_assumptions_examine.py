@@ -113,6 +113,16 @@ def test_many_weights_are_asked_along_their_principal_directions(epoch: int | No
     assert not blind["independence of batches"].asked
 
 
+@pytest.mark.parametrize("width", [2, 40])
+def test_loss_that_does_not_fit_the_record_gives_way_to_the_gradients(width: int) -> None:
+    w, g = recorded_sgd(seed_of("fit"), steps=300, curvature=tuple(np.linspace(0.3, 1.0, width)))
+    loss = SimpleNamespace(parameters=1000)
+    tests = {test.name: test for test in examine(w, gradients=g, loss=loss)}
+    assert tests["constant noise"].asked
+    alone = {test.name: test for test in examine(w, loss=loss)}
+    assert "whole weight vectors" in alone["quadratic loss"].reason
+
+
 def test_refuses_what_is_no_run() -> None:
     with pytest.raises(InputError, match="training"):
         examine(np.zeros((4, 5, 1)), training=3)  # type: ignore[arg-type]  # what is refused

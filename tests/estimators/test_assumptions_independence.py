@@ -98,6 +98,14 @@ def test_gradients_are_rebuilt_with_dampening_and_weight_decay() -> None:
     np.testing.assert_allclose(again.values[0], used[2:], atol=1e-11)
 
 
+def test_start_of_the_run_has_no_gradient_and_is_still_used() -> None:
+    w, g = recorded_sgd(seed_of("start"), steps=400)
+    both = independent_batches(w, g, epoch=20, hessian=HESSIAN)
+    # A recorder holds the weights of step 0 as well; leave out the first gradient instead.
+    fewer = independent_batches(w, g.between(2), epoch=20, hessian=HESSIAN)
+    assert both.effect == fewer.effect
+
+
 # ---------------------------------------------------------------- the step rule
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from fracsde.errors import InputError, RecordError, ShapeError
-from fracsde.estimators.assumptions import constant_noise, quadratic_loss
+from fracsde.estimators.assumptions import _regression, constant_noise, quadratic_loss
 from fracsde.networks import Network
 from tests.support.laws import BUDGET, LOOKS, follows, seed_of
 from tests.support.recorded_sgd import recorded_sgd
@@ -135,6 +135,17 @@ def test_twin_with_noise_that_is_larger_on_one_side_fails_by_its_slope() -> None
     assert "slope" in test.meaning
 
 
+def test_long_record_is_thinned_to_what_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    w, g = recorded_sgd(seed_of("long"), steps=1000)
+    name = "relative change of the noise along principal direction 1"
+    whole = constant_noise(w, gradients=g).entries[name]
+    monkeypatch.setattr(_regression, "MOST_NUMBERS", 50_000)
+    part = constant_noise(w, gradients=g).entries[name]
+    # Every fourth step: intervals about twice as wide.
+    assert 1.4 < (part[2] - part[1]) / (whole[2] - whole[1]) < 2.8
+    assert part[1] < whole[0] < part[2]
+
+
 def test_short_record_is_undecided_or_refused() -> None:
     w, g = recorded_sgd(seed_of("short"), steps=40)
     assert constant_noise(w, gradients=g).verdict.name == "UNDECIDED"
@@ -180,8 +191,8 @@ def test_refuses_questions_without_data() -> None:
 
 def test_refuses_gradients_that_do_not_belong_to_the_weights() -> None:
     w, g = recorded_sgd(seed_of("pairs"), steps=100)
-    with pytest.raises(ShapeError, match="same chains, steps"):
-        constant_noise(w, gradients=g.between(3))
+    with pytest.raises(ShapeError, match="same chains and coordinates"):
+        constant_noise(w, gradients=g.values[:8])
     thin = [type(r)(values=r.values[:, ::2], times=r.times[::2]) for r in (w, g)]
     with pytest.raises(RecordError, match="record every step"):
         constant_noise(thin[0], gradients=thin[1])

@@ -21,12 +21,13 @@ from fracsde.errors import RecordError, ShapeError
 from fracsde.estimators.chains import as_trajectory
 
 if TYPE_CHECKING:
-    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde._typing import ArrayLike, FloatArray, IntArray
     from fracsde.records.trajectory import Trajectory
 
-__all__ = ["Pairs", "Regression", "design_of", "paired", "principal", "regress"]
+__all__ = ["Pairs", "Regression", "design_of", "paired", "principal", "regress", "steps_before"]
 
 MOST_COORDINATES = 32
+MOST_NUMBERS = 1 << 25  # of a design: a quarter of a gigabyte
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,10 +39,23 @@ class Pairs:
     after: FloatArray  # (chain, draw, coordinate) after the step [x]
     steps: FloatArray  # (draw,) number of the step, from 1
 
-    @property
-    def count(self) -> int:
-        """Number of pairs."""
-        return int(self.positions.shape[0] * self.positions.shape[1])
+    def thinned(self, terms: int) -> Pairs:
+        """Return every so many steps, so that a design of ``terms`` columns fits in memory.
+
+        Returns
+        -------
+        Pairs
+        """
+        chains, draws = self.positions.shape[:2]
+        stride = -(-chains * draws * terms // MOST_NUMBERS)
+        if stride == 1:
+            return self
+        return Pairs(
+            positions=self.positions[:, ::stride],
+            gradients=self.gradients[:, ::stride],
+            after=self.after[:, ::stride],
+            steps=self.steps[::stride],
+        )
 
 
 def paired(weights: Trajectory | ArrayLike, gradients: Trajectory | ArrayLike) -> Pairs:
@@ -52,8 +66,7 @@ def paired(weights: Trajectory | ArrayLike, gradients: Trajectory | ArrayLike) -
     weights : Trajectory or (chain, draw, coordinate) array_like [x]
         Positions after each step.
     gradients : Trajectory or (chain, draw, coordinate) array_like [loss / x]
-        The gradient that each step used, with the same steps: that of a step was taken at the
-        position before it.
+        The gradient that each step used: that of a step was taken at the position before it.
 
     Returns
     -------
@@ -62,37 +75,70 @@ def paired(weights: Trajectory | ArrayLike, gradients: Trajectory | ArrayLike) -
     Raises
     ------
     ShapeError
-        If chains, steps or coordinates differ.
+        If chains or coordinates differ.
     RecordError
-        If consecutive steps were not recorded, or there are too many coordinates.
+        If not every step was recorded, or there are too many coordinates.
     """
     w, g = as_trajectory(weights), as_trajectory(gradients)
-    if w.values.shape != g.values.shape or not np.array_equal(w.times, g.times):
-        msg = (
-            "`weights` and `gradients` must have the same chains, steps and coordinates, got "
-            f"shapes {w.values.shape} and {g.values.shape}; record both with one recorder"
-        )
-        raise ShapeError(msg)
     if w.dimension > MOST_COORDINATES:
         msg = (
             f"a regression on {w.dimension} coordinates has too many terms; pass at most "
             f"{MOST_COORDINATES}, e.g. `trajectory.project(directions)` of both records"
         )
         raise RecordError(msg)
-    follows = np.flatnonzero(np.abs(np.diff(w.times) - 1.0) < 1e-9)
-    if len(follows) != w.draws - 1 or w.draws < 3:
+    before, kept = steps_before(w, g)
+    return Pairs(
+        positions=w.values[:, before],
+        gradients=g.values[:, kept],
+        after=w.values[:, before + 1],
+        steps=g.times[kept],
+    )
+
+
+def steps_before(weights: Trajectory, gradients: Trajectory) -> tuple[IntArray, slice]:
+    """Return which draws of the weights stand before which steps of the gradients.
+
+    Parameters
+    ----------
+    weights, gradients : Trajectory
+        Recorded at every step; the weights may begin with the start of the run, which has no
+        gradient.
+
+    Returns
+    -------
+    (step,) ndarray of int64
+        The draw of the weights before each step; that after it is the next one.
+    slice
+        The draws of the gradients that have both.
+
+    Raises
+    ------
+    ShapeError
+        If chains or coordinates differ.
+    RecordError
+        If fewer than two steps, or not every step, were recorded.
+    """
+    if (weights.chains, weights.dimension) != (gradients.chains, gradients.dimension):
+        msg = (
+            "`weights` and `gradients` must have the same chains and coordinates, got shapes "
+            f"{weights.values.shape} and {gradients.values.shape}; record both with one recorder"
+        )
+        raise ShapeError(msg)
+    before = np.searchsorted(weights.times, gradients.times - 1.0 - 1e-9)
+    found = before + 1 < weights.draws
+    at = np.where(found, before, 0)
+    found &= np.abs(weights.times[at] - gradients.times + 1.0) < 1e-9
+    found &= np.abs(weights.times[np.minimum(at + 1, weights.draws - 1)] - gradients.times) < 1e-9
+    steps = np.flatnonzero(found)
+    if len(steps) < max(2, gradients.draws - 1) or np.any(np.diff(steps) != 1):
         msg = (
             "the gradient of a step was taken at the position before it, so weights and gradients "
-            f"must be recorded at every step; {len(follows)} of {w.draws - 1} gaps are one step: "
-            "record every step, or select a part where that is so"
+            f"must be recorded at every step; {len(steps)} of {gradients.draws} gradients have the "
+            "positions before and after: record every step, or select a part where that is so"
         )
         raise RecordError(msg)
-    return Pairs(
-        positions=w.values[:, :-1],
-        gradients=g.values[:, 1:],
-        after=w.values[:, 1:],
-        steps=w.times[1:],
-    )
+    kept = slice(int(steps[0]), int(steps[-1]) + 1)
+    return np.asarray(before[kept], dtype=np.int64), kept
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -130,7 +130,7 @@ def constant_noise(
         level=level,
         consequence=(
             "variances predicted from the noise at the minimum are off by about this; use "
-            "`LeastSquaresSGD`, `QuadraticSGD` or `gaussian_closure`, where noise depends on "
+            "fracsde.LeastSquaresSGD, QuadraticSGD or gaussian_closure, where noise depends on "
             "position, or lower the learning rate"
         ),
         method=method,
@@ -171,7 +171,7 @@ def _noise(loss: NoisyLoss, w: FloatArray, vectors: FloatArray) -> FloatArray:
 
 
 def _by_gradients(run: Trajectory, gradients: Trajectory | ArrayLike) -> Measurement:
-    pairs = paired(run, gradients)
+    pairs = paired(run, gradients).thinned(2 * run.dimension + 2)
     z, vectors = principal(pairs.positions)
     d = z.shape[-1]
     two = np.square(z) - 1.0

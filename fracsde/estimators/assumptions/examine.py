@@ -16,7 +16,7 @@ from fracsde._check import matrix, real, truth
 from fracsde.errors import InputError, RecordError
 from fracsde.estimators.assumptions._deciding import LEVEL
 from fracsde.estimators.assumptions._positions import directions_of, minimum_of
-from fracsde.estimators.assumptions._regression import MOST_COORDINATES
+from fracsde.estimators.assumptions._regression import MOST_COORDINATES, steps_before
 from fracsde.estimators.assumptions.constant_noise import QUESTION as NOISE_QUESTION
 from fracsde.estimators.assumptions.constant_noise import TOLERANCE as NOISE_TOLERANCE
 from fracsde.estimators.assumptions.constant_noise import constant_noise
@@ -98,6 +98,8 @@ def examine(
     ------
     InputError
         If the run is none, or ``training`` is no mapping.
+    RecordError
+        If nothing moves in a record of many coordinates.
 
     Examples
     --------
@@ -133,6 +135,11 @@ class _Material:
     training: Mapping[str, Any]
     whole: bool
 
+    @property
+    def asks_loss(self) -> bool:
+        """Whether the record holds what a loss can be asked at."""
+        return getattr(self.loss, "parameters", None) == self.weights.dimension
+
     def reduced(self) -> _Material:
         """Return few coordinates: the record's own, or its leading principal directions.
 
@@ -152,15 +159,9 @@ class _Material:
         pulls, gradients, hessian = self._couplings(vectors), self.gradients, None
         if gradients is not None:
             gradients = gradients.project(vectors, names)
-            if pulls is not None:
-                # The gradient of a step was taken at the position before it.
-                motion = (w.values[:, :-1] - minimum_of(w, self.minimum)) @ pulls
-                own = (w.values[:, :-1] - minimum_of(w, self.minimum)) @ vectors
-                curvature = vectors.T @ pulls
-                values = gradients.values[:, 1:] - motion + own @ curvature
-                gradients = Trajectory(values=values, times=w.times[1:], names=names)
-                few = few.between(float(w.times[1]))
-                hessian = curvature
+            if pulls is not None and self.gradients is not None:
+                hessian = vectors.T @ pulls
+                gradients = self._freed(self.gradients, vectors, pulls, hessian, names)
         return _Material(
             weights=few,
             gradients=gradients,
@@ -171,11 +172,26 @@ class _Material:
             whole=self.whole and pulls is not None,
         )
 
+    def _freed(
+        self,
+        gradients: Trajectory,
+        vectors: FloatArray,
+        pulls: FloatArray,
+        hessian: FloatArray,
+        names: tuple[str, ...],
+    ) -> Trajectory:
+        """Return gradients along the directions without what the other coordinates pull."""
+        before, kept = steps_before(self.weights, gradients)
+        away = self.weights.values[:, before] - minimum_of(self.weights, self.minimum)
+        others = away @ pulls - (away @ vectors) @ hessian
+        values = gradients.values[:, kept] @ vectors - others
+        return Trajectory(values=values, times=gradients.times[kept], names=names)
+
     def _couplings(self, vectors: FloatArray) -> FloatArray | None:
         # H times the directions.
         if self.hessian is not None:
             return self.hessian @ vectors
-        if self.loss is None:
+        if not self.asks_loss:
             return None
         at = minimum_of(self.weights, self.minimum)
         return np.asarray(self.loss.hessian_vector_product(at, vectors), dtype=np.float64)
@@ -236,16 +252,17 @@ def _attached(
 
 
 def _loss_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
-    if data.loss is not None:
+    other = few.gradients is not None or few.minimum is not None
+    if data.asks_loss or (data.loss is not None and not other):
         return quadratic_loss(data.weights, loss=data.loss, minimum=data.minimum, level=level)
-    if few.gradients is None and few.minimum is None:
+    if not other:
         msg = "no loss was given, no gradients were recorded and no minimum is known; pass a `loss`"
         raise RecordError(msg)
     return quadratic_loss(few.weights, gradients=few.gradients, minimum=few.minimum, level=level)
 
 
 def _noise_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
-    if data.loss is not None:
+    if data.asks_loss or (data.loss is not None and few.gradients is None):
         return constant_noise(data.weights, loss=data.loss, minimum=data.minimum, level=level)
     if few.gradients is None:
         msg = "no loss was given and no gradients were recorded; pass a `loss`, or record gradients"
@@ -268,13 +285,20 @@ def _batch_test(data: _Material, few: _Material, level: float) -> AssumptionTest
             "Hessian and say whole=True, or pass a `loss` or a Hessian"
         )
         raise RecordError(msg)
-    batch, total = training.get("batch_size"), training.get("dataset_size")
-    epoch = -(-int(total) // int(batch)) if batch and total else None
-    if epoch is not None and (epoch < 2 or few.weights.draws < 4 * epoch):
+    epoch = _epoch(training)
+    if epoch is not None and (epoch < 2 or few.gradients.draws <= 4 * epoch):
         epoch = None
     return independent_batches(
         few.weights, few.gradients, epoch=epoch, hessian=few.hessian, level=level
     )
+
+
+def _epoch(training: Mapping[str, Any]) -> int | None:
+    # Batches in an epoch, the last one perhaps smaller; None where it is not known.
+    batch, total = training.get("batch_size"), training.get("dataset_size")
+    if not all(isinstance(n, int) and n > 0 for n in (batch, total)):
+        return None
+    return -(-int(total or 0) // int(batch or 1))
 
 
 def _step_test(data: _Material, few: _Material, level: float) -> AssumptionTest:

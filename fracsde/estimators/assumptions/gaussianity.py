@@ -138,7 +138,7 @@ def gaussianity(
         consequence=(
             "variances of a linear theory stay right, but densities, escape and the fluctuation of "
             "the loss do not; see whether the loss is quadratic and the noise constant, and use "
-            "`stationary_cumulants` or `gaussian_closure`"
+            "fracsde.stationary_cumulants or gaussian_closure"
         ),
         method="skewness, excess kurtosis by moments and L-moments, Mardia's kurtosis",
     )

@@ -65,7 +65,7 @@ TOLERANCE = 0.1
 SAMPLING = ("with_replacement", "without_replacement", "shuffled", "unknown")
 CONSEQUENCE = (
     "directions that relax more slowly than an epoch feel other noise than the theory gives them; "
-    "use `EpochRecursion`, the law of shuffled epochs"
+    "use fracsde.EpochRecursion, the law of shuffled epochs"
 )
 
 
@@ -140,7 +140,7 @@ def independent_batches(
             "were taken; record both, or rebuild gradients with `gradients_from_weights`"
         )
         raise RecordError(msg)
-    pairs = paired(weights, gradients)
+    pairs = paired(weights, gradients)  # whole: sums need consecutive steps
     fit = _noise(pairs, hessian)
     windows = _windows(pairs, length)
     parts = [_excess(pairs, fit, L, length) for L in windows]
@@ -165,7 +165,7 @@ def _declared(tolerance: float, level: float) -> AssumptionTest:
         high=-1.0,
         tolerance=tolerance,
         level=level,
-        meaning="excess variance of the noise summed over an epoch, by declaration of shuffling,",
+        meaning="excess variance of the noise summed over an epoch, by declaration of shuffling",
         consequence=CONSEQUENCE,
         method="declared, not measured: shuffled epochs sum to the whole gradient",
     )
@@ -223,7 +223,7 @@ def _excess(pairs: Pairs, fit: Regression, length: int, epoch: int | None) -> Me
         influence[..., k] -= 2.0 / (length * one[k]) * (coefficients @ overlap[:, k])
     label = f"excess variance of the noise summed over {length} steps"
     if length == epoch:
-        label += ", an epoch,"
+        label += ", an epoch"
     times = pairs.steps[cut][::length]
     effect = [float(ratio.mean()) - 1.0]
     return with_influence([label], effect, influence.mean(axis=-1)[..., None], times)

@@ -23,7 +23,7 @@ gradients alone, with the whitened positions :math:`z` of the principal directio
     \qquad e_k = \frac{b_k}{b_k - 3 c_3 - \sum_j d_j} - 1,
 
 since the averaged slope is :math:`b_k` (Stein's lemma) and that at the centre the denominator.
-Gradients of mini-batches are noisy: expect to need some :math:`10^3` relaxation times of the
+Gradients of mini-batches are noisy: expect to need some :math:`10^4` relaxation times of the
 direction, where a loss needs tens of positions.
 """
 
@@ -148,7 +148,7 @@ def quadratic_loss(
         level=level,
         consequence=(
             "variances predicted from the curvature at the minimum are off by about this; lower "
-            "the learning rate or use `gaussian_closure`, which averages the curvature over the law"
+            "the learning rate, or use fracsde.gaussian_closure, which averages the curvature"
         ),
         method=" and ".join(ways),
     )
@@ -195,7 +195,7 @@ def _direction_names(directions: ArrayLike | None, vectors: FloatArray) -> list[
 
 
 def _by_gradients(run: Trajectory, gradients: Trajectory | ArrayLike) -> Measurement:
-    pairs = paired(run, gradients)
+    pairs = paired(run, gradients).thinned(2 * run.dimension + 2)
     z, vectors = principal(pairs.positions)
     along = pairs.gradients @ vectors
     parts = []
