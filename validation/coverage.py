@@ -24,9 +24,9 @@ one entry for each entry of ``truth``.  A refusal (:class:`~fracsde.errors.Recor
 neither way and is reported; more than :data:`REFUSALS` of the repetitions and the case fails.
 ``naive`` names an estimator with a wrong error, which the test must reject.  ``limit`` says why
 coverage is known to be less than stated (the case then fails if it is not), ``wide`` why it may be
-more.  Then
-``python -m validation.coverage --write`` renews the table of the documentation; a test compares
-its rows with the cases.
+more.  Then ``python -m validation.coverage --missing`` adds the new rows to the table of the
+documentation, ``--write`` renews all of it or the rows of the words given; a test compares its
+rows with the cases.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
 
     from fracsde.records.measurement import Measurement
 
-__all__ = ["AR1", "Case", "Row", "cases", "columns", "main", "runs", "table"]
+__all__ = ["AR1", "Case", "Row", "cases", "columns", "known_lines", "main", "runs", "table"]
 
 REPETITIONS = 2000
 LEVEL, OUTER = 0.05, 1e-3  # two-sided: the stated one, and the default of `compare`
 WINDOW = 0.03
 REFUSALS = 0.10
-TABLE = Path(__file__).parents[1] / "docs" / "mathematics" / "coverage_table.md"
+TABLE = Path(__file__).parents[1] / "docs" / "mathematics" / "coverage_table.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,18 +338,23 @@ _HEAD = (
 )
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return Markdown."""
-    return "\n".join([_HEAD, *(_line(row) for row in rows)]) + "\n"
+def table(lines: Mapping[tuple[str, ...], str]) -> str:
+    """Return Markdown: the given lines in the order of the cases, those of no case left out."""
+    wanted = [key for case in cases().values() for key in _keys(case)]
+    return "\n".join([_HEAD, *(lines[key] for key in wanted if key in lines)]) + "\n"
+
+
+def _keys(case: Case) -> list[tuple[str, ...]]:
+    # The first three cells of a case's lines.
+    name = case.name.split(":")[0]
+    shape = f"{case.chains} x {case.draws}"
+    return [(f"{name}, {label}" if label else name, case.law, shape) for label in case.truth]
 
 
 def _line(row: Row) -> str:
-    what = row.name.split(":")[0] + (f", {row.label}" if row.label else "")
     refused = f"{100 * row.refused:.2g} % refused" if row.refused else ""
     cells = (
-        what,
-        row.case.law,
-        f"{row.case.chains} x {row.case.draws}",
+        *_keys(row.case)[list(row.case.truth).index(row.label)],
         f"{100 * row.coverage:.1f}",
         f"{100 * row.outer:.2f}",
         f"{row.half_width:.2g}",
@@ -358,20 +363,30 @@ def _line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def known_lines() -> dict[tuple[str, ...], str]:
+    """Return the lines of the documentation's table by their first three cells."""
+    text = TABLE.read_text() if TABLE.exists() else ""
+    return {
+        tuple(cell.strip() for cell in line.split("|")[1:4]): line for line in text.splitlines()[2:]
+    }
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the cases whose names hold one of the words; return how many do not hold."""
-    write = "--write" in arguments
-    words = [word for word in arguments if word != "--write"]
+    words = [word for word in arguments if not word.startswith("--")]
+    lines = known_lines()
     chosen = [c for c in cases().values() if not words or any(word in c.name for word in words)]
-    rows, failures = [], 0
+    if "--missing" in arguments:
+        chosen = [case for case in chosen if any(key not in lines for key in _keys(case))]
+    failures = 0
     print(_HEAD)
     for case in chosen:
-        for row in case.rows():
-            rows.append(row)
+        for key, row in zip(_keys(case), case.rows(), strict=True):
+            lines[key] = _line(row)
             failures += not row.holds
-            print(_line(row) + ("" if row.holds else "   <- outside"), flush=True)
-    if write and not words:
-        TABLE.write_text(table(rows))
+            print(lines[key] + ("" if row.holds else "   <- outside"), flush=True)
+    if "--missing" in arguments or "--write" in arguments:
+        TABLE.write_text(table(lines))
     return failures
 
 

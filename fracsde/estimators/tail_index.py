@@ -14,8 +14,8 @@ is a power law.  Where it is one in the limit only, their mean is :math:`\gamma 
 with :math:`s = 2/\nu` for Student's law, and Hill's average is biased.  The second weight is the
 intercept of a regression of :math:`Z_i` on :math:`(i/k)^{2/3}` [Beirlant1999]_: exact for
 :math:`\nu = 3`, while of Hill's bias a third is left for :math:`s = 2/5`, and a third with the
-other sign for :math:`s = 1`.  Its price is 2.5 times Hill's error at the same ``k``; :math:`s` itself is
-not to be had from a record.
+other sign for :math:`s = 1`.  Its price is 2.5 times Hill's error at the same ``k``; :math:`s`
+itself is not to be had from a record.
 
 **Errors.**  A value that is the ``i``-th largest moves the estimate by :math:`\psi_i / k`, with
 :math:`v = (x w)'` and the fitted mean :math:`h` of the gaps at the threshold,

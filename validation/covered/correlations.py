@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from fracsde import estimators
 from validation.coverage import AR1, columns
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Callable
 
     from fracsde.records import Measurement
+
+    _Estimator = Callable[[np.ndarray], Measurement]
 
 __all__ = ["CASES"]
 
 
-def _at(lag: int) -> object:
+def _at(lag: int) -> _Estimator:
     def measure(values: np.ndarray) -> Measurement:
         return estimators.autocorrelation_at(values, [lag])
 
     return measure
 
 
-def _covariance_at(lag: int) -> object:
+def _covariance_at(lag: int) -> _Estimator:
     def measure(values: np.ndarray) -> Measurement:
         return estimators.autocovariance_at(values, [lag])
 
     return measure
+
+
+def _as_if_independent(
+    measure: _Estimator, size: Callable[[Measurement], np.ndarray]
+) -> _Estimator:
+    # The value with an error of ``size`` over the root of the number of draws.
+    def naive(values: np.ndarray) -> Measurement:
+        found, count = measure(values), values.shape[0] * values.shape[1]
+        return replace(found, stderr=size(found) / np.sqrt(count), n_effective=float(count))
+
+    return naive
+
+
+def _one(found: Measurement) -> np.ndarray:
+    return np.ones_like(found.value)
+
+
+def _itself(found: Measurement) -> np.ndarray:
+    return found.value
 
 
 _LAWS = (
@@ -48,6 +72,7 @@ _AT = tuple(
         chains=chains,
         draws=draws,
         truth=law.phi**lag,
+        naive=_as_if_independent(make(lag), _one) if law.phi > 0 and lag == 5 else None,
     )
     for name, make in (("autocorrelation", _at), ("autocovariance", _covariance_at))
     for law, chains, draws in _LAWS
@@ -61,6 +86,7 @@ _TIMES = tuple(
         chains=chains,
         draws=draws,
         truth=(1.0 + law.phi) / (1.0 - law.phi),
+        naive=_as_if_independent(estimators.integrated_time, _itself) if law.phi > 0 else None,
     )
     for law, chains, draws in (
         (AR1(), 1, 400),

@@ -98,7 +98,6 @@ CASES = (
     _entries(AR1(innovations="t(5)"), 4, 500),
     _entries(AR1(phi=0.8), 4, 250),
     _entries(AR1(phi=0.8), 32, 40),
-    _eigenvalues(AR1(), 4, 200, _STEEP),
     _eigenvalues(AR1(), 16, 50, _STEEP),
     _eigenvalues(AR1(innovations="t(5)"), 32, 50, _STEEP),
     _eigenvalues(AR1(phi=0.8), 4, 500, _STEEP),

@@ -28,7 +28,6 @@ CASES = (
     columns("Hill", _upper, AR1(innovations="Pareto(3)"), chains=1, draws=2000, truth=3.0),
     columns("Hill", _upper, AR1(innovations="Pareto(3)"), chains=32, draws=100, truth=3.0),
     columns("Hill", estimators.hill, AR1(innovations="Cauchy"), chains=1, draws=5000, truth=1.0),
-    columns("Hill", estimators.hill, AR1(innovations="Cauchy"), chains=32, draws=200, truth=1.0),
     columns(
         "Hill",
         estimators.hill,
