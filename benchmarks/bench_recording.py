@@ -4,7 +4,7 @@ Weights in float32, one row per step, in two groups for each number P of paramet
 parameters, and 32 numbers (projections or coordinates) with five scalars.  Each group names its
 floor: a bare ``os.write`` of as many bytes, or the one product with the directions.  The peers
 h5py and Zarr append the same rows: flushed at each row, which is what they need to lose none to
-SIGKILL, and not flushed.
+SIGKILL, and not flushed.  Nothing is forced to disk while it is timed.
 
 Predicted before the first run, from the floors: whole vectors take 1.3 times the bare write (a
 copy and a check sum beside it); dense projections 1.1 times their product for P = 10^5 and more;
@@ -62,7 +62,9 @@ def recorded(
 ) -> Iterator[Callable[[int], object]]:
     streams = dict.fromkeys(SCALARS if scalars else (), 1)
     values = dict.fromkeys(SCALARS if scalars else (), 0.25)
-    with Recorder(folder, parameters=parameters, observe=observe, streams=streams) as recorder:
+    with Recorder(
+        folder, parameters=parameters, observe=observe, streams=streams, sync_seconds=1e6
+    ) as recorder:
         yield lambda step: recorder.record(step, weights, **values)
 
 
@@ -116,7 +118,7 @@ def timed(
 ) -> Timing:
     with tempfile.TemporaryDirectory() as home:
         calls = make(Path(home) / "run")
-        timing = measure(label, counted(next(calls), rows), units=rows, repeats=4)
+        timing = measure(label, counted(next(calls), rows), units=rows, repeats=5)
         for _ in calls:  # closes what it opened
             pass
         shutil.rmtree(Path(home) / "run", ignore_errors=True)
@@ -171,11 +173,19 @@ def few_numbers(parameters: int, rows: int) -> list[Timing | Absent]:
     return found
 
 
+def quieter(one: list[Timing | Absent], other: list[Timing | Absent]) -> list[Timing | Absent]:
+    """Return the faster of two rounds, row by row: the cost of new pages comes and goes."""
+    return [
+        a if isinstance(a, Absent) or isinstance(b, Absent) or min(a.cpu) <= min(b.cpu) else b
+        for a, b in zip(one, other, strict=True)
+    ]
+
+
 def main() -> None:
     print(header(__doc__.splitlines()[0]))
     for parameters, rows in ((10_000, 1000), (100_000, 200), (1_000_000, 25)):
         for what in (whole_vectors, few_numbers):
-            found = what(parameters, rows)
+            found = quieter(what(parameters, rows), what(parameters, rows))
             print(f"\nP = {parameters}")
             print(table(found, unit="rows", reference=found[0].label))
             for row in found:

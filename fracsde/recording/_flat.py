@@ -47,7 +47,7 @@ class Flattener:
         RecordError
             If there are more or fewer numbers, or they are no real ones.
         """
-        if isinstance(weights, np.ndarray):
+        if type(weights) is np.ndarray:
             if weights.size != self._length:
                 self._refuse(weights.size)
             if weights.dtype == self._dtype and weights.flags.c_contiguous:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -26,12 +27,21 @@ from fracsde.records._store.places import (
 from fracsde.records._store.rows import chain_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from fracsde.recording.observe import Bound, Observe
     from fracsde.records._store.layout import Stream
 
-__all__ = ["bind_stored", "join_run", "make_chain", "merge_metadata", "place_of_run", "write_state"]
+__all__ = [
+    "bind_stored",
+    "facts_of",
+    "join_run",
+    "make_chain",
+    "merge_metadata",
+    "place_of_run",
+    "refuse_chain",
+    "write_state",
+]
 
 _OURS = re.compile(r"\..*|observation-.*\.npy|chains|attachments|metadata\.json")
 
@@ -167,25 +177,68 @@ def make_chain(run: Path, chain: int, *, resume: bool) -> Path:
     -------
     Path
 
-    Raises
-    ------
-    RecordError
-        If there is one and may not be.
     """
     home = chain_folder(run, chain)
     try:
         home.mkdir()
     except FileExistsError:
         if not resume:
-            msg = (
-                f"{run} has a chain {chain}, and nothing is overwritten; pass `resume=True` to go "
-                "on with it, or give another `chain` or folder"
-            )
-            raise RecordError(msg) from None
+            refuse_chain(run, chain)
     except OSError as error:
         refuse(home, error, "nothing was recorded")
     folder(home)
     return home
+
+
+def refuse_chain(run: Path, chain: int) -> None:
+    """Refuse to record a chain that there is.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    chain : int
+        Number of the chain.
+
+    Raises
+    ------
+    RecordError
+        If there is one.
+    """
+    if exists(chain_folder(run, chain)):
+        msg = (
+            f"{run} has a chain {chain}, and nothing is overwritten; pass `resume=True` to go on "
+            "with it, or give another `chain` or folder"
+        )
+        raise RecordError(msg)
+
+
+def facts_of(name: str, value: Any) -> dict[str, Any]:
+    """Return facts as plain JSON types.
+
+    Parameters
+    ----------
+    name : str
+        Their name, for the message.
+    value : mapping or None
+        The facts.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    RecordError
+        If they are no mapping, or hold something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        msg = f"`{name}` must be a mapping of names to values, got {type(value).__name__}"
+        raise RecordError(msg)
+    facts: dict[str, Any] = plain(name, dict(value))
+    return facts
 
 
 def merge_metadata(run: Path, new: Mapping[str, Any] | None, mark: str, *, change: bool) -> None:
@@ -209,10 +262,7 @@ def merge_metadata(run: Path, new: Mapping[str, Any] | None, mark: str, *, chang
     """
     if new is None:
         return
-    if not hasattr(new, "items"):
-        msg = f"`metadata` must be a mapping, got {type(new).__name__}"
-        raise RecordError(msg)
-    facts = plain("metadata", dict(new))
+    facts = facts_of("metadata", new)
     path = run / "metadata.json"
     with _alone(run):
         found = read_json(path) if exists(path) else {}

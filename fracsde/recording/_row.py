@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from fracsde.recording._flat import Flattener
 from fracsde.records._store.layout import HEAD, Layout, Stream, stamp_of, stamp_of_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -70,7 +71,11 @@ def standard_streams(
         If names or widths cannot be those of streams.
     """
     found = [Stream("weights", width, dtype, _UNITS["weights"], tuple(labels))]
-    for name, value in dict(streams or {}).items():
+    given: Any = {} if streams is None else streams
+    if not isinstance(given, Mapping):
+        msg = f"`streams` must be a mapping of names to widths, got {type(given).__name__}"
+        raise RecordError(msg)
+    for name, value in given.items():
         if name in ("weights", "step"):
             msg = f"the stream {name!r} is always there; leave it out of `streams`"
             raise RecordError(msg)

@@ -26,26 +26,22 @@ from fracsde._check import choice, integer, real, truth
 from fracsde.errors import FileWriteError, RecordError
 from fracsde.recording._folder import (
     bind_stored,
+    facts_of,
     join_run,
     make_chain,
     merge_metadata,
     place_of_run,
+    refuse_chain,
     write_state,
 )
 from fracsde.recording._row import Row, of_kind, standard_streams
 from fracsde.recording.observe import Full, Observe
 from fracsde.recording.schedule import Every, Schedule
 from fracsde.records._store.attachments import attach
-from fracsde.records._store.header import plain
 from fracsde.records._store.journal import Journal
 from fracsde.records._store.layout import DTYPES, Layout, Stream
 from fracsde.records._store.observation import disjoint_matrix
-from fracsde.records._store.rows import (
-    ChainState,
-    map_rows,
-    read_state,
-    whole,
-)
+from fracsde.records._store.rows import ChainState, map_rows, read_state, whole
 from fracsde.records.store import RunStatus
 
 if TYPE_CHECKING:
@@ -148,7 +144,7 @@ class Recorder:
             if not resume:
                 msg = "`rewind_to` changes a chain that exists: pass `resume=True` with it"
                 raise RecordError(msg)
-        facts = plain("chain_metadata", dict(chain_metadata or {}))
+        facts = facts_of("chain_metadata", chain_metadata)
         self._run = place_of_run(path)
         self._mark = f"chain-{self._chain:06d}"
         self._bound = bind_stored(self._run, observe, parameters, dtype)
@@ -156,6 +152,8 @@ class Recorder:
         self._layout = Layout(kept)
         self._row = Row(self._layout, self._bound, parameters)
         join_run(self._run, self._bound, kept, parameters=parameters)
+        if not resume:
+            refuse_chain(self._run, self._chain)
         merge_metadata(self._run, metadata, self._mark, change=False)
         self._open_chain(resume, facts, sync_seconds, rewind_to)
 

@@ -143,6 +143,7 @@ def test_parameters_arrive_as_one_array_or_as_many_in_any_precision(tmp_path, dt
     shapes = [
         flat,
         flat.reshape(4, 6),
+        np.ma.masked_array(flat.reshape(2, 12)),
         np.asfortranarray(flat.reshape(4, 6)),
         np.repeat(flat, 2)[::2],
     ]
@@ -152,7 +153,7 @@ def test_parameters_arrive_as_one_array_or_as_many_in_any_precision(tmp_path, dt
             recorder.record(step, given)
     found = fs.open_run(tmp_path / "run").array("weights", 0)
     assert found.dtype == dtype
-    np.testing.assert_array_equal(found, np.broadcast_to(flat.astype(dtype), (6, 24)))
+    np.testing.assert_array_equal(found, np.broadcast_to(flat.astype(dtype), (7, 24)))
 
 
 @pytest.mark.parametrize(
@@ -432,7 +433,7 @@ def test_an_existing_chain_is_refused_without_resume_and_not_changed(tmp_path) -
     record(tmp_path / "run", range(3))
     before = fs.open_run(tmp_path / "run").content_hash()
     with pytest.raises(RecordError, match="nothing is overwritten; pass `resume=True`"):
-        Recorder(tmp_path / "run", parameters=2)
+        Recorder(tmp_path / "run", parameters=2, metadata={"note": "new"})
     assert fs.open_run(tmp_path / "run").content_hash() == before
     assert fs.open_run(tmp_path / "run").status is RunStatus.CLOSED
 
@@ -612,7 +613,9 @@ def test_an_attachment_is_replaced_whole(tmp_path) -> None:
         ({"metadata": {"rate": float("nan")}}, "'metadata.rate' is nan"),
         ({"metadata": {"f": print}}, "'metadata.f' is of type"),
         ({"metadata": {1: 2}}, "keys must be text"),
-        ({"metadata": [1]}, "must be a mapping"),
+        ({"metadata": [1]}, "`metadata` must be a mapping"),
+        ({"chain_metadata": "seed"}, "`chain_metadata` must be a mapping"),
+        ({"streams": ["loss"]}, "`streams` must be a mapping"),
         ({"chain_metadata": {"a": {"b": [np.inf]}}}, r"'chain_metadata.a.b\[0\]' is inf"),
         ({"rewind_to": 1.5, "resume": True}, "rewind_to"),
     ],

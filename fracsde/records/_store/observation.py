@@ -171,13 +171,12 @@ def digest_of(array: NDArray[Any]) -> str:
     Parameters
     ----------
     array : ndarray
-        In C or in Fortran order.
+        In Fortran order, or it is copied.
 
     Returns
     -------
     str
     """
-    flat = array.T if array.flags.f_contiguous else np.ascontiguousarray(array)
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    digest.update(flat.data)
+    digest.update(np.ascontiguousarray(array.T).data)
     return digest.hexdigest()[:16]
