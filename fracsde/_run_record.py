@@ -15,7 +15,7 @@ import numpy as np
 from fracsde._check import choice, real
 from fracsde._run_frame import Seen, frame
 from fracsde._run_training import constant_rate, read_training
-from fracsde._run_window import refuse_divergence
+from fracsde._run_window import chosen_chains, refuse_divergence
 from fracsde.errors import InputError, RecordError
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.records.store import StoredRun
@@ -101,7 +101,7 @@ def settle(
     Settled
     """
     choice("unequal", unequal, ("refuse", "truncate"))
-    record = _record(source, chains, stop, unequal)
+    record = _record(source, chosen_chains(chains), stop, unequal)
     found = _matrices(source, matrices, need_minimum=need_minimum)
     place = frame(found, record.seen, directions)
     training = read_training(record.training, given, record.rate_at_end)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Source: TypeAlias = Trajectory | StoredRun | str | PathLike[str] | ArrayLike
 
-__all__ = ["Window", "opened", "read_window", "refuse_divergence"]
+__all__ = ["Window", "chosen_chains", "opened", "read_window", "refuse_divergence"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +44,27 @@ def opened(run: Any) -> StoredRun | Trajectory:
     if isinstance(run, StoredRun):
         return run
     return open_run(run) if isinstance(run, (str, PathLike)) else as_trajectory(run)
+
+
+def chosen_chains(chains: Any) -> tuple[int, ...] | None:
+    """Return numbers of chains as a tuple; None where none were chosen.
+
+    Returns
+    -------
+    tuple of int or None
+
+    Raises
+    ------
+    InputError
+        If they are no whole numbers.
+    """
+    if chains is None:
+        return None
+    given = np.atleast_1d(np.asarray(chains))
+    if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iu":
+        msg = f"`chains` must be numbers of chains, e.g. [0, 1, 2], got {chains!r}"
+        raise InputError(msg)
+    return tuple(given.tolist())
 
 
 def read_window(
@@ -73,7 +94,7 @@ def read_window(
     """
     begin = -np.inf if start is None else real("start", start)
     end = np.inf if stop is None else real("stop", stop)
-    source = opened(run)
+    source, chains = opened(run), chosen_chains(chains)
     if isinstance(source, StoredRun):
         refuse_divergence(source, end, chains)
         found = _stored(source, stream, begin, end, chains, unequal, directions)

@@ -326,6 +326,9 @@ def _rivals(
     """Return what the rivals predict, and a note on each that has no stationary law."""
     if isinstance(rivals, str):
         rivals = (rivals,)
+    if rivals is not None and not isinstance(rivals, (list, tuple)):
+        msg = f"`rivals` must be names of laws, e.g. ('flow',), got {rivals!r}"
+        raise InputError(msg)
     if rivals is None:
         exact = ("epochs", "independent") if sgd.sampling == "shuffled" else ("map",)
         rivals = [name for name in (*exact, "flow") if name != law]

@@ -321,6 +321,8 @@ def test_a_diverged_run_is_refused_at_its_step(run: fs.Trajectory, tmp_path: Pat
         ({"directions": np.eye(3)}, ShapeError, "directions"),
         ({"theory": "maps"}, InputError, "theory"),
         ({"rivals": ("map",)}, InputError, "other laws"),
+        ({"rivals": 3}, InputError, "names of laws"),
+        ({"chains": "all"}, InputError, "numbers of chains"),
         ({"burn_in": "soon"}, InputError, "auto"),
         ({"quantities": "speed"}, InputError, "no quantity 'speed'"),
         ({"quantities": "autocorrelation"}, InputError, "needs `lags`"),
