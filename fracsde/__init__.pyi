@@ -34,6 +34,7 @@ from fracsde.laws import Laws as Laws
 from fracsde.laws import laws as laws
 from fracsde.lyapunov.moment_radius import SpectralRadius as SpectralRadius
 from fracsde.lyapunov.moment_radius import second_moment_radius as second_moment_radius
+from fracsde.measure import measure as measure
 from fracsde.ode_solution import FractionalODESolution as FractionalODESolution
 from fracsde.operators.finite_volume import FiniteVolume as FiniteVolume
 from fracsde.operators.hermite import Hermite as Hermite
@@ -42,6 +43,7 @@ from fracsde.operators.sinc import Sinc as Sinc
 from fracsde.physics.escape import EscapeRate as EscapeRate
 from fracsde.physics.escape import escape_rate as escape_rate
 from fracsde.physics.escape import eyring_kramers as eyring_kramers
+from fracsde.predict import predict as predict
 from fracsde.problems.barrier import SGDOverBarrier as SGDOverBarrier
 from fracsde.problems.critical_point import SGDNearCriticalPoint as SGDNearCriticalPoint
 from fracsde.problems.epochs import EpochRecursion as EpochRecursion
@@ -73,6 +75,11 @@ from fracsde.problems.structured import LowRankOU as LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU as SubordinatedOU
 from fracsde.records.assumption import AssumptionTest as AssumptionTest
 from fracsde.records.assumption import AssumptionVerdict as AssumptionVerdict
+from fracsde.records.files import read_matrix as read_matrix
+from fracsde.records.files import read_measurements as read_measurements
+from fracsde.records.files import read_predictions as read_predictions
+from fracsde.records.files import write_measurements as write_measurements
+from fracsde.records.files import write_predictions as write_predictions
 from fracsde.records.measurement import Measurement as Measurement
 from fracsde.records.measurement import Prediction as Prediction
 from fracsde.records.measurement import Quantity as Quantity
@@ -80,6 +87,8 @@ from fracsde.records.store import StoredRun as StoredRun
 from fracsde.records.store import open_run as open_run
 from fracsde.records.trajectory import Trajectory as Trajectory
 from fracsde.report import samples_to_decide as samples_to_decide
+from fracsde.run_report import RunReport as RunReport
+from fracsde.run_report import compare_run as compare_run
 from fracsde.schemes.adaptive import Adaptive as Adaptive
 from fracsde.schemes.all_at_once import AllAtOnce as AllAtOnce
 from fracsde.schemes.block_fft import BlockFFT as BlockFFT
