@@ -1,0 +1,535 @@
+r"""Recording a run of training while it happens, whatever trains.
+
+.. math::
+    \text{row } t:\quad t,\; U^{\mathsf T} w_t,\; \text{and what else is known at step } t,
+
+appended to the file of a chain by one call of the system.  When :meth:`Recorder.record` returns,
+another process reads the row, and SIGKILL does not lose it; power loss can lose the last
+``sync_seconds``.  A row that could not be written whole (a full disk) is not there at all, and
+the next call may try it again.
+
+Standard names of streams: ``"weights"`` after the step; ``"gradients"`` of the batch, observed as
+the weights are; and the scalars ``"loss"``, ``"gradient_norm_squared"``,
+``"weight_dot_gradient"`` (weights before the step), ``"velocity_norm_squared"``,
+``"learning_rate"``.  Step ``t`` holds the weights after ``t`` updates, step 0 the start.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import struct
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from fracsde._check import choice, integer, real, truth
+from fracsde.errors import FileWriteError, RecordError
+from fracsde.recording._flat import Flattener
+from fracsde.recording._folder import (
+    bind_stored,
+    join_run,
+    merge_metadata,
+    place_of_run,
+    write_state,
+)
+from fracsde.recording.observe import Full, Observe
+from fracsde.recording.schedule import Every, Schedule
+from fracsde.records._store.attachments import attach
+from fracsde.records._store.header import plain
+from fracsde.records._store.journal import Journal
+from fracsde.records._store.layout import DTYPES, Stream, stamp_of
+from fracsde.records._store.rows import (
+    ChainState,
+    chain_folder,
+    map_rows,
+    read_state,
+    whole,
+)
+from fracsde.records.store import RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from fracsde._typing import ArrayLike
+
+__all__ = ["Recorder", "standard_streams"]
+
+_UNITS = {
+    "weights": "weight",
+    "gradients": "loss/weight",
+    "loss": "loss",
+    "gradient_norm_squared": "(loss/weight)**2",
+    "weight_dot_gradient": "loss",
+    "velocity_norm_squared": "weight**2",
+    "learning_rate": "weight**2/loss",
+}
+_Kind = TypeVar("_Kind")
+_DOUBLE, _HEAD = struct.Struct("<d"), struct.Struct("<qQII")
+
+
+def standard_streams(
+    streams: Mapping[str, int | Stream] | None,
+    *,
+    width: int,
+    dtype: str,
+    labels: Sequence[str] = (),
+) -> tuple[Stream, ...]:
+    """Return the streams of a run: the weights, then what is asked for.
+
+    Parameters
+    ----------
+    streams : mapping of str to int or Stream
+        Name and width, or all of it.  Single numbers are kept in double precision, wider ones in
+        that of the weights.
+    width : int
+        Numbers kept of the weights.
+    dtype : {"float32", "float64"}
+        Precision of the weights.
+    labels : sequence of str
+        Names of the numbers of ``"weights"``.
+
+    Returns
+    -------
+    tuple of Stream
+
+    Raises
+    ------
+    RecordError
+        If names or widths cannot be those of streams.
+    """
+    found = [Stream("weights", width, dtype, _UNITS["weights"], tuple(labels))]
+    for name, value in dict(streams or {}).items():
+        if name in ("weights", "step"):
+            msg = f"the stream {name!r} is always there; leave it out of `streams`"
+            raise RecordError(msg)
+        if isinstance(value, Stream):
+            stream = value
+        else:
+            kind = dtype if name == "gradients" or value != 1 else "float64"
+            stream = Stream(name, value, kind, _UNITS.get(name, "1"))
+        if stream.name != name or (name == "gradients" and stream.width != width):
+            msg = (
+                f"stream {name!r} is declared as {stream.name!r} of width {stream.width}; "
+                f"gradients are observed as the weights are, with width {width}"
+            )
+            raise RecordError(msg)
+        found.append(stream)
+    return tuple(found)
+
+
+class Recorder:
+    """Records one chain of a run; use it as a context.
+
+    Several processes may record chains of one run at the same time; those that come later must
+    record the same things.
+
+    Parameters
+    ----------
+    path : path-like
+        Folder of the run, made if there is none.
+    parameters : int
+        Number P of parameters of the model.
+    observe : Observe
+        What to keep of them: :class:`Full`, :class:`Projection`, :class:`RandomProjection` or
+        :class:`Coordinates`.
+    schedule : Schedule
+        When: :class:`Every`, :class:`LogSpaced`, :class:`Windows`, joined by ``|``.
+    streams : mapping of str to int or Stream
+        What else, and how many numbers of it.  ``"gradients"`` is observed as the weights are.
+    chain : int
+        Number of the chain.
+    metadata, chain_metadata : mapping, optional
+        Facts about the run, and about this chain alone, such as its seed: text, finite numbers,
+        truth values, lists and mappings.
+    dtype : {"float32", "float64"}
+        Precision in which weights and gradients are kept.
+    resume : bool
+        Whether to go on with a chain that exists, after its last whole row.
+    rewind_to : int, optional [step]
+        With ``resume``: give up what was recorded at later steps, because training goes on from
+        there.  No reader may have the chain open.
+    sync_seconds : float [s]
+        Longest time between two moments when rows are forced to disk.
+    labels : sequence of str
+        Names of the numbers that are kept of the weights.
+
+    Raises
+    ------
+    RecordError
+        If the chain exists and ``resume`` is false, the run was recorded otherwise, or another
+        recorder has the chain.
+    FileWriteError
+        If the system refuses to write.
+
+    Examples
+    --------
+    >>> import tempfile, fracsde as fs
+    >>> from fracsde.recording import Every, RandomProjection, Recorder
+    >>> folder, rng = tempfile.mkdtemp() + "/run", np.random.default_rng(0)
+    >>> w = np.zeros(1000)
+    >>> with Recorder(
+    ...     folder, parameters=1000, observe=RandomProjection(4, seed=1), schedule=Every(10)
+    ... ) as recorder:
+    ...     for step in range(101):
+    ...         _ = recorder.record(step, w)
+    ...         w = 0.9 * w + rng.normal(size=1000)
+    >>> fs.open_run(folder).trajectory().values.shape
+    (1, 11, 4)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        parameters: int,
+        observe: Observe | None = None,
+        schedule: Schedule | None = None,
+        streams: Mapping[str, int | Stream] | None = None,
+        chain: int = 0,
+        metadata: Mapping[str, Any] | None = None,
+        chain_metadata: Mapping[str, Any] | None = None,
+        dtype: str = "float32",
+        resume: bool = False,
+        rewind_to: int | None = None,
+        sync_seconds: float = 5.0,
+        labels: Sequence[str] = (),
+    ) -> None:
+        parameters = integer("parameters", parameters, low=1, high=2**53 - 1)
+        self._chain = integer("chain", chain, low=0, high=10**9 - 1)
+        dtype, resume = choice("dtype", dtype, DTYPES), truth("resume", resume)
+        sync_seconds = real("sync_seconds", sync_seconds, low=0.0)
+        observe = _of_kind("observe", observe, Observe, Full())
+        self._schedule = _of_kind("schedule", schedule, Schedule, Every(1))
+        if rewind_to is not None:
+            rewind_to = integer("rewind_to", rewind_to, low=-1)
+            if not resume:
+                msg = "`rewind_to` changes a chain that exists: pass `resume=True` with it"
+                raise RecordError(msg)
+        facts = plain("chain_metadata", dict(chain_metadata or {}))
+        self._run = place_of_run(path)
+        self._mark = f"chain-{self._chain:06d}"
+        self._bound = bind_stored(self._run, observe, parameters, dtype)
+        kept = standard_streams(streams, width=self._bound.width, dtype=dtype, labels=labels)
+        header = join_run(self._run, self._bound, kept, parameters=parameters)
+        merge_metadata(self._run, metadata, self._mark, change=False)
+        self._streams, self._layout = header.streams, header.layout()
+        self._make_row(parameters, dtype)
+        self._open_chain(resume, facts, sync_seconds, rewind_to)
+
+    @property
+    def path(self) -> Path:
+        """Folder of the run."""
+        return self._run
+
+    @property
+    def chain(self) -> int:
+        """Number of the chain."""
+        return self._chain
+
+    @property
+    def rows(self) -> int:
+        """Number of recorded rows."""
+        return self._journal.rows
+
+    @property
+    def next_step(self) -> int:
+        """The step after the last recorded one; 0 where nothing is recorded."""
+        return self._last + 1
+
+    def due(self, step: int) -> bool:
+        """Return whether the schedule wants a step.
+
+        Parameters
+        ----------
+        step : int [step]
+            Its number.
+
+        Returns
+        -------
+        bool
+        """
+        return self._schedule.due(step)
+
+    def record(self, step: int, weights: ArrayLike, /, **streams: ArrayLike) -> bool:
+        """Record a step if it is due.
+
+        Parameters
+        ----------
+        step : int [step]
+            Its number, beyond the last recorded one.
+        weights : (P,) array_like or sequence of arrays with P entries together
+            All parameters after the step.
+        **streams : array_like
+            The streams; ``gradients`` with P entries, too.  One that is unknown at this step may
+            be left out.
+
+        Returns
+        -------
+        bool
+            Whether it was due; if so, it is recorded when this returns.
+        """
+        if not self._schedule.due(step):
+            return False
+        step = self._checked(step)
+        self._bound.apply(self._flat(weights), self._views[0])
+        self._write(step, streams, whole_gradients=True)
+        return True
+
+    def record_observed(self, step: int, observed: ArrayLike, /, **streams: ArrayLike) -> bool:
+        """Record a step from weights (and gradients) that were observed elsewhere.
+
+        Parameters
+        ----------
+        step : int [step]
+            Its number, beyond the last recorded one.
+        observed : (width,) array_like
+            What the observation keeps of the weights, for instance projections made on
+            another device.
+        **streams : array_like
+            The streams; ``gradients`` observed, too.
+
+        Returns
+        -------
+        bool
+            Whether it was due.
+        """
+        if not self._schedule.due(step):
+            return False
+        step = self._checked(step)
+        self._fill(0, observed)
+        self._write(step, streams, whole_gradients=False)
+        return True
+
+    def attach(self, name: str, **arrays: ArrayLike) -> None:
+        """Keep arrays beside the run, in the place of what had the name before.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``"curvature"``.
+        **arrays : array_like
+            The arrays.
+        """
+        self._alive()
+        attach(self._run, name, arrays, self._mark)
+
+    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Add facts about the run, or change them, in one step.
+
+        Parameters
+        ----------
+        metadata : mapping
+            The facts.
+        """
+        self._alive()
+        merge_metadata(self._run, metadata, self._mark, change=True)
+
+    def sync(self) -> None:
+        """Force all rows to disk now, where power loss does not reach them."""
+        self._alive()
+        self._journal.sync()
+
+    def close(self, status: RunStatus = RunStatus.CLOSED) -> None:
+        """End the recording.
+
+        Parameters
+        ----------
+        status : RunStatus
+            ``CLOSED`` where the chain is complete; ``RECORDING`` where it will be resumed.
+
+        """
+        status = _of_kind("status", status, RunStatus, RunStatus.CLOSED)
+        if self._closed:
+            return
+        self._alive()
+        self._journal.settle()
+        self._journal.sync()
+        if status is not RunStatus.RECORDING:
+            self._save_state(closed=True)
+        self._release()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._closed or os.getpid() != self._process:
+            return
+        try:
+            self.close(RunStatus.CLOSED if error is None else RunStatus.RECORDING)
+        except FileWriteError as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._closed = True
+        self._journal.close()
+
+    def _make_row(self, parameters: int, dtype: str) -> None:
+        self._flat = Flattener(parameters, dtype)
+        self._row = bytearray(self._layout.row_bytes)
+        self._words = np.frombuffer(self._row, dtype="<u8")
+        self._views: list[NDArray[Any]] = []
+        for stream in self._streams:
+            start = self._layout.offsets[stream.name]
+            self._views.append(
+                np.frombuffer(self._row, stream.stored, count=stream.width, offset=start)
+            )
+        self._named = [
+            (bit, s.name, s.width == 1 and s.dtype == "float64", self._layout.offsets[s.name])
+            for bit, s in enumerate(self._streams)
+        ][1:]
+
+    def _open_chain(
+        self, resume: bool, facts: dict[str, Any], sync_seconds: float, rewind_to: int | None
+    ) -> None:
+        home = chain_folder(self._run, self._chain)
+        self._home = home
+        self._closed, self._process, self._last = False, os.getpid(), -1
+        with_what = f"{self._run} has a chain {self._chain}"
+        try:
+            home.mkdir()
+        except FileExistsError:
+            if not resume:
+                msg = (
+                    f"{with_what}, and nothing is overwritten; pass `resume=True` to go on with "
+                    "it, or give another `chain` or folder"
+                )
+                raise RecordError(msg) from None
+        except OSError as error:
+            msg = f"cannot make {str(home)!r}: {error.strerror or error}; nothing was recorded"
+            raise FileWriteError(msg) from error
+        state = read_state(home)
+        if facts and state.metadata and dict(state.metadata) != facts:
+            msg = (
+                f"{with_what} with other metadata: {dict(state.metadata)!s:.200}, now "
+                f"{facts!s:.200}; resume with the same"
+            )
+            raise RecordError(msg)
+        self._facts = facts or dict(state.metadata)
+        path = home / "rows.bin"
+        self._journal = Journal(path, self._layout.row_bytes, sync_seconds)
+        try:
+            count = whole(home, self._layout, state)
+            steps = self._layout.steps(map_rows(path, self._layout, count))
+            if rewind_to is not None:
+                count = int(np.searchsorted(steps, rewind_to, side="right"))
+            self._save_state(closed=False)
+            self._journal.keep(count)
+            self._last = int(steps[count - 1]) if count else -1
+        except BaseException:
+            self._journal.close()
+            raise
+
+    def _save_state(self, *, closed: bool) -> None:
+        state = ChainState(
+            closed=closed,
+            rows=self._journal.rows if closed else 0,
+            metadata=self._facts,
+            schedule=self._schedule.to_dict(),
+        )
+        write_state(self._home / "chain.json", state.to_dict())
+
+    def _alive(self) -> None:
+        if self._closed:
+            msg = "the recorder is closed; open the chain again with `resume=True`"
+            raise RecordError(msg)
+        if os.getpid() != self._process:
+            msg = "a recorder belongs to the process that made it; record another chain from here"
+            raise RecordError(msg)
+
+    def _checked(self, step: int) -> int:
+        self._alive()
+        try:
+            step = operator.index(step)
+        except TypeError as error:
+            msg = f"`step` must be a whole number, got {step!r}"
+            raise RecordError(msg) from error
+        if step <= self._last:
+            msg = (
+                f"step {step} is not beyond step {self._last}, the last recorded one of chain "
+                f"{self._chain}; go on from `next_step`, or resume with `rewind_to`"
+            )
+            raise RecordError(msg)
+        if step > 2**53:
+            msg = f"`step` must be at most 2**53, got {step}"
+            raise RecordError(msg)
+        return step
+
+    def _write(self, step: int, streams: Mapping[str, ArrayLike], *, whole_gradients: bool) -> None:
+        missing, bad, found = 0, 0 if _finite(self._views[0]) else 1, 0
+        for bit, name, scalar, start in self._named:
+            value = streams.get(name)
+            if value is None:
+                missing |= 1 << bit
+                self._views[bit].fill(np.nan)
+                found += name in streams
+                continue
+            found += 1
+            if scalar:
+                number = _number(name, value)
+                _DOUBLE.pack_into(self._row, start, number)
+                finite = math.isfinite(number)
+            else:
+                if whole_gradients and name == "gradients":
+                    self._bound.apply(self._flat(value), self._views[bit])
+                else:
+                    self._fill(bit, value)
+                finite = _finite(self._views[bit])
+            if not finite:
+                bad |= 1 << bit
+        if found != len(streams):
+            have = [entry[1] for entry in self._named]
+            odd = next(name for name in streams if name not in have)
+            msg = f"stream {odd!r} was not declared; name it in `streams`; declared are {have}"
+            raise RecordError(msg)
+        _HEAD.pack_into(self._row, 0, step, 0, missing, bad)
+        _HEAD.pack_into(self._row, 0, step, stamp_of(self._row, self._words), missing, bad)
+        self._journal.append(self._row)
+        self._last = step
+
+    def _fill(self, bit: int, value: ArrayLike) -> None:
+        stream, given = self._streams[bit], np.asarray(value)
+        if given.size != stream.width or given.dtype.kind not in "biuf":
+            msg = (
+                f"stream {stream.name!r} has {stream.width} numbers a step, got {given.dtype} of "
+                f"shape {given.shape}"
+            )
+            raise RecordError(msg)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._views[bit][:] = given.reshape(-1)
+
+
+def _of_kind(name: str, value: Any, kind: type[_Kind], default: _Kind) -> _Kind:
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        msg = f"`{name}` must be a value such as {default}, got {value!r:.80}"
+        raise RecordError(msg)
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"stream {name!r} takes one number a step, got {value!r:.80}"
+        raise RecordError(msg) from error
+
+
+def _finite(values: NDArray[Any]) -> bool:
+    # A sum of squares is finite unless an entry is not (or it overflows): one cheap pass.
+    return math.isfinite(np.dot(values, values)) or bool(np.isfinite(values).all())
