@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracsde._typing import ArrayLike
+    from fracsde.recording.observe import Bound
 
 __all__ = ["Recorder", "standard_streams"]
 
@@ -233,6 +234,11 @@ class Recorder:
         return self._chain
 
     @property
+    def bound(self) -> Bound:
+        """What is kept of the parameters, ready to be applied."""
+        return self._bound
+
+    @property
     def rows(self) -> int:
         """Number of recorded rows."""
         return self._journal.rows
@@ -289,7 +295,7 @@ class Recorder:
         step : int [step]
             Its number, beyond the last recorded one.
         observed : (width,) array_like
-            What the observation keeps of the weights, for instance projections made on
+            What :attr:`bound` keeps of the weights, for instance projections made on
             another device.
         **streams : array_like
             The streams; ``gradients`` observed, too.
