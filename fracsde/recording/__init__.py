@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fracsde.recording.observe import Coordinates, Full, Observe, Projection, RandomProjection
 from fracsde.recording.recorder import Recorder
+from fracsde.recording.saving import save_run
 from fracsde.recording.schedule import AnyOf, Every, LogSpaced, Schedule, Windows
 from fracsde.records.store import RunStatus, Stream
 
@@ -26,4 +27,5 @@ __all__ = [
     "Schedule",
     "Stream",
     "Windows",
+    "save_run",
 ]

@@ -2,8 +2,8 @@ r"""What to keep of a vector of :math:`P` parameters: all, projections, or some 
 
 A projection keeps :math:`U^{\mathsf T} w` for directions :math:`U`, (P, k).  Dense random
 directions read :math:`kP` numbers per step, which for a small model takes as long as a step of
-training; *disjoint* ones, where parameter ``i`` belongs to direction ``i mod k`` alone, read
-:math:`2P` and are orthonormal all the same:
+training; *disjoint* ones, where runs of up to 64 parameters belong to the directions in turn, read
+:math:`2P` and are orthonormal all the same, to rounding:
 
 =============  =======================  ==================  ===============================
 form           columns                  numbers read        memory
@@ -23,6 +23,7 @@ import numpy as np
 
 from fracsde._check import choice, integer
 from fracsde.errors import InputError, NotFiniteError, OutOfRangeError, ShapeError
+from fracsde.records._store.observation import disjoint_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,37 @@ __all__ = ["Bound", "Coordinates", "Full", "Observe", "Projection", "RandomProje
 _FAR = 2**63 - 1
 _SMALL = 2**22  # entries of directions that are made in double precision
 _BLOCK = 2**16  # parameters whose directions are turned at a time
+
+
+class _Disjoint:
+    """Inner products with directions of which each parameter belongs to one alone.
+
+    Parameters
+    ----------
+    entries : (P,) ndarray
+        The entry of each parameter.
+    width : int
+        Number k of directions.
+    """
+
+    def __init__(self, entries: NDArray[Any], width: int) -> None:
+        run = disjoint_run(len(entries), width)
+        turns, left = divmod(len(entries), width * run)
+        self._cut = len(entries) - left
+        self._entries = entries[: self._cut].reshape(turns, width, run)
+        self._parts = np.empty((turns + 1, width), dtype=entries.dtype)
+        self._end = np.zeros((2, width * run), dtype=entries.dtype)
+        self._end[0, :left] = entries[self._cut :]
+        self._left, self._shape = left, (width, run)
+
+    def project(self, flat: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write the inner products of a vector (P,) to ``out`` (k,)."""
+        whole = flat[: self._cut].reshape(self._entries.shape)
+        np.vecdot(whole, self._entries, out=self._parts[:-1])
+        self._end[1, : self._left] = flat[self._cut :]
+        ends = self._end.reshape(2, *self._shape)
+        np.vecdot(ends[1], ends[0], out=self._parts[-1])
+        np.add.reduce(self._parts, axis=0, out=out)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +91,11 @@ class Bound:
     width: int
     array: NDArray[Any] | None
     made_by: dict[str, Any]
+    _disjoint: _Disjoint | None = None
+
+    def __post_init__(self) -> None:
+        if self.structure == "disjoint" and self.array is not None:
+            object.__setattr__(self, "_disjoint", _Disjoint(self.array, self.width))
 
     def apply(self, flat: NDArray[Any], out: NDArray[Any]) -> None:
         """Observe a vector.
@@ -74,10 +111,10 @@ class Bound:
             np.copyto(out, flat)
         elif self.kind == "coordinates":
             np.take(flat, self.array, out=out, mode="clip")
-        elif self.structure == "dense":
-            np.dot(self.array.T, flat, out=out)
+        elif self._disjoint is not None:
+            self._disjoint.project(flat, out)
         else:
-            _project_disjoint(flat, self.array, out)
+            np.dot(self.array.T, flat, out=out)
 
 
 class Observe:
@@ -349,8 +386,9 @@ class Coordinates(Observe):
 def _disjoint_entries(parameters: int, k: int, rng: np.random.Generator) -> NDArray[Any]:
     """Return Gaussian entries, scaled so that each direction has length one."""
     entries = rng.standard_normal(parameters)
-    squares = np.bincount(np.arange(parameters) % k, weights=entries**2, minlength=k)
-    return np.asarray(entries / np.sqrt(squares)[np.arange(parameters) % k])
+    belongs = np.arange(parameters) // disjoint_run(parameters, k) % k
+    squares = np.bincount(belongs, weights=entries**2, minlength=k)
+    return np.asarray(entries / np.sqrt(squares)[belongs])
 
 
 def _dense_directions(
@@ -381,11 +419,3 @@ def _orthonormalise(rows: NDArray[Any]) -> None:
     turn = np.linalg.inv(np.linalg.cholesky(gram))
     for start in cuts:
         rows[:, start : start + _BLOCK] = turn @ rows[:, start : start + _BLOCK].astype(np.float64)
-
-
-def _project_disjoint(flat: NDArray[Any], entries: NDArray[Any], out: NDArray[Any]) -> None:
-    k = len(out)
-    whole = len(flat) // k * k
-    np.einsum("ij,ij->j", flat[:whole].reshape(-1, k), entries[:whole].reshape(-1, k), out=out)
-    if whole < len(flat):
-        out[: len(flat) - whole] += flat[whole:] * entries[whole:]

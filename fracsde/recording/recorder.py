@@ -39,7 +39,9 @@ from fracsde.recording.schedule import Every, Schedule
 from fracsde.records._store.attachments import attach
 from fracsde.records._store.header import plain
 from fracsde.records._store.journal import Journal
-from fracsde.records._store.layout import DTYPES, Stream, stamp_of
+from fracsde.records._store.layout import DTYPES, Layout, Stream, stamp_of
+from fracsde.records._store.observation import disjoint_matrix
+from fracsde.records._store.places import folder
 from fracsde.records._store.rows import (
     ChainState,
     chain_folder,
@@ -217,10 +219,10 @@ class Recorder:
         self._mark = f"chain-{self._chain:06d}"
         self._bound = bind_stored(self._run, observe, parameters, dtype)
         kept = standard_streams(streams, width=self._bound.width, dtype=dtype, labels=labels)
-        header = join_run(self._run, self._bound, kept, parameters=parameters)
-        merge_metadata(self._run, metadata, self._mark, change=False)
-        self._streams, self._layout = header.streams, header.layout()
+        self._streams, self._layout = kept, Layout(kept)
         self._make_row(parameters, dtype)
+        join_run(self._run, self._bound, kept, parameters=parameters)
+        merge_metadata(self._run, metadata, self._mark, change=False)
         self._open_chain(resume, facts, sync_seconds, rewind_to)
 
     @property
@@ -248,6 +250,14 @@ class Recorder:
         """The step after the last recorded one; 0 where nothing is recorded."""
         return self._last + 1
 
+    @property
+    def directions(self) -> NDArray[Any] | None:
+        """Directions (P, k) that weights are projected on; None where they are not."""
+        array = self._bound.array
+        if self._bound.kind != "projection" or array is None:
+            return None
+        return array if array.ndim == 2 else disjoint_matrix(array, self._bound.width)
+
     def due(self, step: int) -> bool:
         """Return whether the schedule wants a step.
 
@@ -259,8 +269,17 @@ class Recorder:
         Returns
         -------
         bool
+
+        Raises
+        ------
+        RecordError
+            If it is no whole number.
         """
-        return self._schedule.due(step)
+        try:
+            return self._schedule.due(operator.index(step))
+        except TypeError as error:
+            msg = f"`step` must be a whole number, got {step!r:.80}"
+            raise RecordError(msg) from error
 
     def record(self, step: int, weights: ArrayLike, /, **streams: ArrayLike) -> bool:
         """Record a step if it is due.
@@ -280,9 +299,9 @@ class Recorder:
         bool
             Whether it was due; if so, it is recorded when this returns.
         """
-        if not self._schedule.due(step):
+        if not self.due(step):
             return False
-        step = self._checked(step)
+        self._check(step)
         self._bound.apply(self._flat(weights), self._views[0])
         self._write(step, streams, whole_gradients=True)
         return True
@@ -305,9 +324,9 @@ class Recorder:
         bool
             Whether it was due.
         """
-        if not self._schedule.due(step):
+        if not self.due(step):
             return False
-        step = self._checked(step)
+        self._check(step)
         self._fill(0, observed)
         self._write(step, streams, whole_gradients=False)
         return True
@@ -386,7 +405,14 @@ class Recorder:
 
     def _make_row(self, parameters: int, dtype: str) -> None:
         self._flat = Flattener(parameters, dtype)
-        self._row = bytearray(self._layout.row_bytes)
+        try:
+            self._row = bytearray(self._layout.row_bytes)
+        except MemoryError as error:
+            msg = (
+                f"a row of {self._layout.row_bytes} bytes does not fit into memory; keep less with "
+                "`observe`"
+            )
+            raise RecordError(msg) from error
         self._words = np.frombuffer(self._row, dtype="<u8")
         self._views: list[NDArray[Any]] = []
         for stream in self._streams:
@@ -405,40 +431,44 @@ class Recorder:
         home = chain_folder(self._run, self._chain)
         self._home = home
         self._closed, self._process, self._last = False, os.getpid(), -1
-        with_what = f"{self._run} has a chain {self._chain}"
         try:
             home.mkdir()
         except FileExistsError:
             if not resume:
                 msg = (
-                    f"{with_what}, and nothing is overwritten; pass `resume=True` to go on with "
-                    "it, or give another `chain` or folder"
+                    f"{self._run} has a chain {self._chain}, and nothing is overwritten; pass "
+                    "`resume=True` to go on with it, or give another `chain` or folder"
                 )
                 raise RecordError(msg) from None
         except OSError as error:
             msg = f"cannot make {str(home)!r}: {error.strerror or error}; nothing was recorded"
             raise FileWriteError(msg) from error
-        state = read_state(home)
-        if facts and state.metadata and dict(state.metadata) != facts:
-            msg = (
-                f"{with_what} with other metadata: {dict(state.metadata)!s:.200}, now "
-                f"{facts!s:.200}; resume with the same"
-            )
-            raise RecordError(msg)
-        self._facts = facts or dict(state.metadata)
+        folder(home)
         path = home / "rows.bin"
         self._journal = Journal(path, self._layout.row_bytes, sync_seconds)
         try:
-            count = whole(home, self._layout, state)
-            steps = self._layout.steps(map_rows(path, self._layout, count))
-            if rewind_to is not None:
-                count = int(np.searchsorted(steps, rewind_to, side="right"))
-            self._save_state(closed=False)
-            self._journal.keep(count)
-            self._last = int(steps[count - 1]) if count else -1
+            self._take_up(home, facts, rewind_to)
         except BaseException:
             self._journal.close()
             raise
+
+    def _take_up(self, home: Path, facts: dict[str, Any], rewind_to: int | None) -> None:
+        """Find the last whole row; the journal is locked."""
+        state = read_state(home)
+        if facts and state.metadata and dict(state.metadata) != facts:
+            msg = (
+                f"{self._run} has a chain {self._chain} with other metadata: "
+                f"{dict(state.metadata)!s:.200}, now {facts!s:.200}; resume with the same"
+            )
+            raise RecordError(msg)
+        self._facts = facts or dict(state.metadata)
+        count = whole(home, self._layout, state)
+        steps = self._layout.steps(map_rows(home / "rows.bin", self._layout, count))
+        if rewind_to is not None:
+            count = int(np.searchsorted(steps, rewind_to, side="right"))
+        self._save_state(closed=False)
+        self._journal.keep(count)
+        self._last = int(steps[count - 1]) if count else -1
 
     def _save_state(self, *, closed: bool) -> None:
         state = ChainState(
@@ -457,13 +487,8 @@ class Recorder:
             msg = "a recorder belongs to the process that made it; record another chain from here"
             raise RecordError(msg)
 
-    def _checked(self, step: int) -> int:
+    def _check(self, step: int) -> None:
         self._alive()
-        try:
-            step = operator.index(step)
-        except TypeError as error:
-            msg = f"`step` must be a whole number, got {step!r}"
-            raise RecordError(msg) from error
         if step <= self._last:
             msg = (
                 f"step {step} is not beyond step {self._last}, the last recorded one of chain "
@@ -473,7 +498,6 @@ class Recorder:
         if step > 2**53:
             msg = f"`step` must be at most 2**53, got {step}"
             raise RecordError(msg)
-        return step
 
     def _write(self, step: int, streams: Mapping[str, ArrayLike], *, whole_gradients: bool) -> None:
         missing, bad, found = 0, 0 if _finite(self._views[0]) else 1, 0
@@ -505,7 +529,7 @@ class Recorder:
         _HEAD.pack_into(self._row, 0, step, 0, missing, bad)
         _HEAD.pack_into(self._row, 0, step, stamp_of(self._row, self._words), missing, bad)
         self._journal.append(self._row)
-        self._last = step
+        self._last = operator.index(step)
 
     def _fill(self, bit: int, value: ArrayLike) -> None:
         stream, given = self._streams[bit], np.asarray(value)

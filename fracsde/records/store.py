@@ -33,6 +33,7 @@ from fracsde.errors import RecordError
 from fracsde.provenance import Provenance, provenance
 from fracsde.records._store.attachments import attached, attachment_names
 from fracsde.records._store.choosing import chosen_coordinates, common_steps, first_bad
+from fracsde.records._store.export import write_export
 from fracsde.records._store.header import Header, read_header, read_json
 from fracsde.records._store.layout import Layout, Stream
 from fracsde.records._store.observation import Observation, observation_of
@@ -351,6 +352,39 @@ class StoredRun:
             self.attachment(name)
         return sum(self._rows.values())
 
+    def export(self, path: str | os.PathLike[str], *, format: str = "npz") -> Path:
+        """Write the run to one file, or one folder of Zarr, in one step.
+
+        Steps and streams of each chain, the observation, attachments, header and metadata.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to; there must be nothing.
+        format : {"npz", "hdf5", "zarr"}
+            Of what kind; the last two need the extra ``store``.
+
+        Returns
+        -------
+        Path
+            Where it is.
+        """
+        kind = choice("format", format, ("npz", "hdf5", "zarr"))
+        head = {"run": self._header.to_dict(), "metadata": dict(self.metadata)}
+        arrays: dict[tuple[str, ...], NDArray[Any]] = {}
+        for chain in self.chains:
+            arrays[f"chain{chain}", "steps"] = self.steps(chain)
+            for name in self.streams:
+                arrays[f"chain{chain}", name] = self.array(name, chain)
+        directions = self.observation.directions
+        kept = self.observation.indices if directions is None else directions
+        if kept is not None:
+            arrays["observation", "indices" if directions is None else "directions"] = kept
+        for name in self.attachments:
+            for key, array in self.attachment(name).items():
+                arrays[f"attachment_{name}", key] = array
+        return write_export(path, kind, head, arrays)
+
     def content_hash(self) -> str:
         """Return the SHA-256 of all that counts: the same however it came to the disk.
 
@@ -409,6 +443,16 @@ class StoredRun:
         return np.array(self.array("time", chain)[rows, 0])
 
     def _provenance(self, stream: str, chains: tuple[int, ...], steps: IntArray) -> Provenance:
+        saved: Any = self.metadata.get("provenance")
+        try:
+            return Provenance(
+                backend=saved["backend"],
+                seed=saved["seed"],
+                input_hash=saved["input_hash"],
+                versions=tuple(sorted(saved["versions"].items())),
+            )
+        except (TypeError, KeyError, AttributeError):  # nothing of the kind was saved
+            pass
         stamps = [np.array(self._map(c)[:, 8:16]) for c in chains]
         return provenance(stream, list(chains), steps, stamps, backend="recorded")
 

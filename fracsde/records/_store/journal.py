@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from fracsde.errors import RecordError
-from fracsde.records._store.places import exists, lock, size_of, writing
+from fracsde.records._store.places import exists, lock, refuse, size_of, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,10 +84,12 @@ class Journal:
         self.settle()
         self._torn = True
         length = len(row)
-        with writing(self.path, f"the {self.rows} rows before are whole and readable"):
+        try:
             written = os.write(self._file, row)
             while written < length:
                 written += os.write(self._file, memoryview(row)[written:])
+        except OSError as error:
+            refuse(self.path, error, f"the {self.rows} rows before are whole and readable")
         self.rows += length // self._row_bytes
         self._torn = False
         if monotonic() - self._synced >= self._interval:

@@ -114,10 +114,10 @@ class Stream:
         elif not isinstance(width, int) or isinstance(width, bool):
             width = 0
         if width < 1:
-            msg = f"stream {self.name!r}: `width` must be an integer from 1 on, got {self.width!r:.80}"
+            msg = f"stream {self.name!r}: `width` must be a whole number, got {self.width!r:.80}"
             raise RecordError(msg)
         if self.width > _LONGEST_ROW // 8:
-            msg = f"stream {self.name!r}: `width` {self.width} is more than one row can hold"
+            msg = f"stream {self.name!r}: `width` {self.width} is more than a row can hold"
             raise RecordError(msg)
         if self.dtype not in DTYPES:
             msg = f"stream {self.name!r}: `dtype` must be one of {DTYPES}, got {self.dtype!r}"

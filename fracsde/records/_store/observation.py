@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fracsde._typing import IntArray
     from fracsde.records._store.header import Header
 
-__all__ = ["Observation", "digest_of", "disjoint_matrix", "observation_of"]
+__all__ = ["Observation", "digest_of", "disjoint_matrix", "disjoint_run", "observation_of"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,15 +129,31 @@ def observation_of(header: Header, run: Path) -> Observation:
     )
 
 
+def disjoint_run(parameters: int, width: int) -> int:
+    """Return how many neighbours in a row belong to one of so many disjoint directions.
+
+    Parameters
+    ----------
+    parameters, width : int
+        Numbers P of parameters and k of directions.
+
+    Returns
+    -------
+    int
+        So that each direction has at least sixteen such runs, where there are enough parameters.
+    """
+    return min(max(parameters // (16 * width), 1), 64)
+
+
 def disjoint_matrix(entries: NDArray[Any], width: int) -> NDArray[Any]:
-    """Return directions (P, k) of which parameter i belongs to direction ``i mod k`` alone.
+    """Return directions (P, k) of which each parameter belongs to one alone.
 
     Parameters
     ----------
     entries : (P,) ndarray
         The entry of each parameter.
     width : int
-        Number k of directions.
+        Number k of directions: runs of :func:`disjoint_run` parameters take them in turn.
 
     Returns
     -------
@@ -145,7 +161,7 @@ def disjoint_matrix(entries: NDArray[Any], width: int) -> NDArray[Any]:
     """
     matrix = np.zeros((len(entries), width), dtype=entries.dtype)
     places = np.arange(len(entries))
-    matrix[places, places % width] = entries
+    matrix[places, places // disjoint_run(len(entries), width) % width] = entries
     return matrix
 
 

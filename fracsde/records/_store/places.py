@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from fracsde.errors import FileWriteError, RecordError
 
@@ -127,12 +127,32 @@ def writing(path: Path, kept: str) -> Iterator[None]:
     except FileWriteError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error)
-        msg = (
-            f"cannot write {os.fspath(path)!r}: {reason}; {kept}; free some space or correct the "
-            "permissions and go on, or choose another place"
-        )
-        raise FileWriteError(msg) from error
+        refuse(path, error, kept)
+
+
+def refuse(path: Path, error: OSError, kept: str) -> NoReturn:
+    """Say what the system refused and what is safe.
+
+    Parameters
+    ----------
+    path : Path
+        What was written.
+    error : OSError
+        What the system said.
+    kept : str
+        What is not lost.
+
+    Raises
+    ------
+    FileWriteError
+        Always.
+    """
+    reason = error.strerror or str(error)
+    msg = (
+        f"cannot write {os.fspath(path)!r}: {reason}; {kept}; free some space or correct the "
+        "permissions and go on, or choose another place"
+    )
+    raise FileWriteError(msg) from error
 
 
 def create_once(path: Path, write: Callable[[BinaryIO], object]) -> bool:

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
     from fracsde.records._store.layout import Layout
 
-__all__ = ["ChainState", "blocks", "chain_folder", "chains_in", "map_rows", "read_state", "whole"]
+__all__ = [
+    "ChainState",
+    "block_length",
+    "blocks",
+    "chain_folder",
+    "chains_in",
+    "map_rows",
+    "read_state",
+    "whole",
+]
 
 _CHAIN = re.compile(r"chain-(\d{6,9})")
 _BLOCK_BYTES = 2**24
@@ -204,6 +213,21 @@ def whole(home: Path, layout: Layout, state: ChainState) -> int:
     return good
 
 
+def block_length(rows: NDArray[Any]) -> int:
+    """Return how many entries along the first axis make some megabytes, at least one.
+
+    Parameters
+    ----------
+    rows : ndarray
+        With at least one axis.
+
+    Returns
+    -------
+    int
+    """
+    return max(1, _BLOCK_BYTES // max(1, rows[:1].nbytes))
+
+
 def blocks(rows: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield rows in blocks of some megabytes, with the number of the first of each.
 
@@ -211,7 +235,7 @@ def blocks(rows: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     ------
     (int, ndarray)
     """
-    step = max(1, _BLOCK_BYTES // rows.shape[1])
+    step = block_length(rows)
     for start in range(0, len(rows), step):
         yield start, rows[start : start + step]
 
