@@ -384,11 +384,10 @@ class Coordinates(Observe):
 
 
 def _disjoint_entries(parameters: int, k: int, rng: np.random.Generator) -> NDArray[Any]:
-    """Return Gaussian entries, scaled so that each direction has length one."""
-    entries = rng.standard_normal(parameters)
+    """Return random signs, scaled so that each direction has length one."""
+    signs = rng.choice([-1.0, 1.0], size=parameters)
     belongs = np.arange(parameters) // disjoint_run(parameters, k) % k
-    squares = np.bincount(belongs, weights=entries**2, minlength=k)
-    return np.asarray(entries / np.sqrt(squares)[belongs])
+    return np.asarray(signs / np.sqrt(np.bincount(belongs, minlength=k))[belongs])
 
 
 def _dense_directions(

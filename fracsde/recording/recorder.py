@@ -39,7 +39,7 @@ from fracsde.recording.schedule import Every, Schedule
 from fracsde.records._store.attachments import attach
 from fracsde.records._store.header import plain
 from fracsde.records._store.journal import Journal
-from fracsde.records._store.layout import DTYPES, Layout, Stream, stamp_of
+from fracsde.records._store.layout import DTYPES, Layout, Stream, stamp_of, stamps_of
 from fracsde.records._store.observation import disjoint_matrix
 from fracsde.records._store.places import folder
 from fracsde.records._store.rows import (
@@ -240,6 +240,20 @@ class Recorder:
         """What is kept of the parameters, ready to be applied."""
         return self._bound
 
+    def width(self, stream: str) -> int:
+        """Return how many numbers of a stream a row has.
+
+        Parameters
+        ----------
+        stream : str
+            Its name.
+
+        Returns
+        -------
+        int
+        """
+        return next(entry.width for entry in self._streams if entry.name == stream)
+
     @property
     def rows(self) -> int:
         """Number of recorded rows."""
@@ -330,6 +344,73 @@ class Recorder:
         self._fill(0, observed)
         self._write(step, streams, whole_gradients=False)
         return True
+
+    def record_block(
+        self, steps: ArrayLike, observed: ArrayLike, /, **streams: ArrayLike | None
+    ) -> int:
+        """Record many steps by one call of the system, from what was observed elsewhere.
+
+        All steps are taken to be due.
+
+        Parameters
+        ----------
+        steps : (n,) array_like of int [step]
+            Increasing, beyond the last recorded one.
+        observed : (n, width) array_like
+            What :attr:`bound` keeps of the weights at each.
+        **streams : (n,) or (n, width) array_like
+            The streams, one row per step; what a masked array hides is missing.
+
+        Returns
+        -------
+        int
+            How many rows were recorded.
+
+        Raises
+        ------
+        RecordError
+            If shapes do not fit the streams, or steps do not increase.
+        """
+        numbers = np.atleast_1d(np.asarray(steps))
+        count = len(numbers)
+        if not count:
+            return 0
+        if numbers.dtype.kind not in "iu" or np.any(np.diff(numbers) <= 0):
+            msg = f"`steps` must be whole numbers that increase, got {numbers!s:.80}"
+            raise RecordError(msg)
+        self._check(int(numbers[0]))
+        odd = set(streams) - {entry.name for entry in self._streams[1:]}
+        if odd:
+            msg = f"streams {sorted(odd)} were not declared; name them in `streams`"
+            raise RecordError(msg)
+        rows = np.zeros((count, self._layout.row_bytes), dtype=np.uint8)
+        marks = rows[:, 16:24].view("<u4")
+        rows[:, :8].view("<i8")[:, 0] = numbers
+        for bit, stream in enumerate(self._streams):
+            given = observed if bit == 0 else streams.get(stream.name)
+            into = self._layout.column(rows, stream)
+            if given is None:
+                into[...], marks[:, 0] = np.nan, marks[:, 0] | (1 << bit)
+                continue
+            array = np.ma.asarray(given)
+            if array.size != count * stream.width or array.dtype.kind not in "biuf":
+                msg = (
+                    f"stream {stream.name!r} needs {count} rows of {stream.width} numbers, got "
+                    f"{array.dtype} of shape {array.shape}"
+                )
+                raise RecordError(msg)
+            array = array.reshape(count, stream.width)
+            hidden = np.ma.getmaskarray(array).any(axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):
+                into[...] = array.data
+            into[hidden] = np.nan
+            bad = ~hidden & ~np.isfinite(into).all(axis=1)
+            marks[:, 0] |= hidden.astype(np.uint32) << bit
+            marks[:, 1] |= bad.astype(np.uint32) << bit
+        rows[:, 8:16].view("<u8")[:, 0] = stamps_of(rows)
+        self._journal.append(memoryview(rows).cast("B"))
+        self._last = int(numbers[-1])
+        return count
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, in the place of what had the name before.

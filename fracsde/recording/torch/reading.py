@@ -1,4 +1,4 @@
-r"""What a row needs of the tensors: observed weights and gradient, and inner products of whole vectors.
+r"""What a row needs of the tensors: observed weights and gradient, and inner products.
 
 With :math:`w` the weights before a step, :math:`g` the gradient as the optimiser finds it and
 :math:`v` the momentum buffers after the step,
@@ -6,50 +6,37 @@ With :math:`w` the weights before a step, :math:`g` the gradient as the optimise
 .. math::
     |g|^2, \qquad w \cdot g, \qquad |w|^2, \qquad |v|^2 .
 
-Nothing is concatenated and nothing is moved that need not be: on the host tensors are read where
-they lie, by compiled loops; elsewhere a row is made on the device and fetched in one transfer.
-Sums run in the precision of the record.  A gradient that is ``None`` counts as zero, a sparse one
-as the dense one it stands for.
+Two readers do the same.  Contiguous tensors of one type in main memory are read where they lie, by
+compiled loops.  All others, on a device, in half precision, sparse, are read by operations of torch
+and stay on their device until many rows are fetched in one transfer.  A gradient that is ``None``
+counts as zero.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from fracsde.recording.torch._kernels import fold, inner_products
+from fracsde.recording.torch._kernels import fold, products, squares
+from fracsde.records._store.observation import disjoint_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fracsde._typing import FloatArray
     from fracsde.recording.observe import Bound
     from fracsde.recording.torch.parameters import TrainedParameters
 
-__all__ = ["DeviceReader", "HostReader", "Moved", "on_host", "reader_for"]
+__all__ = ["HostReader", "TensorReader", "Unsuited", "reader_for"]
 
 _FOLDED = 1024  # sums that are kept apart while a tensor is read: few enough for the first cache
+_TYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-class Moved(Exception):  # noqa: N818 - caught where a reader is chosen
-    """A tensor is on another device or of another type than when the reader was made."""
-
-
-def on_host(parameters: TrainedParameters) -> bool:
-    """Return whether NumPy can look at every tensor where it lies.
-
-    Returns
-    -------
-    bool
-    """
-    return all(
-        p.device.type == "cpu"
-        and p.layout == torch.strided
-        and p.dtype in {torch.float32, torch.float64}
-        for p in parameters.tensors
-    )
+class Unsuited(Exception):  # noqa: N818 - caught where a reader is chosen
+    """A tensor is not what the reader was made for: moved, sparse, of another type or order."""
 
 
 def reader_for(parameters: TrainedParameters, bound: Bound, dtype: str) -> Any:
@@ -66,13 +53,23 @@ def reader_for(parameters: TrainedParameters, bound: Bound, dtype: str) -> Any:
 
     Returns
     -------
-    HostReader or DeviceReader
+    HostReader or TensorReader
     """
-    return (HostReader if on_host(parameters) else DeviceReader)(parameters, bound, dtype)
+    host = all(_plain(p, _TYPES[dtype]) for p in parameters.tensors)
+    return (HostReader if host else TensorReader)(parameters, bound, dtype)
+
+
+def _plain(tensor: Any, dtype: Any) -> bool:
+    return bool(
+        tensor.dtype is dtype
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.is_contiguous()
+    )
 
 
 class HostReader:
-    """Reads tensors in main memory.
+    """Reads contiguous tensors of one type in main memory.
 
     Parameters
     ----------
@@ -81,83 +78,86 @@ class HostReader:
     bound : Bound
         What is kept of them.
     dtype : {"float32", "float64"}
-        Precision of sums and results.
+        Their type.
     """
 
     def __init__(self, parameters: TrainedParameters, bound: Bound, dtype: str) -> None:
-        self._tensors, self._bound = parameters.tensors, bound
-        self._dtype = np.dtype(dtype)
-        self._places = [-1] * len(self._tensors)
-        self._views: list[NDArray[Any]] = [np.empty(0, self._dtype)] * len(self._tensors)
-        offsets = parameters.offsets
-        self._cuts = list(zip(offsets, offsets[1:], strict=False))
-        self._out = np.empty(bound.width, self._dtype)
-        if bound.kind == "coordinates":
+        self._tensors, self._bound, self._dtype = parameters.tensors, bound, _TYPES[dtype]
+        self._sizes = np.array([p.numel() for p in self._tensors], dtype=np.int64)
+        self._cuts = list(pairwise(parameters.offsets))
+        self._like = np.zeros(1, dtype)
+        self._places: list[int] = []
+        self._weights: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._run = disjoint_run(parameters.count, bound.width)
+        group = self._run * bound.width
+        self._sums = np.zeros(-(-_FOLDED // group) * group, dtype)
+        if bound.structure == "disjoint":
             assert bound.array is not None
-            self._chosen = [
-                (np.flatnonzero((bound.array >= a) & (bound.array < b)), a) for a, b in self._cuts
-            ]
-        elif bound.structure == "disjoint":
-            length = -(-_FOLDED // bound.width) * bound.width
-            self._sums = np.empty(length, self._dtype)
+            # All entries of a direction have one magnitude: a sign is a byte.
+            self._signs = np.sign(bound.array).astype(np.int8)
+            belongs = np.arange(parameters.count) // self._run % bound.width
+            self._lengths = np.zeros(bound.width, dtype)
+            self._lengths[belongs] = np.abs(bound.array)
+        self._products = np.zeros(3)
+        self._out = np.zeros(bound.width, dtype)
 
-    def weights(self) -> list[NDArray[Any]]:
-        """Return a flat view of every tensor, or a copy of one that is not contiguous.
+    def weights(self) -> NDArray[np.int64]:
+        """Return the addresses of the weights.
 
         Returns
         -------
-        list of ndarray
+        (tensor,) ndarray of int64
 
         Raises
         ------
-        Moved
-            If one left the host or changed its type.
+        Unsuited
+            If one is not plain any more.
         """
-        for i, tensor in enumerate(self._tensors):
-            place = tensor.data_ptr()
-            if place != self._places[i]:
-                if tensor.device.type != "cpu" or tensor.dtype not in {
-                    torch.float32,
-                    torch.float64,
-                }:
-                    raise Moved
-                self._views[i] = self._flat(tensor)
-                self._places[i] = place if tensor.is_contiguous() else -1
-        return self._views
+        places = [p.data_ptr() for p in self._tensors]
+        if places != self._places:
+            if not all(_plain(p, self._dtype) for p in self._tensors):
+                raise Unsuited
+            self._places, self._weights = places, np.array(places, dtype=np.int64)
+        return self._weights
 
-    def gradients(self) -> list[NDArray[Any] | None]:
-        """Return a flat view of every gradient, None where there is none.
+    def addresses(self, tensors: list[Any]) -> NDArray[np.int64]:
+        """Return the addresses of gradients or momentum buffers, 0 for None.
 
         Returns
         -------
-        list of ndarray or None
+        (tensor,) ndarray of int64
+
+        Raises
+        ------
+        Unsuited
+            If one is not plain.
         """
-        return [None if p.grad is None else self._flat(p.grad) for p in self._tensors]
+        dtype, strided, found = self._dtype, torch.strided, []
+        for tensor in tensors:
+            if tensor is None:
+                found.append(0)
+            elif (
+                tensor.dtype is dtype
+                and tensor.layout is strided
+                and tensor.is_contiguous()
+                and tensor.is_cpu
+            ):
+                found.append(tensor.data_ptr())
+            else:
+                raise Unsuited
+        return np.array(found, dtype=np.int64)
 
-    def _flat(self, tensor: Any) -> NDArray[Any]:
-        plain = tensor.detach() if tensor.requires_grad else tensor
-        if plain.layout != torch.strided:
-            plain = plain.to_dense()
-        if plain.dtype not in {torch.float32, torch.float64}:
-            plain = plain.float()
-        flat: NDArray[Any] = plain.numpy().reshape(-1)
-        return flat if flat.dtype == self._dtype else flat.astype(self._dtype)
-
-    def products(self, weights: list[Any], gradients: list[Any]) -> tuple[float, float, float]:
+    def products(self, gradients: list[Any]) -> NDArray[np.float64]:
         """Return w·g, g·g and w·w.
 
         Returns
         -------
-        tuple of float
+        (3,) ndarray
+            Overwritten by the next call.
         """
-        wg, gg, ww = 0.0, 0.0, 0.0
-        for w, g in zip(weights, gradients, strict=True):
-            if g is None:
-                ww += float(np.dot(w, w))
-                continue
-            part = inner_products(w, g)
-            wg, gg, ww = wg + part[0], gg + part[1], ww + part[2]
-        return wg, gg, ww
+        places = self.weights()
+        products(places, self.addresses(gradients), self._sizes, self._like, self._products)
+        return self._products
 
     def squares(self, tensors: list[Any]) -> float:
         """Return the sum of the squares of all entries.
@@ -166,60 +166,67 @@ class HostReader:
         -------
         float
         """
-        total = 0.0
-        for tensor in tensors:
-            flat = self._flat(tensor)
-            total += float(np.dot(flat, flat))
-        return total
+        return float(squares(self.addresses(tensors), self._sizes, self._like))
 
-    def observe(self, parts: list[Any]) -> FloatArray:
-        """Return what is kept of a vector.
-
-        Parameters
-        ----------
-        parts : list of ndarray or None
-            It, one part per tensor, None for zeros.
+    def observe(self, tensors: list[Any] | None = None) -> NDArray[Any]:
+        """Return what is kept of the weights, or of a vector in as many tensors.
 
         Returns
         -------
         (width,) ndarray
             Overwritten by the next call.
+
+        Raises
+        ------
+        Unsuited
+            If one is not plain.
         """
         out, bound = self._out, self._bound
-        if bound.array is None:
-            for (a, b), part in zip(self._cuts, parts, strict=True):
-                out[a:b] = 0.0 if part is None else part
+        if bound.structure == "disjoint":
+            places = self.weights() if tensors is None else self.addresses(tensors)
+            fold(places, self._sizes, self._signs, self._run, self._sums, out)
+            out *= self._lengths
             return out
+        parts = self._tensors if tensors is None else tensors
         out.fill(0.0)
-        if bound.kind == "coordinates":
-            for (rows, start), part in zip(self._chosen, parts, strict=True):
-                if part is not None and len(rows):
-                    out[rows] = part[bound.array[rows] - start]
-        elif bound.structure == "dense":
-            for (a, b), part in zip(self._cuts, parts, strict=True):
-                if part is not None:
-                    out += np.dot(bound.array[a:b].T, part)
-        else:
-            self._sums.fill(0.0)
-            for (a, b), part in zip(self._cuts, parts, strict=True):
-                if part is not None:
-                    fold(part, bound.array[a:b], a % len(self._sums), self._sums)
-            np.add.reduce(self._sums.reshape(-1, bound.width), axis=0, out=out)
+        for (start, end), tensor in zip(self._cuts, parts, strict=True):
+            if tensor is None:
+                continue
+            if not _plain(tensor, self._dtype):
+                raise Unsuited
+            part = tensor.detach().numpy().reshape(-1)
+            if bound.array is None:
+                out[start:end] = part
+            elif bound.kind == "coordinates":
+                rows = (bound.array >= start) & (bound.array < end)
+                out[rows] = part[bound.array[rows] - start]
+            else:
+                out += np.dot(bound.array[start:end].T, part)
         return out
 
     @staticmethod
-    def fetch(*values: Any) -> list[Any]:
-        """Return values as they are: they are on the host.
+    def fetch(values: list[Any]) -> NDArray[Any]:
+        """Return rows as one array: they are on the host.
 
         Returns
         -------
-        list
+        ndarray
         """
-        return list(values)
+        return np.array(values)
+
+    @staticmethod
+    def keep(value: Any) -> Any:
+        """Return a value that stays what it is.
+
+        Returns
+        -------
+        ndarray or float
+        """
+        return value.copy() if isinstance(value, np.ndarray) else value
 
 
-class DeviceReader:
-    """Reads tensors on any device and of any real type.
+class TensorReader:
+    """Reads tensors on any device, of any real type and layout.
 
     Parameters
     ----------
@@ -232,60 +239,39 @@ class DeviceReader:
     """
 
     def __init__(self, parameters: TrainedParameters, bound: Bound, dtype: str) -> None:
-        self._tensors, self._bound = parameters.tensors, bound
-        self._dtype = torch.float64 if dtype == "float64" else torch.float32
+        self._tensors, self._bound, self._dtype = parameters.tensors, bound, _TYPES[dtype]
         self._home = self._tensors[0].device
         self._sizes = [int(p.numel()) for p in self._tensors]
-        self._array = None
+        self._array: Any = None
         if bound.array is not None:
-            array = torch.from_numpy(np.array(bound.array.T, order="C"))
-            self._array = array.to(self._home)
+            self._array = torch.from_numpy(np.array(bound.array.T, order="C")).to(self._home)
+        if bound.structure == "disjoint":
+            run = disjoint_run(parameters.count, bound.width)
+            places = torch.arange(parameters.count, device=self._home)
+            self._belongs = places // run % bound.width
 
-    def weights(self) -> list[Any]:
-        """Return every tensor, flat, on one device.
-
-        Returns
-        -------
-        list of torch.Tensor
-
-        Raises
-        ------
-        Moved
-            If the first is on another device than it was.
-        """
+    def _flat(self, tensors: list[Any] | None) -> list[Any]:
         if self._tensors[0].device != self._home:
-            raise Moved
-        return [self._flat(tensor) for tensor in self._tensors]
+            raise Unsuited
+        flat = []
+        for size, tensor in zip(self._sizes, tensors or self._tensors, strict=True):
+            if tensor is None:
+                flat.append(torch.zeros(size, device=self._home, dtype=self._dtype))
+                continue
+            plain = tensor.detach()
+            plain = plain if plain.layout is torch.strided else plain.to_dense()
+            flat.append(plain.reshape(-1).to(device=self._home, dtype=self._dtype))
+        return flat
 
-    def gradients(self) -> list[Any]:
-        """Return every gradient, flat, on one device; None where there is none.
-
-        Returns
-        -------
-        list of torch.Tensor or None
-        """
-        return [None if p.grad is None else self._flat(p.grad) for p in self._tensors]
-
-    def _flat(self, tensor: Any) -> Any:
-        plain = tensor.detach()
-        if plain.layout != torch.strided:
-            plain = plain.to_dense()
-        return plain.reshape(-1).to(device=self._home, dtype=self._dtype)
-
-    def products(self, weights: list[Any], gradients: list[Any]) -> Any:
+    def products(self, gradients: list[Any]) -> Any:
         """Return w·g, g·g and w·w.
 
         Returns
         -------
         (3,) torch.Tensor
         """
-        zero = torch.zeros((), device=self._home, dtype=self._dtype)
-        rows = [
-            torch.stack((zero, zero, torch.dot(w, w)))
-            if g is None
-            else torch.stack((torch.dot(w, g), torch.dot(g, g), torch.dot(w, w)))
-            for w, g in zip(weights, gradients, strict=True)
-        ]
+        pairs = zip(self._flat(None), self._flat(gradients), strict=True)
+        rows = [torch.stack((w @ g, g @ g, w @ w)) for w, g in pairs]
         return torch.stack(rows).sum(0)
 
     def squares(self, tensors: list[Any]) -> Any:
@@ -295,57 +281,42 @@ class DeviceReader:
         -------
         () torch.Tensor
         """
-        total = torch.zeros((), device=self._home, dtype=self._dtype)
-        for tensor in tensors:
-            flat = self._flat(tensor)
-            total = total + torch.dot(flat, flat)
-        return total
+        return torch.stack([flat @ flat for flat in self._flat(tensors)]).sum()
 
-    def observe(self, parts: list[Any]) -> Any:
-        """Return what is kept of a vector.
-
-        Parameters
-        ----------
-        parts : list of torch.Tensor or None
-            It, one part per tensor, None for zeros.
+    def observe(self, tensors: list[Any] | None = None) -> Any:
+        """Return what is kept of the weights, or of a vector in as many tensors.
 
         Returns
         -------
         (width,) torch.Tensor
         """
-        whole = torch.cat(
-            [
-                torch.zeros(size, device=self._home, dtype=self._dtype) if part is None else part
-                for size, part in zip(self._sizes, parts, strict=True)
-            ]
-        )
+        whole = torch.cat(self._flat(tensors))
         if self._array is None:
             return whole
         if self._bound.kind == "coordinates":
             return whole[self._array]
         if self._bound.structure == "dense":
             return self._array @ whole
-        short = -len(whole) % self._bound.width
-        products = torch.nn.functional.pad(whole * self._array, (0, short))
-        return products.reshape(-1, self._bound.width).sum(0)
+        empty = torch.zeros(self._bound.width, device=self._home, dtype=self._dtype)
+        return empty.index_add(0, self._belongs, whole * self._array)
 
-    def fetch(self, *values: Any) -> list[Any]:
-        """Bring tensors to the host in one transfer.
-
-        Parameters
-        ----------
-        *values : torch.Tensor
-            Vectors and numbers.
+    def fetch(self, values: list[Any]) -> NDArray[Any]:
+        """Bring rows to the host in one transfer.
 
         Returns
         -------
-        list of ndarray or float
+        ndarray
         """
-        moved = [value.detach().reshape(-1).to(self._home, self._dtype) for value in values]
-        flat = torch.cat(moved).cpu().numpy()
-        ends = np.cumsum([len(part) for part in moved])
-        parts = np.split(flat, ends[:-1])
-        return [
-            part if value.ndim else float(part[0])
-            for value, part in zip(values, parts, strict=True)
-        ]
+        moved = [torch.as_tensor(v).to(self._home, self._dtype) for v in values]
+        found: NDArray[Any] = torch.stack(moved).cpu().numpy()
+        return found
+
+    @staticmethod
+    def keep(value: Any) -> Any:
+        """Return a value that stays what it is: each is a tensor of its own.
+
+        Returns
+        -------
+        torch.Tensor
+        """
+        return value

@@ -31,7 +31,6 @@ Row 0 is the start and has the weights alone.
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 import weakref
@@ -48,7 +47,8 @@ from fracsde.recording.observe import Full, Projection, RandomProjection
 from fracsde.recording.recorder import Recorder
 from fracsde.recording.schedule import Every
 from fracsde.recording.torch.parameters import trained_parameters
-from fracsde.recording.torch.reading import Moved, reader_for
+from fracsde.recording.torch.reading import TensorReader, Unsuited, reader_for
+from fracsde.recording.torch.rows import Rows
 from fracsde.recording.torch.settings import SAMPLING, drawing_of, settings_of
 from fracsde.recording.torch.watching import BatchWatch
 from fracsde.records.store import RunStatus, Stream, open_run
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 __all__ = ["TorchRecorder", "record"]
 
 _FEW = 1000  # parameters that are all kept unless something else is asked for
-_PRODUCTS = ("weight_dot_gradient", "gradient_norm_squared", "weight_norm_squared")
 
 
 class TorchRecorder:
@@ -91,16 +90,18 @@ class TorchRecorder:
         on_divergence: str,
         on_write_error: str,
     ) -> None:
-        self._recorder, self._parameters, self._kept = recorder, parameters, kept
-        self._dtype, self._step, self._training = dtype, step, training
-        self._on_divergence, self._on_write_error = on_divergence, on_write_error
-        self._reader = reader_for(parameters, recorder.bound, dtype)
+        self._recorder, self._parameters, self._dtype = recorder, parameters, dtype
+        self._step, self._training, self._seen = step, training, False
+        self._stops, self._raises = on_divergence == "stop", on_write_error == "raise"
+        self._gradients, self._scalars = "gradients" in kept, "gradient_norm_squared" in kept
+        self._velocity, self._counted = "velocity_norm_squared" in kept, "batch_size" in kept
         self._due = self._skipped = self._diverged = self._closed = False
         self._groups = len(optimizer.param_groups)
         self._before: dict[str, Any] = {}
-        self._seen = False
         self._loss: Any = None
         self._first = step == 0 and recorder.next_step == 0
+        reader = reader_for(parameters, recorder.bound, dtype)
+        self._rows = Rows(recorder, reader, recorder.bound.width, kept)
         self._watch = BatchWatch() if counting else None
         self._handles = [
             optimizer.register_step_pre_hook(self._enter),
@@ -109,7 +110,7 @@ class TorchRecorder:
         if self._watch is not None:
             handle = model.register_forward_pre_hook(self._watch, with_kwargs=True)
             self._handles.append(handle)
-        self._end = weakref.finalize(self, _abandon, recorder, os.getpid(), self._handles)
+        self._end = weakref.finalize(self, _abandon, self._rows, os.getpid(), self._handles)
 
     @property
     def path(self) -> Path:
@@ -156,6 +157,11 @@ class TorchRecorder:
         """
         self._recorder.attach(name, **arrays)
 
+    def flush(self) -> None:
+        """Write the rows that wait, at most those of the last second."""
+        if not self._closed:
+            self._write()
+
     def close(self, status: RunStatus = RunStatus.CLOSED) -> None:
         """Detach from the optimiser and end the recording; a second call does nothing.
 
@@ -167,21 +173,20 @@ class TorchRecorder:
         if self._closed:
             return
         self._detach()
-        self._recorder.close(status)
-        self._end.detach()
+        try:
+            self._rows.write()
+        finally:
+            self._recorder.close(status)
 
     def __enter__(self) -> TorchRecorder:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._closed:
-            return
-        self._detach()
-        self._recorder.__exit__(kind, error, trace)
-        self._end.detach()
+        self.close(RunStatus.CLOSED if error is None else RunStatus.RECORDING)
 
     def _detach(self) -> None:
         self._closed = True
+        self._end.detach()
         for handle in self._handles:
             handle.remove()
 
@@ -197,15 +202,15 @@ class TorchRecorder:
             return None
         if self._first:
             self._first = False
-            self._write(0, {})
-        found = getattr(optimizer, "found_inf", None)
+            if self._recorder.due(0):
+                self._rows.add(0, {"weights": self._read("observe")})
+        found = optimizer.__dict__.get("found_inf")
         self._skipped = found is not None and bool(found)
         self._due = not self._skipped and self._recorder.due(self._step + 1)
-        self._before = {}
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
             if self._due:
-                self._look(optimizer)
+                self._before = self._look(optimizer)
             return None
         watched = self._watched(optimizer, closure)
         if len(args) > 1:
@@ -221,115 +226,118 @@ class TorchRecorder:
             if first and self._due:
                 if loss is not None:
                     self.note_loss(loss)
-                self._look(optimizer)
+                self._before = self._look(optimizer)
             first = False
             return loss
 
         return watched
 
-    def _look(self, optimizer: Any) -> None:
+    def _read(self, what: str, *args: Any) -> Any:
+        """Ask the reader; where tensors have changed take one that reads them all.
+
+        Returns
+        -------
+        object
+        """
+        reader = self._rows.reader
         try:
-            weights = self._reader.weights()
-        except Moved:
-            self._reader = reader_for(self._parameters, self._recorder.bound, self._dtype)
-            weights = self._reader.weights()
-        scale = getattr(optimizer, "grad_scale", None)
-        inverse = 1.0 if scale is None else 1.0 / float(scale)
+            return reader.keep(getattr(reader, what)(*args))
+        except Unsuited:
+            self._write()
+            reader = TensorReader(self._parameters, self._recorder.bound, self._dtype)
+            self._rows.reader = reader
+            return getattr(reader, what)(*args)
+
+    def _look(self, optimizer: Any) -> dict[str, Any]:
         before: dict[str, Any] = {}
-        if {"gradients", *_PRODUCTS} & set(self._kept):
-            gradients = self._reader.gradients()
-        if "gradients" in self._kept:
-            observed = self._reader.observe(gradients)
-            before["gradients"] = observed * inverse  # a copy: the reader goes on using its own
-        if "gradient_norm_squared" in self._kept:
-            products = self._reader.products(weights, gradients)
-            powers = (inverse, inverse**2, 1.0)
-            for name, value, power in zip(_PRODUCTS, products, powers, strict=True):
-                before[name] = value if scale is None else value * power
-        if "learning_rate" in self._kept:
-            rates = [float(g["lr"]) for g in optimizer.param_groups[: self._groups]]
-            before["learning_rate"] = rates if self._groups > 1 else rates[0]
-        self._before = before
+        if self._scalars:
+            rates = [group["lr"] for group in optimizer.param_groups[: self._groups]]
+            before["learning_rate"] = [float(rate) for rate in rates]
+        if not self._scalars and not self._gradients:
+            return before
+        gradients = [p.grad for p in self._parameters.tensors]
+        if self._scalars:
+            before["products"] = self._read("products", gradients)
+        if self._gradients:
+            before["gradients"] = self._read("observe", gradients)
+        scale = optimizer.__dict__.get("grad_scale")
+        if scale is not None:  # a fused optimiser unscales inside its step
+            inverse = 1.0 / float(scale)
+            for name in {"products", "gradients"} & set(before):
+                before[name] = before[name] * inverse
+            if self._scalars:
+                before["products"][1] *= inverse
+                before["products"][2] /= inverse
+        return before
 
     def _leave(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        """Write the row of a step that was made."""
+        """Put down the row of a step that was made."""
         if self._closed:
             return
         loss, self._loss = self._loss, None
-        rows = 0 if self._watch is None else self._watch.taken()
+        counted = 0 if self._watch is None else self._watch.taken()
         if self._skipped:
             return
         self._step += 1
-        if rows:
-            self._learn(rows)
+        if counted:
+            self._learn(counted)
         if not self._due:
             return
-        values = self._before
-        if loss is not None and "loss" in self._kept:
-            values["loss"] = loss
-        if rows and "batch_size" in self._kept:
-            values["batch_size"] = rows
-        if "velocity_norm_squared" in self._kept:
+        row, self._before = self._before, {}
+        row["weights"] = self._read("observe")
+        if self._velocity:
+            state = optimizer.state
             buffers = [
-                optimizer.state[p].get("momentum_buffer")
+                state[p].get("momentum_buffer") if p in state else None
                 for p in self._parameters.tensors
-                if p in optimizer.state
             ]
-            found = [buffer for buffer in buffers if buffer is not None]
-            values["velocity_norm_squared"] = self._reader.squares(found)
-        self._write(self._step, values)
+            row["velocity_norm_squared"] = self._read("squares", buffers)
+        if loss is not None and self._scalars:
+            row["loss"] = loss
+        if counted and self._counted:
+            row["batch_size"] = counted
+        if not self._closed and self._rows.add(self._step, row):
+            self._write()
 
-    def _write(self, step: int, values: dict[str, Any]) -> None:
-        """Fetch what is elsewhere and write a row; training goes on whatever happens to it.
+    def _write(self) -> None:
+        """Write what waits; training goes on whatever happens to it.
 
         Raises
         ------
         FileWriteError
-            If the row cannot be written and ``on_write_error`` is ``"raise"``; the recorder is
+            If rows cannot be written and ``on_write_error`` is ``"raise"``; the recorder is
             detached before.
         """
         try:
-            weights = self._reader.weights()
-        except Moved:
-            self._reader = reader_for(self._parameters, self._recorder.bound, self._dtype)
-            weights = self._reader.weights()
-        away = [name for name, value in values.items() if isinstance(value, torch.Tensor)]
-        observed, *fetched = self._reader.fetch(
-            self._reader.observe(weights), *(values[name] for name in away)
-        )
-        values.update(zip(away, fetched, strict=True))
-        try:
-            self._recorder.record_observed(step, observed, **values)
+            bad = self._rows.write()
         except FileWriteError as error:
             self._detach()
-            if self._on_write_error == "raise":
+            if self._raises:
                 raise
-            warnings.warn(f"recording stopped at step {step}: {error}", stacklevel=4)
+            warnings.warn(f"recording stopped: {error}", RuntimeWarning, stacklevel=2)
             return
-        norm = values.get("gradient_norm_squared", 0.0)
-        if not self._diverged and not (math.isfinite(norm) and np.isfinite(observed).all()):
+        if bad is not None and not self._diverged:
             self._diverged = True
-            self._tell(step)
+            self._tell(bad)
 
     def _tell(self, step: int) -> None:
-        stops = self._on_divergence == "stop"
         message = (
             f"the run diverged: weights or gradient of step {step} are not finite; "
-            f"{'recording has stopped' if stops else 'recording goes on'}, in {self.path}"
+            f"recording {'has stopped' if self._stops else 'goes on'}, in {self.path}"
         )
-        warnings.warn(message, RuntimeWarning, stacklevel=5)
-        if stops:
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        if self._stops:
             self.close()
 
-    def _learn(self, rows: int) -> None:
+    def _learn(self, counted: int) -> None:
         """Note the size of the first batch, and that sizes vary where they do."""
-        known = self._training.get("batch_size")
-        if rows == known or self._training.get("batch_size_varies"):
-            self._seen = True
-            return
-        self._training |= {"batch_size_varies": True} if self._seen else {"batch_size": rows}
+        if counted != self._training.get("batch_size"):
+            if self._training.get("batch_size_varies"):
+                return
+            fact = {"batch_size_varies": True} if self._seen else {"batch_size": counted}
+            self._training |= fact
+            self._recorder.update_metadata({"training": self._training})
         self._seen = True
-        self._recorder.update_metadata({"training": self._training})
 
 
 def record(
@@ -413,7 +421,7 @@ def record(
     Notes
     -----
     Numbers are kept in double precision where a parameter is, else in single; shorter ones are
-    computed with in single.  On the host a row costs some forty microseconds and two passes over the
+    computed with in single.  On the host a row costs some microseconds and two passes over the
     weights, see :doc:`/benchmarks`; dense projections cost ``k`` passes.  On another device a row
     is one transfer, and steps that are not due cost nothing, except under a gradient scaler with a
     fused optimiser, where every step waits to learn whether it was skipped.
@@ -570,7 +578,7 @@ def _resumed(
     if row < len(steps) and steps[row] == step:
         bound = bind_stored(stored.path, observe, parameters.count, dtype)
         reader = reader_for(parameters, bound, dtype)
-        here = np.asarray(reader.fetch(reader.observe(reader.weights()))[0], dtype=np.float64)
+        here = np.asarray(reader.fetch([reader.observe()])[0], dtype=np.float64)
         there = np.asarray(stored.array("weights", chain)[row], dtype=np.float64)
         width = 64 * np.finfo(dtype).eps * float(np.abs(there).max())
         if here.shape == there.shape and float(np.abs(here - there).max()) > width:
@@ -583,10 +591,11 @@ def _resumed(
     return step, asked
 
 
-def _abandon(recorder: Recorder, process: int, handles: list[Any]) -> None:
+def _abandon(rows: Rows, process: int, handles: list[Any]) -> None:
     """Leave a run that nobody closed as one that may go on."""
     for handle in handles:
         handle.remove()
     if os.getpid() == process:
         with suppress(FileWriteError):
-            recorder.close(RunStatus.RECORDING)
+            rows.write()
+            rows.recorder.close(RunStatus.RECORDING)
