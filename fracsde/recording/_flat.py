@@ -67,17 +67,11 @@ class Flattener:
                 raise RecordError(msg)
             start, end = end, end + array.size
             if end <= self._length:
-                self._copy(self._memory[start:end].reshape(array.shape), array)
+                into = self._memory[start:end].reshape(array.shape)
+                np.copyto(into, array, casting="unsafe")
         if end != self._length:
             self._refuse(end)
         return self._memory
-
-    def _copy(self, into: NDArray[Any], array: NDArray[Any]) -> None:
-        if array.dtype == self._dtype:
-            np.copyto(into, array)
-            return
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.copyto(into, array, casting="unsafe")
 
     def _refuse(self, size: int) -> None:
         msg = (

@@ -23,6 +23,7 @@ import numpy as np
 
 from fracsde._check import choice, integer
 from fracsde.errors import InputError, NotFiniteError, OutOfRangeError, ShapeError
+from fracsde.recording._directions import Disjoint, dense_directions, disjoint_entries
 from fracsde.records._store.observation import disjoint_run
 
 if TYPE_CHECKING:
@@ -35,39 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Bound", "Coordinates", "Full", "Observe", "Projection", "RandomProjection"]
 
 _FAR = 2**63 - 1
-_SMALL = 2**22  # entries of directions that are made in double precision
-_BLOCK = 2**16  # parameters whose directions are turned at a time
-
-
-class _Disjoint:
-    """Inner products with directions of which each parameter belongs to one alone.
-
-    Parameters
-    ----------
-    entries : (P,) ndarray
-        The entry of each parameter.
-    width : int
-        Number k of directions.
-    """
-
-    def __init__(self, entries: NDArray[Any], width: int) -> None:
-        run = disjoint_run(len(entries), width)
-        turns, left = divmod(len(entries), width * run)
-        self._cut = len(entries) - left
-        self._entries = entries[: self._cut].reshape(turns, width, run)
-        self._parts = np.empty((turns + 1, width), dtype=entries.dtype)
-        self._end = np.zeros((2, width * run), dtype=entries.dtype)
-        self._end[0, :left] = entries[self._cut :]
-        self._left, self._shape = left, (width, run)
-
-    def project(self, flat: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write the inner products of a vector (P,) to ``out`` (k,)."""
-        whole = flat[: self._cut].reshape(self._entries.shape)
-        np.vecdot(whole, self._entries, out=self._parts[:-1])
-        self._end[1, : self._left] = flat[self._cut :]
-        ends = self._end.reshape(2, *self._shape)
-        np.vecdot(ends[1], ends[0], out=self._parts[-1])
-        np.add.reduce(self._parts, axis=0, out=out)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,11 +59,16 @@ class Bound:
     width: int
     array: NDArray[Any] | None
     made_by: dict[str, Any]
-    _disjoint: _Disjoint | None = None
+    _disjoint: Disjoint | None = None
 
     def __post_init__(self) -> None:
         if self.structure == "disjoint" and self.array is not None:
-            object.__setattr__(self, "_disjoint", _Disjoint(self.array, self.width))
+            object.__setattr__(self, "_disjoint", Disjoint(self.array, self.width))
+
+    @property
+    def run(self) -> int:
+        """How many neighbours take the same disjoint direction before the next takes its turn."""
+        return disjoint_run(0 if self.array is None else len(self.array), self.width)
 
     def apply(self, flat: NDArray[Any], out: NDArray[Any]) -> None:
         """Observe a vector.
@@ -290,9 +263,9 @@ class RandomProjection(Observe):
         if stored is None:
             rng = np.random.default_rng(self.seed)
             if self.form == "disjoint":
-                stored = _disjoint_entries(parameters, self.k, rng).astype(dtype)
+                stored = disjoint_entries(parameters, self.k, rng).astype(dtype)
             else:
-                stored = _dense_directions(parameters, self.k, rng, dtype, self.form)
+                stored = dense_directions(parameters, self.k, rng, dtype, self.form)
         return Bound(
             kind="projection",
             structure="disjoint" if self.form == "disjoint" else "dense",
@@ -381,40 +354,3 @@ class Coordinates(Observe):
             array=np.asarray(places, dtype=np.int64),
             made_by=self.made_by(),
         )
-
-
-def _disjoint_entries(parameters: int, k: int, rng: np.random.Generator) -> NDArray[Any]:
-    """Return random signs, scaled so that each direction has length one."""
-    signs = rng.choice([-1.0, 1.0], size=parameters)
-    belongs = np.arange(parameters) // disjoint_run(parameters, k) % k
-    return np.asarray(signs / np.sqrt(np.bincount(belongs, minlength=k))[belongs])
-
-
-def _dense_directions(
-    parameters: int, k: int, rng: np.random.Generator, dtype: str, form: str
-) -> NDArray[Any]:
-    """Return directions (P, k) in Fortran order, so that one direction is one stretch of memory."""
-    # Orthonormal ones by two rounds of Cholesky QR in blocks: the memory is that of the result.
-    single = dtype == "float32" and parameters * k > _SMALL
-    rows = np.empty((k, parameters), dtype="float32" if single else "float64")
-    for row in rows:
-        rng.standard_normal(parameters, dtype=rows.dtype, out=row)
-    if form == "gaussian":
-        rows /= np.sqrt(parameters)
-    else:
-        for _ in range(2):
-            _orthonormalise(rows)
-    return np.asarray(rows, dtype=dtype).T
-
-
-def _orthonormalise(rows: NDArray[Any]) -> None:
-    """Replace G by R^-1 G, where R Rᵀ = G Gᵀ, in place."""
-    k, parameters = rows.shape
-    cuts = range(0, parameters, _BLOCK)
-    gram = np.zeros((k, k))
-    for start in cuts:
-        part = rows[:, start : start + _BLOCK].astype(np.float64)
-        gram += part @ part.T
-    turn = np.linalg.inv(np.linalg.cholesky(gram))
-    for start in cuts:
-        rows[:, start : start + _BLOCK] = turn @ rows[:, start : start + _BLOCK].astype(np.float64)

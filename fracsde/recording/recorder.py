@@ -16,17 +16,15 @@ the weights are; and the scalars ``"loss"``, ``"gradient_norm_squared"``,
 
 from __future__ import annotations
 
-import math
 import operator
 import os
-import struct
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from fracsde._check import choice, integer, real, truth
 from fracsde.errors import FileWriteError, RecordError
-from fracsde.recording._flat import Flattener
+from fracsde.recording._block import block_of
 from fracsde.recording._folder import (
     bind_stored,
     join_run,
@@ -34,12 +32,13 @@ from fracsde.recording._folder import (
     place_of_run,
     write_state,
 )
+from fracsde.recording._row import Row, standard_streams
 from fracsde.recording.observe import Full, Observe
 from fracsde.recording.schedule import Every, Schedule
 from fracsde.records._store.attachments import attach
 from fracsde.records._store.header import plain
 from fracsde.records._store.journal import Journal
-from fracsde.records._store.layout import DTYPES, Layout, Stream, stamp_of, stamps_of
+from fracsde.records._store.layout import DTYPES, Layout, Stream
 from fracsde.records._store.observation import disjoint_matrix
 from fracsde.records._store.places import folder
 from fracsde.records._store.rows import (
@@ -61,69 +60,9 @@ if TYPE_CHECKING:
     from fracsde._typing import ArrayLike
     from fracsde.recording.observe import Bound
 
-__all__ = ["Recorder", "standard_streams"]
+__all__ = ["Recorder"]
 
-_UNITS = {
-    "weights": "weight",
-    "gradients": "loss/weight",
-    "loss": "loss",
-    "gradient_norm_squared": "(loss/weight)**2",
-    "weight_dot_gradient": "loss",
-    "velocity_norm_squared": "weight**2",
-    "learning_rate": "weight**2/loss",
-}
 _Kind = TypeVar("_Kind")
-_DOUBLE, _HEAD = struct.Struct("<d"), struct.Struct("<qQII")
-
-
-def standard_streams(
-    streams: Mapping[str, int | Stream] | None,
-    *,
-    width: int,
-    dtype: str,
-    labels: Sequence[str] = (),
-) -> tuple[Stream, ...]:
-    """Return the streams of a run: the weights, then what is asked for.
-
-    Parameters
-    ----------
-    streams : mapping of str to int or Stream
-        Name and width, or all of it.  Single numbers are kept in double precision, wider ones in
-        that of the weights.
-    width : int
-        Numbers kept of the weights.
-    dtype : {"float32", "float64"}
-        Precision of the weights.
-    labels : sequence of str
-        Names of the numbers of ``"weights"``.
-
-    Returns
-    -------
-    tuple of Stream
-
-    Raises
-    ------
-    RecordError
-        If names or widths cannot be those of streams.
-    """
-    found = [Stream("weights", width, dtype, _UNITS["weights"], tuple(labels))]
-    for name, value in dict(streams or {}).items():
-        if name in ("weights", "step"):
-            msg = f"the stream {name!r} is always there; leave it out of `streams`"
-            raise RecordError(msg)
-        if isinstance(value, Stream):
-            stream = value
-        else:
-            kind = dtype if name == "gradients" or value != 1 else "float64"
-            stream = Stream(name, value, kind, _UNITS.get(name, "1"))
-        if stream.name != name or (name == "gradients" and stream.width != width):
-            msg = (
-                f"stream {name!r} is declared as {stream.name!r} of width {stream.width}; "
-                f"gradients are observed as the weights are, with width {width}"
-            )
-            raise RecordError(msg)
-        found.append(stream)
-    return tuple(found)
 
 
 class Recorder:
@@ -219,8 +158,8 @@ class Recorder:
         self._mark = f"chain-{self._chain:06d}"
         self._bound = bind_stored(self._run, observe, parameters, dtype)
         kept = standard_streams(streams, width=self._bound.width, dtype=dtype, labels=labels)
-        self._streams, self._layout = kept, Layout(kept)
-        self._make_row(parameters, dtype)
+        self._layout = Layout(kept)
+        self._row = Row(self._layout, self._bound, parameters)
         join_run(self._run, self._bound, kept, parameters=parameters)
         merge_metadata(self._run, metadata, self._mark, change=False)
         self._open_chain(resume, facts, sync_seconds, rewind_to)
@@ -240,19 +179,10 @@ class Recorder:
         """What is kept of the parameters, ready to be applied."""
         return self._bound
 
-    def width(self, stream: str) -> int:
-        """Return how many numbers of a stream a row has.
-
-        Parameters
-        ----------
-        stream : str
-            Its name.
-
-        Returns
-        -------
-        int
-        """
-        return next(entry.width for entry in self._streams if entry.name == stream)
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """What is kept at each step, the weights first."""
+        return self._layout.streams
 
     @property
     def rows(self) -> int:
@@ -316,8 +246,10 @@ class Recorder:
         if not self.due(step):
             return False
         self._check(step)
-        self._bound.apply(self._flat(weights), self._views[0])
-        self._write(step, streams, whole_gradients=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # a divergence is recorded as one
+            parts = self._row.of_parameters(step, weights, streams)
+        self._journal.append(parts)
+        self._last = operator.index(step)
         return True
 
     def record_observed(self, step: int, observed: ArrayLike, /, **streams: ArrayLike) -> bool:
@@ -341,8 +273,10 @@ class Recorder:
         if not self.due(step):
             return False
         self._check(step)
-        self._fill(0, observed)
-        self._write(step, streams, whole_gradients=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = self._row.of_observed(step, observed, streams)
+        self._journal.append(parts)
+        self._last = operator.index(step)
         return True
 
     def record_block(
@@ -365,52 +299,15 @@ class Recorder:
         -------
         int
             How many rows were recorded.
-
-        Raises
-        ------
-        RecordError
-            If shapes do not fit the streams, or steps do not increase.
         """
-        numbers = np.atleast_1d(np.asarray(steps))
-        count = len(numbers)
-        if not count:
-            return 0
-        if numbers.dtype.kind not in "iu" or np.any(np.diff(numbers) <= 0):
-            msg = f"`steps` must be whole numbers that increase, got {numbers!s:.80}"
-            raise RecordError(msg)
-        self._check(int(numbers[0]))
-        odd = set(streams) - {entry.name for entry in self._streams[1:]}
-        if odd:
-            msg = f"streams {sorted(odd)} were not declared; name them in `streams`"
-            raise RecordError(msg)
-        rows = np.zeros((count, self._layout.row_bytes), dtype=np.uint8)
-        marks = rows[:, 16:24].view("<u4")
-        rows[:, :8].view("<i8")[:, 0] = numbers
-        for bit, stream in enumerate(self._streams):
-            given = observed if bit == 0 else streams.get(stream.name)
-            into = self._layout.column(rows, stream)
-            if given is None:
-                into[...], marks[:, 0] = np.nan, marks[:, 0] | (1 << bit)
-                continue
-            array = np.ma.asarray(given)
-            if array.size != count * stream.width or array.dtype.kind not in "biuf":
-                msg = (
-                    f"stream {stream.name!r} needs {count} rows of {stream.width} numbers, got "
-                    f"{array.dtype} of shape {array.shape}"
-                )
-                raise RecordError(msg)
-            array = array.reshape(count, stream.width)
-            hidden = np.ma.getmaskarray(array).any(axis=1)
-            with np.errstate(over="ignore", invalid="ignore"):
-                into[...] = array.data
-            into[hidden] = np.nan
-            bad = ~hidden & ~np.isfinite(into).all(axis=1)
-            marks[:, 0] |= hidden.astype(np.uint32) << bit
-            marks[:, 1] |= bad.astype(np.uint32) << bit
-        rows[:, 8:16].view("<u8")[:, 0] = stamps_of(rows)
-        self._journal.append(memoryview(rows).cast("B"))
-        self._last = int(numbers[-1])
-        return count
+        rows = block_of(self._layout, steps, observed, streams)
+        if len(rows):
+            numbers = self._layout.steps(rows)
+            self._check(int(numbers[0]))
+            self._check(int(numbers[-1]))
+            self._journal.append((rows.reshape(-1).data,))
+            self._last = int(numbers[-1])
+        return len(rows)
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, in the place of what had the name before.
@@ -484,28 +381,6 @@ class Recorder:
         self._closed = True
         self._journal.close()
 
-    def _make_row(self, parameters: int, dtype: str) -> None:
-        self._flat = Flattener(parameters, dtype)
-        try:
-            self._row = bytearray(self._layout.row_bytes)
-        except MemoryError as error:
-            msg = (
-                f"a row of {self._layout.row_bytes} bytes does not fit into memory; keep less with "
-                "`observe`"
-            )
-            raise RecordError(msg) from error
-        self._words = np.frombuffer(self._row, dtype="<u8")
-        self._views: list[NDArray[Any]] = []
-        for stream in self._streams:
-            start = self._layout.offsets[stream.name]
-            self._views.append(
-                np.frombuffer(self._row, stream.stored, count=stream.width, offset=start)
-            )
-        self._named = [
-            (bit, s.name, s.width == 1 and s.dtype == "float64", self._layout.offsets[s.name])
-            for bit, s in enumerate(self._streams)
-        ][1:]
-
     def _open_chain(
         self, resume: bool, facts: dict[str, Any], sync_seconds: float, rewind_to: int | None
     ) -> None:
@@ -526,7 +401,7 @@ class Recorder:
             raise FileWriteError(msg) from error
         folder(home)
         path = home / "rows.bin"
-        self._journal = Journal(path, self._layout.row_bytes, sync_seconds)
+        self._journal: Journal = Journal(path, self._layout.row_bytes, sync_seconds)
         try:
             self._take_up(home, facts, rewind_to)
         except BaseException:
@@ -580,49 +455,6 @@ class Recorder:
             msg = f"`step` must be at most 2**53, got {step}"
             raise RecordError(msg)
 
-    def _write(self, step: int, streams: Mapping[str, ArrayLike], *, whole_gradients: bool) -> None:
-        missing, bad, found = 0, 0 if _finite(self._views[0]) else 1, 0
-        for bit, name, scalar, start in self._named:
-            value = streams.get(name)
-            if value is None:
-                missing |= 1 << bit
-                self._views[bit].fill(np.nan)
-                found += name in streams
-                continue
-            found += 1
-            if scalar:
-                number = _number(name, value)
-                _DOUBLE.pack_into(self._row, start, number)
-                finite = math.isfinite(number)
-            else:
-                if whole_gradients and name == "gradients":
-                    self._bound.apply(self._flat(value), self._views[bit])
-                else:
-                    self._fill(bit, value)
-                finite = _finite(self._views[bit])
-            if not finite:
-                bad |= 1 << bit
-        if found != len(streams):
-            have = [entry[1] for entry in self._named]
-            odd = next(name for name in streams if name not in have)
-            msg = f"stream {odd!r} was not declared; name it in `streams`; declared are {have}"
-            raise RecordError(msg)
-        _HEAD.pack_into(self._row, 0, step, 0, missing, bad)
-        _HEAD.pack_into(self._row, 0, step, stamp_of(self._row, self._words), missing, bad)
-        self._journal.append(self._row)
-        self._last = operator.index(step)
-
-    def _fill(self, bit: int, value: ArrayLike) -> None:
-        stream, given = self._streams[bit], np.asarray(value)
-        if given.size != stream.width or given.dtype.kind not in "biuf":
-            msg = (
-                f"stream {stream.name!r} has {stream.width} numbers a step, got {given.dtype} of "
-                f"shape {given.shape}"
-            )
-            raise RecordError(msg)
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._views[bit][:] = given.reshape(-1)
-
 
 def _of_kind(name: str, value: Any, kind: type[_Kind], default: _Kind) -> _Kind:
     if value is None:
@@ -631,16 +463,3 @@ def _of_kind(name: str, value: Any, kind: type[_Kind], default: _Kind) -> _Kind:
         msg = f"`{name}` must be a value such as {default}, got {value!r:.80}"
         raise RecordError(msg)
     return value
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        msg = f"stream {name!r} takes one number a step, got {value!r:.80}"
-        raise RecordError(msg) from error
-
-
-def _finite(values: NDArray[Any]) -> bool:
-    # A sum of squares is finite unless an entry is not (or it overflows): one cheap pass.
-    return math.isfinite(np.dot(values, values)) or bool(np.isfinite(values).all())

@@ -11,8 +11,8 @@ from fracsde._check import choice, integer
 from fracsde._files import sibling
 from fracsde.errors import FileWriteError, RecordError, ShapeError
 from fracsde.recording._folder import join_run, merge_metadata, place_of_run, write_state
+from fracsde.recording._row import standard_streams
 from fracsde.recording.observe import Full, Observe
-from fracsde.recording.recorder import standard_streams
 from fracsde.records._store.journal import Journal
 from fracsde.records._store.layout import DTYPES, Layout, Stream, stamps_of
 from fracsde.records._store.places import exists, sync_folder, writing
@@ -151,7 +151,7 @@ def _write_chain(
                 bad: BoolArray = ~np.isfinite(column).all(axis=1)
                 marks |= bad.astype(np.uint32) << np.uint32(layout.bits[stream.name])
             rows[:, 8:16].view("<u8")[:, 0] = stamps_of(rows)
-            journal.append(rows.data.cast("B"))
+            journal.append((rows.data.cast("B"),))
         journal.sync()
         state = ChainState(closed=True, rows=journal.rows, metadata={}, schedule={})
         write_state(home / "chain.json", state.to_dict())

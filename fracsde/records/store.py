@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -30,9 +29,14 @@ import numpy as np
 
 from fracsde._check import choice, integer
 from fracsde.errors import RecordError
-from fracsde.provenance import Provenance, provenance
 from fracsde.records._store.attachments import attached, attachment_names
-from fracsde.records._store.choosing import chosen_coordinates, common_steps, first_bad
+from fracsde.records._store.choosing import (
+    chosen_coordinates,
+    common_steps,
+    first_bad,
+    read_values,
+    recorded_provenance,
+)
 from fracsde.records._store.export import write_export
 from fracsde.records._store.header import Header, read_header, read_json
 from fracsde.records._store.layout import Layout, Stream
@@ -46,6 +50,7 @@ from fracsde.records._store.rows import (
     read_state,
     whole,
 )
+from fracsde.records._store.state import Divergence, RunStatus
 from fracsde.records._store.sums import content_hash, verify_rows
 from fracsde.records.trajectory import Trajectory
 
@@ -57,47 +62,6 @@ if TYPE_CHECKING:
     from fracsde._typing import BoolArray, IntArray
 
 __all__ = ["Divergence", "Observation", "RunStatus", "StoredRun", "Stream", "open_run"]
-
-
-class RunStatus(Enum):
-    """State of a stored run.
-
-    Examples
-    --------
-    >>> RunStatus.CLOSED.sentence
-    'The run is complete.'
-    """
-
-    RECORDING = "The run is being recorded, or was interrupted: its last row may not be its end."
-    CLOSED = "The run is complete."
-    DIVERGED = "The run diverged: a recorded number is NaN or infinite."
-
-    @property
-    def ok(self) -> bool:
-        """Whether the run is complete and finite."""
-        return self is RunStatus.CLOSED
-
-    @property
-    def sentence(self) -> str:
-        """What happened, for a person."""
-        return self.value
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """Where a run first left the finite numbers.
-
-    Parameters
-    ----------
-    chain, step : int
-        The chain and its step.
-    stream : str
-        The first stream that is not finite there.
-    """
-
-    chain: int
-    step: int
-    stream: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -288,23 +252,17 @@ class StoredRun:
         if len(steps) == 0:
             msg = f"nothing of {stream!r} was recorded there; {self._extent(picked)}"
             raise RecordError(msg)
-        values = np.empty((len(picked), len(steps), len(columns)))
-        for k, (chain, rows) in enumerate(zip(picked, places, strict=True)):
-            data = self.array(stream, chain)
-            if rows[-1] - rows[0] == len(rows) - 1:
-                part = data[rows[0] : rows[-1] + 1]
-                values[k] = part if len(columns) == shape.width else part[:, columns]
-            else:
-                values[k] = (
-                    data[rows] if len(columns) == shape.width else data[np.ix_(rows, columns)]
-                )
+        arrays = (self.array(stream, chain) for chain in picked)
+        values = read_values(arrays, places, columns, shape.width)
         first_bad(values, picked, steps, stream)
         labels = tuple(shape.labels[i] for i in columns) if shape.labels else ()
         return Trajectory(
             values=values,
             times=self._times(picked[0], places[0], steps),
             names=labels,
-            provenance=self._provenance(stream, picked, steps),
+            provenance=recorded_provenance(
+                self.metadata.get("provenance"), stream, picked, steps, map(self._map, picked)
+            ),
         )
 
     def attachment(self, name: str) -> dict[str, NDArray[Any]]:
@@ -371,19 +329,7 @@ class StoredRun:
         """
         kind = choice("format", format, ("npz", "hdf5", "zarr"))
         head = {"run": self._header.to_dict(), "metadata": dict(self.metadata)}
-        arrays: dict[tuple[str, ...], NDArray[Any]] = {}
-        for chain in self.chains:
-            arrays[f"chain{chain}", "steps"] = self.steps(chain)
-            for name in self.streams:
-                arrays[f"chain{chain}", name] = self.array(name, chain)
-        directions = self.observation.directions
-        kept = self.observation.indices if directions is None else directions
-        if kept is not None:
-            arrays["observation", "indices" if directions is None else "directions"] = kept
-        for name in self.attachments:
-            for key, array in self.attachment(name).items():
-                arrays[f"attachment_{name}", key] = array
-        return write_export(path, kind, head, arrays)
+        return write_export(path, kind, head, self._groups())
 
     def content_hash(self) -> str:
         """Return the SHA-256 of all that counts: the same however it came to the disk.
@@ -398,6 +344,21 @@ class StoredRun:
             chain: (dict(self._states[chain].metadata), self._map(chain)) for chain in self.chains
         }
         return content_hash(head, chains, {n: self.attachment(n) for n in self.attachments})
+
+    def _groups(self) -> dict[tuple[str, ...], NDArray[Any]]:
+        arrays: dict[tuple[str, ...], NDArray[Any]] = {}
+        for chain in self.chains:
+            arrays[f"chain{chain}", "steps"] = self.steps(chain)
+            for name in self.streams:
+                arrays[f"chain{chain}", name] = self.array(name, chain)
+        directions = self.observation.directions
+        kept = self.observation.indices if directions is None else directions
+        if kept is not None:
+            arrays["observation", "indices" if directions is None else "directions"] = kept
+        for name in self.attachments:
+            for key, array in self.attachment(name).items():
+                arrays[f"attachment_{name}", key] = array
+        return arrays
 
     def _known(self, chain: int) -> None:
         if chain not in self._rows:
@@ -441,20 +402,6 @@ class StoredRun:
         if self._header.clock == "step":
             return steps
         return np.array(self.array("time", chain)[rows, 0])
-
-    def _provenance(self, stream: str, chains: tuple[int, ...], steps: IntArray) -> Provenance:
-        saved: Any = self.metadata.get("provenance")
-        try:
-            return Provenance(
-                backend=saved["backend"],
-                seed=saved["seed"],
-                input_hash=saved["input_hash"],
-                versions=tuple(sorted(saved["versions"].items())),
-            )
-        except (TypeError, KeyError, AttributeError):  # nothing of the kind was saved
-            pass
-        stamps = [np.array(self._map(c)[:, 8:16]) for c in chains]
-        return provenance(stream, list(chains), steps, stamps, backend="recorded")
 
 
 def open_run(path: str | os.PathLike[str]) -> StoredRun:

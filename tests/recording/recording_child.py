@@ -24,10 +24,11 @@ class Buffered(Journal):
 
     kept: bytes = b""
 
-    def append(self, row: bytes | bytearray | memoryview) -> None:
-        self.kept += bytes(row)
+    def append(self, parts: tuple[memoryview, ...]) -> None:
+        row = b"".join(parts)
+        self.kept += row
         if len(self.kept) >= 16 * len(row):
-            super().append(self.kept)
+            super().append((memoryview(self.kept),))
             self.kept = b""
 
 

@@ -66,7 +66,7 @@ def test_large_directions_made_in_single_precision_are_orthonormal_to_rounding()
 
 @pytest.mark.twin
 def test_one_round_of_cholesky_is_not_enough(monkeypatch) -> None:
-    from fracsde.recording import observe
+    from fracsde.recording import _directions as observe
 
     real, calls = observe._orthonormalise, []
 

@@ -87,10 +87,9 @@ class Rows:
         if "gradient_norm_squared" in self._kept:
             table = self._column(values, "products", 3)
             streams.update(zip(_PRODUCTS, np.ma.hsplit(table, 3), strict=True))
-        for name in self._kept:
-            if name not in streams:
-                width = self.recorder.width(name)
-                streams[name] = self._column(values, name, width)
+        for stream in self.recorder.streams[1:]:
+            if stream.name not in streams:
+                streams[stream.name] = self._column(values, stream.name, stream.width)
         self.recorder.record_block(steps, observed, **streams)
         finite = np.isfinite(observed).all(axis=1)
         for name in {"gradients", "gradient_norm_squared"} & set(streams):

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde.errors import RecordError
+from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from fracsde._typing import FloatArray, IntArray
 
-__all__ = ["chosen_coordinates", "common_steps", "first_bad"]
+__all__ = [
+    "chosen_coordinates",
+    "common_steps",
+    "first_bad",
+    "read_values",
+    "recorded_provenance",
+]
 
 
 def chosen_coordinates(coordinates: Any, width: int) -> IntArray:
@@ -141,6 +150,75 @@ def first_bad(values: FloatArray, chains: tuple[int, ...], steps: IntArray, stre
         "finite"
     )
     raise RecordError(msg)
+
+
+def read_values(
+    arrays: Iterable[NDArray[Any]], places: Sequence[IntArray], columns: IntArray, width: int
+) -> FloatArray:
+    """Read the chosen rows and numbers of each chain.
+
+    Parameters
+    ----------
+    arrays : iterable of (n, width) ndarray
+        One per chain; read one after the other.
+    places : sequence of ndarray of int64
+        Rows of each.
+    columns : ndarray of int64
+        Numbers of each row.
+    width : int
+        How many there are.
+
+    Returns
+    -------
+    (chain, draw, coordinate) ndarray of float64
+    """
+    values = np.empty((len(places), len(places[0]), len(columns)))
+    everything = np.array_equal(columns, np.arange(width))
+    for into, array, rows in zip(values, arrays, places, strict=True):
+        if rows[-1] - rows[0] == len(rows) - 1:
+            part = array[rows[0] : rows[-1] + 1]
+            into[...] = part if everything else part[:, columns]
+        else:
+            into[...] = array[rows] if everything else array[np.ix_(rows, columns)]
+    return values
+
+
+def recorded_provenance(
+    saved: Any,
+    stream: str,
+    chains: tuple[int, ...],
+    steps: IntArray,
+    rows: Iterable[NDArray[np.uint8]],
+) -> Provenance:
+    """Return where values came from: what was saved with them, or the check sums of the rows.
+
+    Parameters
+    ----------
+    saved : mapping or None
+        The provenance of a trajectory that was stored.
+    stream : str
+        Name of the stream.
+    chains : tuple of int
+        Numbers of the chains.
+    steps : ndarray of int64
+        Steps that were read.
+    rows : iterable of ndarray of uint8
+        All rows of each chain.
+
+    Returns
+    -------
+    Provenance
+    """
+    try:
+        return Provenance(
+            backend=saved["backend"],
+            seed=saved["seed"],
+            input_hash=saved["input_hash"],
+            versions=tuple(sorted(saved["versions"].items())),
+        )
+    except (TypeError, KeyError, AttributeError):  # nothing of the kind was saved
+        stamps = [np.array(part[:, 8:16]) for part in rows]
+        return provenance(stream, list(chains), steps, stamps, backend="recorded")
 
 
 def _span(steps: IntArray) -> str:

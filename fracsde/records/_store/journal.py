@@ -24,6 +24,12 @@ __all__ = ["Journal"]
 _force = getattr(os, "fdatasync", os.fsync)
 
 
+def _write(file: int, parts: tuple[memoryview, ...]) -> int:
+    if len(parts) > 1 and hasattr(os, "writev"):
+        return os.writev(file, parts)
+    return os.write(file, parts[0])
+
+
 class Journal:
     """The open file of one chain's rows; one process at a time has it.
 
@@ -73,21 +79,21 @@ class Journal:
             os.ftruncate(self._file, rows * self._row_bytes)
         self.rows, self._torn = rows, False
 
-    def append(self, row: bytes | bytearray | memoryview) -> None:
+    def append(self, parts: tuple[memoryview, ...]) -> None:
         """Append whole rows.
 
         Parameters
         ----------
-        row : bytes-like
-            Their bytes.
+        parts : tuple of memoryview
+            Their bytes, in one place or in several.
         """
         self.settle()
         self._torn = True
-        length = len(row)
         try:
-            written = os.write(self._file, row)
-            while written < length:
-                written += os.write(self._file, memoryview(row)[written:])
+            length = sum(map(len, parts))
+            written = _write(self._file, parts)
+            while written < length:  # a signal or a limit cut the call short
+                written += os.write(self._file, b"".join(parts)[written:])
         except OSError as error:
             refuse(self.path, error, f"the {self.rows} rows before are whole and readable")
         self.rows += length // self._row_bytes

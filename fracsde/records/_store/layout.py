@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
     from fracsde._typing import IntArray
 
-__all__ = ["DTYPES", "HEAD", "Layout", "Stream", "checked_name", "stamp_of", "stamps_of"]
+__all__ = [
+    "DTYPES",
+    "HEAD",
+    "Layout",
+    "Stream",
+    "checked_name",
+    "stamp_of",
+    "stamp_of_parts",
+    "stamps_of",
+]
 
 HEAD = 24
 DTYPES = ("float32", "float64")
@@ -218,6 +227,29 @@ def stamp_of(row: bytearray, words: NDArray[np.uint64]) -> int:
     if len(row) <= _LONGEST_CRC:
         return (zlib.crc32(row) + _SALT) & _SIXTY_FOUR
     return (int(np.add.reduce(words)) + _SALT) & _SIXTY_FOUR
+
+
+def stamp_of_parts(head: memoryview, vector: NDArray[Any], rest: memoryview) -> int:
+    """Return the stamp of one long row that lies in three places, its stamp zero.
+
+    Parameters
+    ----------
+    head, rest : memoryview
+        Bytes before and after the vector; the rest begins with the zeros that fill a word up.
+    vector : (n,) ndarray of float32 or float64
+        Contiguous.
+
+    Returns
+    -------
+    int
+    """
+    raw = vector.view(np.uint8)
+    whole, fill = len(raw) // 8 * 8, -len(raw) % 8
+    total = int(np.add.reduce(np.frombuffer(head, "<u8")))
+    total += int(np.add.reduce(raw[:whole].view("<u8")))
+    total += int.from_bytes(raw[whole:].tobytes(), "little")
+    total += int(np.add.reduce(np.frombuffer(rest[fill:], "<u8")))
+    return (total + _SALT) & _SIXTY_FOUR
 
 
 def stamps_of(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
