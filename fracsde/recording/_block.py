@@ -71,6 +71,11 @@ def _fill(into: NDArray[Any], stream: Stream, given: Any) -> tuple[NDArray[Any],
     Returns
     -------
     (ndarray of bool, ndarray of bool)
+
+    Raises
+    ------
+    RecordError
+        If it does not fit.
     """
     count, width = into.shape
     if given is None:
@@ -84,7 +89,7 @@ def _fill(into: NDArray[Any], stream: Stream, given: Any) -> tuple[NDArray[Any],
         )
         raise RecordError(msg)
     array = array.reshape(count, width)
-    hidden = np.ma.getmaskarray(array).any(axis=1)
+    hidden = np.asarray(np.ma.getmaskarray(array).any(axis=1))
     with np.errstate(over="ignore", invalid="ignore"):
         into[...] = array.data
     into[hidden] = np.nan

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import carray, njit, types
+from numba import carray, njit, types  # type: ignore[attr-defined]
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -20,9 +20,8 @@ _BLOCK = 4096  # numbers summed in their own precision before the sum is carried
 _REORDER = {"reassoc", "contract", "nsz"}  # sums may be reordered; NaN and infinity are kept
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(typing_context: Any, address: Any) -> Any:
-    """Return an address as a pointer.
+def _to_pointer(typing_context: Any, address: Any) -> Any:
+    """Return an address as a pointer, in the form that numba asks for.
 
     Returns
     -------
@@ -33,6 +32,9 @@ def _pointer(typing_context: Any, address: Any) -> Any:
         return builder.inttoptr(args[0], cgutils.voidptr_t)
 
     return types.voidptr(address), generate
+
+
+_pointer: Any = intrinsic(_to_pointer)
 
 
 @njit(cache=True, error_model="numpy", fastmath=_REORDER)

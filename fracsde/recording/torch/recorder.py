@@ -34,6 +34,7 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ import torch
 from fracsde._check import choice, integer, truth
 from fracsde.errors import FileWriteError, InputError, RecordError
 from fracsde.recording._folder import bind_stored, place_of_run
-from fracsde.recording.observe import Full, Projection, RandomProjection
+from fracsde.recording.observe import Full, Observe, Projection, RandomProjection
 from fracsde.recording.recorder import Recorder
 from fracsde.recording.schedule import Every
 from fracsde.recording.torch.parameters import trained_parameters
@@ -54,11 +55,10 @@ from fracsde.recording.torch.watching import BatchWatch
 from fracsde.records.store import RunStatus, Stream, open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from fracsde._typing import ArrayLike
-    from fracsde.recording.observe import Observe
     from fracsde.recording.schedule import Schedule
     from fracsde.recording.torch.parameters import TrainedParameters
     from fracsde.records.store import StoredRun
@@ -449,14 +449,17 @@ def record(
     if observe is None:
         few = parameters.count <= _FEW
         observe = Full() if few else RandomProjection(32, form="disjoint")
+    if not isinstance(observe, Observe):
+        msg = f"`observe` must be a value such as Full(), got {type(observe).__name__}"
+        raise InputError(msg)
     stored = _stored(path)
     step, rewind_to = _resumed(stored, chain, resume, parameters, observe, dtype)
     if batch_size is not None:
         batch_size = integer("batch_size", batch_size, low=1)
     training = settings_of(optimizer) | ({} if loader is None else drawing_of(loader))
     training |= _given(batch_size, dataset_size, sampling, training)
-    facts = dict(metadata or {})
-    training |= dict(facts.get("training", {}))
+    facts = _mapping("metadata", metadata)
+    training |= _mapping("metadata['training']", facts.get("training"))
     known = {} if stored is None else dict(stored.metadata.get("training", {}))
     if resume is not False:
         training |= known  # a schedule has changed the learning rate since
@@ -493,6 +496,13 @@ def record(
         on_divergence=on_divergence,
         on_write_error=on_write_error,
     )
+
+
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        msg = f"`{name}` must be a mapping, got {type(value).__name__}"
+        raise InputError(msg)
+    return dict(value or {})
 
 
 def _stored(path: str | os.PathLike[str]) -> StoredRun | None:
