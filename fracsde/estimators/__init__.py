@@ -13,6 +13,7 @@ from fracsde.estimators.autocorrelation import (
 )
 from fracsde.estimators.autocovariance import autocovariance
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.curvature import Curvature, curvature
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -28,6 +29,8 @@ from fracsde.estimators.exponents import (
     msd_exponent,
 )
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.gradient_noise import Alignment, GradientNoise, gradient_noise
+from fracsde.estimators.loss import DifferentiableLoss, LossCheck, check_loss
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
     covariance,
@@ -36,27 +39,42 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.spectral_density import (
+    EigenvalueCount,
+    SpectralDensity,
+    spectral_density,
+)
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
 
 __all__ = [
+    "Alignment",
     "CovarianceMeasurement",
+    "Curvature",
+    "DifferentiableLoss",
     "Displacement",
+    "EigenvalueCount",
     "ExponentMeasurement",
     "FractionalOrderFit",
+    "GradientNoise",
     "HillCurve",
     "LocalExponents",
+    "LossCheck",
+    "SpectralDensity",
     "StationarityCheck",
     "TailMeasurement",
     "autocorrelation_at",
     "autocovariance",
+    "check_loss",
     "check_stationary",
     "covariance",
     "covariance_entries",
+    "curvature",
     "displacement_exponent",
     "effective_sample_size",
     "fit_fractional_order",
     "from_chains",
+    "gradient_noise",
     "hill",
     "hill_curve",
     "integrated_time",
@@ -66,6 +84,7 @@ __all__ = [
     "mean",
     "mean_square_displacement",
     "msd_exponent",
+    "spectral_density",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
