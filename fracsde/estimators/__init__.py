@@ -28,6 +28,11 @@ from fracsde.estimators.exponents import (
     local_exponents,
     msd_exponent,
 )
+from fracsde.estimators.fluctuation import (
+    FluctuationRatio,
+    fluctuation_dissipation,
+    second_fluctuation_dissipation,
+)
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
 from fracsde.estimators.gradient_noise import Alignment, GradientNoise, gradient_noise
 from fracsde.estimators.loss import DifferentiableLoss, LossCheck, check_loss
@@ -38,6 +43,11 @@ from fracsde.estimators.moments import (
     mean,
     standard_deviations,
     variances,
+)
+from fracsde.estimators.noise_scale import (
+    NoiseScale,
+    gradient_noise_scale,
+    noise_scale_of_batches,
 )
 from fracsde.estimators.spectral_density import (
     EigenvalueCount,
@@ -55,11 +65,13 @@ __all__ = [
     "Displacement",
     "EigenvalueCount",
     "ExponentMeasurement",
+    "FluctuationRatio",
     "FractionalOrderFit",
     "GradientNoise",
     "HillCurve",
     "LocalExponents",
     "LossCheck",
+    "NoiseScale",
     "SpectralDensity",
     "StationarityCheck",
     "TailMeasurement",
@@ -73,8 +85,10 @@ __all__ = [
     "displacement_exponent",
     "effective_sample_size",
     "fit_fractional_order",
+    "fluctuation_dissipation",
     "from_chains",
     "gradient_noise",
+    "gradient_noise_scale",
     "hill",
     "hill_curve",
     "integrated_time",
@@ -84,6 +98,8 @@ __all__ = [
     "mean",
     "mean_square_displacement",
     "msd_exponent",
+    "noise_scale_of_batches",
+    "second_fluctuation_dissipation",
     "spectral_density",
     "split_r_hat",
     "standard_deviations",
