@@ -131,7 +131,6 @@ def check_loss(loss: DifferentiableLoss, w: ArrayLike) -> LossCheck:
     pair = np.random.default_rng(0).standard_normal((len(point), 2))
     pair /= np.linalg.norm(pair, axis=0)
     products = _read("hessian_vector_product", loss.hessian_vector_product(point, pair), pair.shape)
-    slope, curved = _differences(loss, point, value, gradient, pair[:, 0], products[:, 0])
     size = float(np.linalg.norm(products)) or 1.0
     cross = pair.T @ products
     asymmetry = abs(float(cross[0, 1] - cross[1, 0])) / size
@@ -153,6 +152,7 @@ def check_loss(loss: DifferentiableLoss, w: ArrayLike) -> LossCheck:
             f"H(u + 2v) differs from Hu + 2Hv by {linearity:.3g} of its length"
         )
         raise InputError(msg)
+    slope, curved = _differences(loss, point, value, gradient, pair[:, 0], products[:, 0])
     mean = _check_mean(loss, point, gradient, norm)
     return LossCheck(
         slope=slope, products=curved, asymmetry=asymmetry, linearity=linearity, mean=mean

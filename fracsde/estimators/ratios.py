@@ -68,7 +68,7 @@ def ratio_of(
     errors = np.sqrt(np.maximum(np.diagonal(V), 0.0))
     variance = float(V[0, 0] - 2.0 * value * V[0, 1] + value**2 * V[1, 1]) if bottom else np.inf
     quantile = float(stats.t.isf(0.5 * level, count - 1.0))
-    low, high = _fieller(top, bottom, quantile**2 * V)
+    low, high = _fieller(top, bottom, quantile**2 * V) if V.any() else (value, value)
     return Ratio(
         value=value,
         stderr=float(np.sqrt(max(variance, 0.0))) / abs(bottom) if bottom else np.inf,

@@ -136,8 +136,8 @@ class ByAutograd:
 
     name = "autograd"
 
-    def __init__(self, model: FlatModel) -> None:
-        self._model = model
+    def __init__(self, model: FlatModel, *, twice: bool = True) -> None:
+        self._model, self._twice = model, twice
 
     def per_example(self, w: torch.Tensor, x: Examples, y: torch.Tensor) -> torch.Tensor:
         """Return the gradient of each example, ``(n, P)``."""
@@ -151,6 +151,7 @@ class ByAutograd:
         self, w: torch.Tensor, V: torch.Tensor, x: Examples, y: torch.Tensor, columns: int
     ) -> torch.Tensor:
         """Return the Hessian of a batch times the columns of ``V``; ``columns`` is not used."""
+        self._refuse_once()
         with torch.enable_grad():
             point = w.detach().requires_grad_(True)
             value = self._model.loss(point, x, y)
@@ -162,6 +163,7 @@ class ByAutograd:
         self, w: torch.Tensor, V: torch.Tensor, x: Examples, y: torch.Tensor, columns: int
     ) -> torch.Tensor:
         """Return the Gauss-Newton matrix of a batch times ``V``; ``columns`` is not used."""
+        self._refuse_once()
         with torch.enable_grad():
             point = w.detach().requires_grad_(True)
             z = self._model.outputs(point, x)
@@ -179,6 +181,15 @@ class ByAutograd:
                 columns_out.append(back)
         return torch.stack(columns_out, dim=1)
 
+    def _refuse_once(self) -> None:
+        if not self._twice:
+            msg = (
+                "the model cannot be differentiated twice, so it has no curvature: products are "
+                "not the derivative of its gradient; give its custom functions a differentiable "
+                "backward"
+            )
+            raise UnsupportedError(msg)
+
 
 Route = ByTransforms | ByAutograd
 
@@ -187,14 +198,7 @@ def _again(slope: torch.Tensor, point: torch.Tensor, v: torch.Tensor) -> torch.T
     # Derivative of slope . v by the point; zero where the slope does not depend on it.
     if not slope.requires_grad:
         return torch.zeros_like(point)
-    try:
-        (found,) = torch.autograd.grad(
-            slope, point, v.to(slope.dtype), retain_graph=True, allow_unused=True
-        )
-    except RuntimeError as error:
-        msg = (
-            "the model cannot be differentiated twice, so it has no curvature: torch says "
-            f"{str(error).splitlines()[0]!r}; give its custom functions a differentiable backward"
-        )
-        raise UnsupportedError(msg) from error
+    (found,) = torch.autograd.grad(
+        slope, point, v.to(slope.dtype), retain_graph=True, allow_unused=True
+    )
     return torch.zeros_like(point) if found is None else found.detach()
