@@ -13,6 +13,7 @@ from fracsde.estimators.autocorrelation import (
 )
 from fracsde.estimators.autocovariance import autocovariance
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.curvature import Curvature, curvature
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -27,7 +28,14 @@ from fracsde.estimators.exponents import (
     local_exponents,
     msd_exponent,
 )
+from fracsde.estimators.fluctuation import (
+    FluctuationRatio,
+    fluctuation_dissipation,
+    second_fluctuation_dissipation,
+)
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.gradient_noise import Alignment, GradientNoise, gradient_noise
+from fracsde.estimators.loss import DifferentiableLoss, LossCheck, check_loss
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
     covariance,
@@ -36,27 +44,51 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.noise_scale import (
+    NoiseScale,
+    gradient_noise_scale,
+    noise_scale_of_batches,
+)
+from fracsde.estimators.spectral_density import (
+    EigenvalueCount,
+    SpectralDensity,
+    spectral_density,
+)
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
 
 __all__ = [
+    "Alignment",
     "CovarianceMeasurement",
+    "Curvature",
+    "DifferentiableLoss",
     "Displacement",
+    "EigenvalueCount",
     "ExponentMeasurement",
+    "FluctuationRatio",
     "FractionalOrderFit",
+    "GradientNoise",
     "HillCurve",
     "LocalExponents",
+    "LossCheck",
+    "NoiseScale",
+    "SpectralDensity",
     "StationarityCheck",
     "TailMeasurement",
     "autocorrelation_at",
     "autocovariance",
+    "check_loss",
     "check_stationary",
     "covariance",
     "covariance_entries",
+    "curvature",
     "displacement_exponent",
     "effective_sample_size",
     "fit_fractional_order",
+    "fluctuation_dissipation",
     "from_chains",
+    "gradient_noise",
+    "gradient_noise_scale",
     "hill",
     "hill_curve",
     "integrated_time",
@@ -66,6 +98,9 @@ __all__ = [
     "mean",
     "mean_square_displacement",
     "msd_exponent",
+    "noise_scale_of_batches",
+    "second_fluctuation_dissipation",
+    "spectral_density",
     "split_r_hat",
     "standard_deviations",
     "stationarity",

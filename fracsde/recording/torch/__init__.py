@@ -1,6 +1,6 @@
-"""Recording of PyTorch runs, and the questions to ask of one first; needs the extra ``torch``.
+"""PyTorch runs: recording them, questions to ask first, and a model as a loss; the extra ``torch``.
 
->>> from fracsde.recording.torch import examine, record
+>>> from fracsde.recording.torch import TorchLoss, examine, record
 
 Importing this package without PyTorch raises :class:`~fracsde.errors.BackendUnavailable`.
 """
@@ -11,14 +11,15 @@ from fracsde.errors import BackendUnavailable
 
 try:
     import torch as _torch  # noqa: F401
-except ImportError as error:
-    msg = (
+except ImportError as _error:
+    _msg = (
         "`fracsde.recording.torch` needs PyTorch, which is not installed; pip install "
         '"fracsde[torch]"'
     )
-    raise BackendUnavailable(msg) from error
+    raise BackendUnavailable(_msg) from _error
 
+from fracsde.recording.torch.loss import TorchLoss
 from fracsde.recording.torch.probes import Examination, Finding, examine
 from fracsde.recording.torch.recorder import TorchRecorder, record
 
-__all__ = ["Examination", "Finding", "TorchRecorder", "examine", "record"]
+__all__ = ["Examination", "Finding", "TorchLoss", "TorchRecorder", "examine", "record"]

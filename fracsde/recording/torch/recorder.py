@@ -446,12 +446,7 @@ def record(
     choice("on_write_error", on_write_error, ("raise", "warn"))
     parameters = trained_parameters(model, optimizer)
     dtype = "float64" if parameters.wide else "float32"
-    if observe is None:
-        few = parameters.count <= _FEW
-        observe = Full() if few else RandomProjection(32, form="disjoint")
-    if not isinstance(observe, Observe):
-        msg = f"`observe` must be a value such as Full(), got {type(observe).__name__}"
-        raise InputError(msg)
+    observe = _observe(observe, parameters.count)
     stored = _stored(path)
     step, rewind_to = _resumed(stored, chain, resume, parameters, observe, dtype)
     if batch_size is not None:
@@ -496,6 +491,15 @@ def record(
         on_divergence=on_divergence,
         on_write_error=on_write_error,
     )
+
+
+def _observe(asked: Any, parameters: int) -> Observe:
+    if asked is None:
+        return Full() if parameters <= _FEW else RandomProjection(32, form="disjoint")
+    if not isinstance(asked, Observe):
+        msg = f"`observe` must be a value such as Full(), got {type(asked).__name__}"
+        raise InputError(msg)
+    return asked
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:
