@@ -13,7 +13,8 @@ that change from access to access; parameters without a gradient; numbers that a
 precision.
 
 Nothing is changed: mode, buffers, gradients and the states of the random generators are afterwards
-what they were before.  Attributes that a model keeps outside its buffers are beyond reach.
+what they were before.  Attributes that a model keeps outside its buffers are beyond reach.  Of
+home-made modules behind one that draws random numbers nothing can be said before that one is gone.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ def _not_finite(model: Any, first: Pass) -> tuple[Finding, ...]:
     ]
     if _finite(first.loss) and not bad:
         return ()
-    found = f"the loss of this batch is {float(first.loss):g}"
+    found = f"the loss of this batch is {float(first.loss.detach()):g}"
     if bad:
         found += f", and the gradient of {_listed(bad)} holds NaN or infinity"
     remedy = "look for logarithms of zero, overflow in half precision, and NaN in the data"
@@ -316,7 +317,8 @@ def _reduction(
         return ()
     total = sum(singles)
     precision = torch.finfo(x.dtype).eps if x.is_floating_point() else 1e-7
-    width = precision**0.5 * (sum(map(abs, singles)) / len(x) + abs(whole))
+    known = [abs(single) for single in singles if single == single]  # without those of 0 / 0
+    width = precision**0.5 * (sum(known) / len(x) + abs(whole))
     if abs(whole - total / len(x)) <= width:
         return ()
     if abs(whole - total) <= width * len(x) or abs(twice - 2.0 * whole) <= width:

@@ -57,7 +57,7 @@ def refuse_model(model: torch.nn.Module) -> None:
 def _trouble(module: torch.nn.Module) -> str:
     random = isinstance(module, _DropoutNd) and module.p > 0
     inner = isinstance(module, (torch.nn.RNNBase, torch.nn.MultiheadAttention))
-    random = random or (inner and float(module.dropout) > 0)  # type: ignore[arg-type]
+    random = random or (inner and float(module.dropout) > 0)
     if module.training and random:
         return "drops units at random, so the loss is not a function of the weights; model.eval()"
     if not isinstance(module, _NormBase):
@@ -159,7 +159,7 @@ def activations(flat: FlatModel, w: torch.Tensor, x: Examples) -> int:
     -------
     int
     """
-    counted = [sum(part[0].numel() for part in x)]
+    counted: list[int] = [sum(part[0].numel() for part in x)]
 
     def count(_module: Any, _inputs: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
