@@ -71,6 +71,8 @@ _HOME = {
     # nouns: records
     "Trajectory": "records.trajectory",
     "Quantity": "records.measurement",
+    "AssumptionTest": "records.assumption",
+    "AssumptionVerdict": "records.assumption",
     "Measurement": "records.measurement",
     "Prediction": "records.measurement",
     "Status": "status",
@@ -108,9 +110,18 @@ _HOME = {
     "solve": "solve",
     "simulate": "simulate",
     "simulate_into": "simulate",
+    "measure": "measure",
+    "predict": "predict",
     "compare": "compare",
     "open_run": "records.store",
+    "compare_run": "run_report",
+    "samples_to_decide": "report",
     "cite": "citations",
+    "read_matrix": "records.files",
+    "read_measurements": "records.files",
+    "write_measurements": "records.files",
+    "read_predictions": "records.files",
+    "write_predictions": "records.files",
     # what the verbs return
     "StationaryCovariance": "stationary",
     "StationaryCumulants": "cumulants",
@@ -134,6 +145,7 @@ _HOME = {
     "FractionalODESolution": "ode_solution",
     "Manufactured": "problems.manufactured",
     "Report": "compare",
+    "RunReport": "run_report",
     "Verdict": "compare",
 }
 _FOLDERS = (

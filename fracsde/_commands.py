@@ -9,6 +9,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from fracsde._doctor_command import doctor
+from fracsde._inspect_command import inspect
+from fracsde._record_command import record
+from fracsde._run_commands import compare, measure, predict
 from fracsde._solve_commands import solve
 from fracsde._special_commands import app as special
 
@@ -23,7 +27,13 @@ app = typer.Typer(
 demo = typer.Typer(help="Run a worked comparison on real data.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
 app.add_typer(special, name="special")
+app.command("record")(record)
+app.command("inspect")(inspect)
+app.command("measure")(measure)
+app.command("predict")(predict)
+app.command("compare")(compare)
 app.command("solve")(solve)
+app.command("doctor")(doctor)
 
 
 @demo.command("digits")
@@ -62,14 +72,6 @@ def digits(
     typer.echo(result.table)
     typer.echo(f"\nReport: {output / 'index.html'}\n")
     typer.echo(result.sentence)
-
-
-@app.command("doctor")
-def doctor() -> None:
-    """Say which engines and optional packages are installed."""
-    from fracsde.backends import registry
-
-    typer.echo(registry.doctor())
 
 
 @app.callback(invoke_without_command=True)

@@ -1,6 +1,19 @@
 """The ``fracsde`` command.
 
-Exit codes: 0 finished, 2 bad input, a missing extra or too little memory, 130 interrupted.
+Exit codes, for scripts:
+
+====  =========================================================================
+code  meaning
+====  =========================================================================
+0     finished; for a comparison: theory and run agree within the tolerance
+2     bad input, a missing extra or too little memory
+3     a comparison was made: theory and run disagree
+4     a comparison was made: these data do not decide
+5     the run was refused by its diagnosis: it drifts, diverged or is too short
+130   interrupted
+====  =========================================================================
+
+Results go to standard output, progress and messages to standard error.
 """
 
 from __future__ import annotations
@@ -11,7 +24,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from fracsde.errors import FracsdeError
+from fracsde import _exit_codes
+from fracsde.errors import DiagnosticsError, FracsdeError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,7 +99,7 @@ def main() -> None:
             if not interrupts.seen:
                 raise
             sys.stderr.write("fracsde: interrupted\n")
-            raise SystemExit(130) from None
+            raise SystemExit(_exit_codes.INTERRUPTED) from None
 
 
 def _run(interrupts: Interrupts) -> None:
@@ -96,15 +110,17 @@ def _run(interrupts: Interrupts) -> None:
             f"fracsde: the command line needs {error.name}, which is not installed; "
             'pip install "fracsde[cli]"\n'
         )
-        raise SystemExit(2) from None
+        raise SystemExit(_exit_codes.BAD_INPUT) from None
     try:
         app(obj=interrupts)
     except FracsdeError as error:
         interrupts.check()
         sys.stderr.write(f"fracsde: {error}\n")
-        raise SystemExit(2) from None
+        refused = isinstance(error, DiagnosticsError)
+        code = _exit_codes.REFUSED if refused else _exit_codes.BAD_INPUT
+        raise SystemExit(code) from None
     except MemoryError as error:
         interrupts.check()
         reason = f" ({error})" if str(error) else ""
         sys.stderr.write(f"fracsde: not enough memory{reason}; use fewer cells or fewer steps\n")
-        raise SystemExit(2) from None
+        raise SystemExit(_exit_codes.BAD_INPUT) from None

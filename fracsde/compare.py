@@ -39,6 +39,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from fracsde._check import real
+from fracsde._report.assumptions import checked
 from fracsde._report.nouns import Report
 from fracsde._report.rows import Row, Verdict
 from fracsde.errors import InputError, OutOfRangeError
@@ -47,6 +48,7 @@ from fracsde.records.measurement import Measurement, Prediction
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
+    from fracsde.records.assumption import AssumptionTest
 
 __all__ = ["Report", "Row", "Verdict", "compare"]
 
@@ -63,6 +65,7 @@ def compare(
     tolerance: float,
     level: float = 1e-3,
     rivals: Mapping[str, Predictions] = _NO_RIVALS,
+    assumptions: Iterable[AssumptionTest] = (),
 ) -> Report:
     """Ask of every measured quantity whether it equals its prediction within a tolerance.
 
@@ -83,6 +86,10 @@ def compare(
         probability.
     rivals : mapping from name to predictions
         Alternatives that the data should exclude, for some or all of the same quantities.
+    assumptions : iterable of AssumptionTest
+        What was asked of the theory's assumptions on the same run, as
+        :func:`fracsde.estimators.assumptions.examine` returns it.  They do not change a verdict;
+        the report's sentence names those that fail.
 
     Returns
     -------
@@ -122,18 +129,20 @@ def compare(
     predicted = _by_name("theory", theory, Prediction)
     _complete(predicted, found)
     others = _rivals(rivals, found)
+    tests = checked(assumptions)
 
     def rows(predictions: Mapping[str, Prediction]) -> tuple[Row, ...]:
         pairs = [(predictions[name], found[name]) for name in found if name in predictions]
         return tuple(row for pair in pairs for row in _rows(*pair, tolerance, level))
 
-    origin = provenance(predicted, found, tolerance, level, others)
+    origin = provenance(predicted, found, tolerance, level, others, *tests)
     return Report(
         rows=rows(predicted),
         rivals={name: rows(theirs) for name, theirs in others.items()},
         tolerance=tolerance,
         level=level,
         provenance=origin,
+        assumptions=tests,
     )
 
 

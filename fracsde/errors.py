@@ -19,6 +19,7 @@ __all__ = [
     "CheckpointWriteError",
     "ComputationError",
     "DensityError",
+    "DiagnosticsError",
     "FileWriteError",
     "FracsdeError",
     "GridError",
@@ -87,6 +88,10 @@ class NotConfiningError(InputError):
 
 class RecordError(InputError):
     """A trajectory or measurement that is too short, constant or otherwise unusable."""
+
+
+class DiagnosticsError(RecordError):
+    """A run that must not be measured as it is: it drifts or diverged; says which part may be."""
 
 
 class UnsupportedError(InputError):

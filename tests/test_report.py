@@ -20,9 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fracsde import _figures
+from fracsde._figures import house
 from fracsde._report import folder as folder_module
 from fracsde.compare import compare
 from fracsde.errors import BackendUnavailable, FracsdeError, InputError
+from fracsde.records.assumption import AssumptionTest
 from fracsde.records.measurement import Measurement, Prediction, Quantity
 from fracsde.report import (
     HtmlPage,
@@ -541,8 +543,138 @@ def test_refuses_a_rival_that_is_not_in_the_report() -> None:
 def test_refuses_to_draw_without_matplotlib_and_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_figures, "import_module", _raise(ImportError("matplotlib")))
+    monkeypatch.setattr(house, "import_module", _raise(ImportError("matplotlib")))
     with pytest.raises(BackendUnavailable, match=r'pip install "fracsde\[plot\]"'):
         report().save(tmp_path / "out")
     assert listing(tmp_path) == []
     assert report().save(tmp_path / "out", figure=False).exists()
+
+
+# ---------------------------------------------------------------- assumptions
+
+
+def assumption(name: str, effect: float = 0.0, half: float = 0.01) -> AssumptionTest:
+    return AssumptionTest(
+        name=name,
+        question="?",
+        effect=effect,
+        stderr=half / 3,
+        low=effect - half,
+        high=effect + half,
+        tolerance=0.05,
+        meaning="relative change",
+        consequence=f"mend {name}",
+    )
+
+
+FAILS, HOLDS = assumption("independence of batches", -1.0), assumption("Gaussianity")
+UNDECIDED = assumption("quadratic loss", 0.0, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("off", "tests", "words"),
+    [
+        (
+            0.2,
+            (FAILS, HOLDS, UNDECIDED),
+            "; of the assumptions, independence of batches FAILS, quadratic loss is UNDECIDED, "
+            "one other holds.",
+        ),
+        (0.2, (HOLDS,), "; every assumption that was tested holds, so look to the matrices"),
+        (0.2, (), "; the data exclude 'flow'."),
+    ],
+)
+def test_sentence_names_the_assumption_that_fails_where_a_theory_disagrees(
+    off: float, tests: tuple[AssumptionTest, ...], words: str
+) -> None:
+    assert words in replace(report(off=off), assumptions=tests).sentence
+
+
+def test_agreement_in_spite_of_a_failing_assumption_is_said_so() -> None:
+    quantity = Quantity(name="variance")
+    run = Measurement(quantity=quantity, value=1.0, stderr=0.001, n_effective=5000)
+    theory = Prediction(quantity=quantity, value=1.0, numerical_error=0.0)
+    tests = [FAILS, HOLDS]
+    result = compare(theory, run, tolerance=0.05, assumptions=tests)
+    assert result.verdict is Verdict.AGREES
+    assert result.sentence.endswith("it does so although independence of batches FAILS.")
+
+
+def test_assumptions_stand_in_text_markdown_json_and_page_alike(tmp_path: Path) -> None:
+    tests = (FAILS, replace(HOLDS, name=NASTY), UNDECIDED)
+    result = replace(report(off=0.2), assumptions=tests)
+    page = result.save(tmp_path / "r", figure=False).read_text()
+    outline = Outline(page)
+    assert not outline.faults
+    assert "src='http" not in page
+    assert "mend independence of batches" in outline.text
+    assert "mend independence of batches" in result.to_markdown()
+    assert "mend independence of batches" in " ".join(str(result).split())
+    assert max(map(len, str(result).split("\n"))) <= 110
+    content = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert [test["verdict"] for test in content["assumptions"]] == ["FAILS", "HOLDS", "UNDECIDED"]
+
+
+def test_assumptions_change_no_verdict_but_the_hash() -> None:
+    quantity = Quantity(name="variance")
+    run = Measurement(quantity=quantity, value=1.0, stderr=0.001, n_effective=5000)
+    theory = Prediction(quantity=quantity, value=1.0, numerical_error=0.0)
+    bare = compare(theory, run, tolerance=0.05)
+    told = compare(theory, run, tolerance=0.05, assumptions=(FAILS,))
+    assert bare.rows == told.rows
+    assert bare.provenance.input_hash != told.provenance.input_hash
+
+
+@pytest.mark.parametrize("wrong", [3, ["Gaussianity"], [HOLDS, HOLDS]])
+def test_refuses_assumptions_that_are_none_or_occur_twice(wrong: Any) -> None:
+    with pytest.raises(InputError, match="assumptions"):
+        replace(report(), assumptions=wrong)
+
+
+# ---------------------------------------------------------------- in words
+
+
+@pytest.mark.parametrize(
+    ("off", "tests", "words"),
+    [
+        (0.2, (), "No assumption was tested"),
+        (0.2, (HOLDS,), "Every assumption that was tested holds: check that curvature"),
+        (0.2, (UNDECIDED,), "not all could be decided"),
+        (0.2, (FAILS,), "Independence of batches: mend independence of batches."),
+        (0.0, (), "times as many data would bring it to half the tolerance"),
+    ],
+)
+def test_next_step_fits_the_result(
+    off: float, tests: tuple[AssumptionTest, ...], words: str
+) -> None:
+    result = replace(report(off=off), assumptions=tests)
+    assert words in result.next_step
+    assert words.split(":")[0] in result.to_markdown()
+    assert result.to_dict()["next_step"] == result.next_step
+
+
+def test_next_step_after_agreement_names_rivals_that_remain() -> None:
+    quantity = Quantity(name="variance")
+    run = Measurement(quantity=quantity, value=1.0, stderr=0.001, n_effective=5000)
+    theory = Prediction(quantity=quantity, value=1.0, numerical_error=0.0)
+    alone = compare(theory, run, tolerance=0.05)
+    beside = compare(theory, run, tolerance=0.05, rivals={"flow": theory})
+    assert alone.next_step.startswith("Nothing, if the tolerance")
+    assert "do not tell the theory from 'flow'" in beside.next_step
+
+
+def test_page_says_in_words_what_was_compared(tmp_path: Path) -> None:
+    result = report(name=NASTY, theory=NASTY)
+    outline = Outline(result.save(tmp_path / "r", figure=False).read_text())
+    assert not outline.faults
+    for words in ("In words", "4 numbers measured on the run", "not a proof of the theory"):
+        assert words in outline.text
+
+
+def test_more_figures_stand_on_the_page_and_in_the_folder(tmp_path: Path) -> None:
+    more = {"spectrum": (PNG, "Variances along the spectrum.")}
+    page = report().save(tmp_path / "r", figure=False, figures=more).read_text()
+    assert "Variances along the spectrum." in page
+    assert (tmp_path / "r" / "figures" / "spectrum.png").read_bytes() == PNG
+    with pytest.raises(InputError, match="'Result'"):
+        report().save(tmp_path / "s", figures={"Result": PNG})

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fracsde._figures import ratio_plot
+from fracsde._report.assumptions import blame, checked
 from fracsde._report.folder import write_file
 from fracsde._report.plain import plain, to_json
 from fracsde._report.rows import QuantitySummary, Row, Verdict, overall, summarise
 from fracsde._report.text import markdown, percent, text
+from fracsde._report.words import next_step
 from fracsde._report.write import SCHEMA, publish
 from fracsde.errors import InputError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fracsde.provenance import Provenance
+    from fracsde.records.assumption import AssumptionTest
 
 __all__ = ["Exclusion", "Report"]
 
@@ -77,11 +80,14 @@ class Report:
     settings : mapping
         What else a reader needs to repeat the run; kept as plain JSON types.  Add with
         ``dataclasses.replace(report, settings={...})``.
+    assumptions : sequence of AssumptionTest
+        What was asked of the theory's assumptions; the sentence names those that fail.
 
     Raises
     ------
     InputError
-        If there is no row, or the settings do not reduce to plain types.
+        If there is no row, an assumption is no AssumptionTest, or the settings do not reduce to
+        plain types.
     """
 
     rows: Sequence[Row]
@@ -90,12 +96,14 @@ class Report:
     provenance: Provenance
     rivals: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    assumptions: Sequence[AssumptionTest] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
         rivals = {name: tuple(rows) for name, rows in self.rivals.items()}
         object.__setattr__(self, "rivals", rivals)
         object.__setattr__(self, "settings", plain("settings", self.settings))
+        object.__setattr__(self, "assumptions", checked(self.assumptions))
         if not self.rows or not all(rivals.values()):
             msg = "a report needs at least one row, and one for each rival"
             raise InputError(msg)
@@ -114,6 +122,11 @@ class Report:
     def sentence(self) -> str:
         """The result in one sentence."""
         return _sentence(self)
+
+    @property
+    def next_step(self) -> str:
+        """What to do after such a result, for a person."""
+        return next_step(self)
 
     def excluded(self, name: str) -> Exclusion:
         """Return whether the data exclude a rival: at least one row disagrees with it.
@@ -162,6 +175,7 @@ class Report:
             "schema": SCHEMA,
             "verdict": self.verdict.name,
             "sentence": self.sentence,
+            "next_step": self.next_step,
             "tolerance": self.tolerance,
             "level": self.level,
             "rows": [row.to_dict() for row in self.rows],
@@ -173,6 +187,7 @@ class Report:
                 }
                 for name, rows in self.rivals.items()
             },
+            "assumptions": [test.to_dict() for test in self.assumptions],
             "settings": plain("settings", self.settings),
             "provenance": self.provenance.to_dict(),
         }
@@ -224,6 +239,7 @@ class Report:
         title: str = "Theory and measurement",
         lead: str = "",
         figure: bool = True,
+        figures: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write ``index.html``, ``report.json`` and the figure to a folder, all or nothing.
 
@@ -235,12 +251,24 @@ class Report:
             Heading of the page and the paragraph under it.
         figure : bool
             Whether to draw the ratios; needs matplotlib.
+        figures : mapping from name to figure, optional
+            More figures, each a matplotlib Figure or the bytes of a PNG, or a pair of one of these
+            and a caption, e.g. those that :func:`fracsde.report.spectrum_plot` draws.
 
         Returns
         -------
         Path
             The page.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else, or a figure is none or is named ``"Result"``.
         """
+        more = dict(figures or {})
+        if "Result" in more:
+            msg = "`figures` must not be named 'Result', which is the figure of the ratios"
+            raise InputError(msg)
         caption = (
             f"Ratio of measurement and prediction with its interval at level {self.level:g}; the "
             f"band is 1 ± {self.tolerance:g}."
@@ -251,7 +279,7 @@ class Report:
             title=title,
             lead=lead,
             reports={"Result": self},
-            figures={"Result": (self.plot(), caption)} if figure else {},
+            figures={**({"Result": (self.plot(), caption)} if figure else {}), **more},
         )
 
     def __str__(self) -> str:
@@ -287,4 +315,4 @@ def _sentence(report: Report) -> str:
     for rivals, fate in ((excluded, "exclude"), (remaining, "do not exclude")):
         if rivals:
             result += f"; the data {fate} " + ", ".join(repr(name) for name in rivals)
-    return result + "."
+    return result + blame(report) + "."

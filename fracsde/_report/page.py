@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from fracsde._report.assumptions import assumptions_section
 from fracsde._report.rows import Verdict, overall, summarise
 from fracsde._report.style import CSS
 from fracsde._report.text import count, number, percent, ratio, uncertainty
+from fracsde._report.words import about_section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -219,7 +221,9 @@ def report_section(index: int, heading: str, report: Report, figures: Sequence[s
         "would be expected to disagree by chance.</p>",
         *(f"<p>{escape(report.excluded(name).sentence)}</p>" for name in report.rivals),
         "</div>",
+        about_section(report),
         *figures,
+        *assumptions_section(report.assumptions),
     ]
     summaries = summarise(report.rows)
     if len(summaries) > 1:

@@ -121,6 +121,11 @@ def text(report: Report) -> str:
         lines.append("")
         for name in report.rivals:
             lines += textwrap.wrap(report.excluded(name).sentence, WIDTH)
+    if report.assumptions:
+        lines += ["", "Assumptions of the theory:"]
+        for test in report.assumptions:
+            words = f"{test.verdict.symbol} {test.sentence}"
+            lines += textwrap.wrap(words, WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
 
 
@@ -133,7 +138,7 @@ def _cell(words: str) -> str:
 
 
 def markdown(report: Report) -> str:
-    """Return a report as Markdown: the sentence, a table of rows, a line per rival.
+    """Return a report as Markdown: the sentence, a table of rows, a line for each rival and test.
 
     Parameters
     ----------
@@ -147,6 +152,8 @@ def markdown(report: Report) -> str:
     lines = [
         f"**{report.verdict}**: {_cell(report.sentence)}",
         "",
+        f"Next: {_cell(report.next_step)}",
+        "",
         f"Tolerance {percent(report.tolerance)}, level {report.level:g} per row.",
         "",
         "| quantity | label | unit | " + " | ".join(_HEADINGS) + " |",
@@ -159,4 +166,7 @@ def markdown(report: Report) -> str:
     if report.rivals:
         lines.append("")
         lines += [f"- {_cell(report.excluded(name).sentence)}" for name in report.rivals]
+    if report.assumptions:
+        lines += ["", "Assumptions of the theory:", ""]
+        lines += [f"- {t.verdict.symbol} {_cell(t.sentence)}" for t in report.assumptions]
     return "\n".join(lines) + "\n"

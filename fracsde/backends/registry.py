@@ -16,7 +16,7 @@ from fracsde.errors import BackendUnavailable
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["BACKENDS", "Backend", "available", "doctor", "require"]
+__all__ = ["BACKENDS", "OPTIONAL", "Backend", "available", "require"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,40 +83,18 @@ def available() -> dict[str, bool]:
     return {backend.name: backend.installed for backend in BACKENDS}
 
 
-# What optional parts of the package import, and the extra that brings it.
-_OPTIONAL = (
-    ("matplotlib", "plot", "figures"),
-    ("typer", "cli", "the command line"),
-    ("rich", "cli", "progress bars"),
-    ("sklearn", "demo", "the digits of the demo"),
-    ("torch", "torch", "checks of the small networks against autograd"),
+OPTIONAL = (
+    ("matplotlib", 'pip install "fracsde[plot]"', "figures"),
+    ("typer", 'pip install "fracsde[cli]"', "the command line"),
+    ("rich", 'pip install "fracsde[cli]"', "progress bars"),
+    ("sklearn", 'pip install "fracsde[demo]"', "the digits of the demo"),
+    ("torch", 'pip install "fracsde[torch]"', "recording of torch models, their curvature"),
+    ("zarr", 'pip install "fracsde[store]"', "runs and matrices in Zarr"),
+    ("h5py", 'pip install "fracsde[store]"', "export of runs to HDF5"),
+    ("arviz", "pip install arviz", "export of runs to ArviZ"),
+    ("pyamg", 'pip install "fracsde[multigrid]"', "multigrid"),
 )
-
-
-def doctor() -> str:
-    """Return a table of the engines and optional packages, installed or not.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> print(doctor().splitlines()[1])
-      numpy       installed      reference: the definition of correct
-    """
-    rows = [(each.name, each.installed, each.install, each.about) for each in reversed(BACKENDS)]
-    extras = [
-        (package, find_spec(package) is not None, f'pip install "fracsde[{extra}]"', about)
-        for package, extra, about in _OPTIONAL
-    ]
-    lines = []
-    for heading, part in (("engines", rows), ("optional packages", extras)):
-        lines.append(heading)
-        for name, installed, install, about in part:
-            state = "installed" if installed else "not installed"
-            lines.append(f"  {name:<11} {state:<14} {about}{'' if installed else ': ' + install}")
-    return "\n".join(lines)
+"""What optional parts of the package import, the command that brings it, and what for."""
 
 
 def require(name: str = "auto") -> tuple[str, ModuleType]:

@@ -6,14 +6,17 @@ array with axes (chain, draw, coordinate).  None of them knows a theory.
 
 from __future__ import annotations
 
+from fracsde.estimators import assumptions
 from fracsde.estimators.autocorrelation import (
     autocorrelation_at,
     effective_sample_size,
     integrated_time,
 )
 from fracsde.estimators.autocovariance import autocovariance
+from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
 from fracsde.estimators.curvature import Curvature, curvature
+from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -21,6 +24,7 @@ from fracsde.estimators.diagnostics import (
     stationarity,
 )
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
+from fracsde.estimators.eigenvalues import EigenvalueMeasurement, covariance_eigenvalues
 from fracsde.estimators.exponents import (
     ExponentMeasurement,
     LocalExponents,
@@ -35,6 +39,7 @@ from fracsde.estimators.fluctuation import (
 )
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
 from fracsde.estimators.gradient_noise import Alignment, GradientNoise, gradient_noise
+from fracsde.estimators.lagged import autocovariance_at
 from fracsde.estimators.loss import DifferentiableLoss, LossCheck, check_loss
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
@@ -49,6 +54,7 @@ from fracsde.estimators.noise_scale import (
     gradient_noise_scale,
     noise_scale_of_batches,
 )
+from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.spectral_density import (
     EigenvalueCount,
     SpectralDensity,
@@ -61,9 +67,12 @@ __all__ = [
     "Alignment",
     "CovarianceMeasurement",
     "Curvature",
+    "Diagnosis",
+    "DiagnosisRow",
     "DifferentiableLoss",
     "Displacement",
     "EigenvalueCount",
+    "EigenvalueMeasurement",
     "ExponentMeasurement",
     "FluctuationRatio",
     "FractionalOrderFit",
@@ -75,13 +84,19 @@ __all__ = [
     "SpectralDensity",
     "StationarityCheck",
     "TailMeasurement",
+    "assumptions",
     "autocorrelation_at",
     "autocovariance",
+    "autocovariance_at",
+    "bulk_effective_size",
+    "burn_in",
     "check_loss",
     "check_stationary",
     "covariance",
+    "covariance_eigenvalues",
     "covariance_entries",
     "curvature",
+    "diagnose",
     "displacement_exponent",
     "effective_sample_size",
     "fit_fractional_order",
@@ -99,11 +114,13 @@ __all__ = [
     "mean_square_displacement",
     "msd_exponent",
     "noise_scale_of_batches",
+    "rank_r_hat",
     "second_fluctuation_dissipation",
     "spectral_density",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
+    "tail_effective_size",
     "variances",
     "vector_tail_index",
 ]

@@ -18,10 +18,12 @@ from fracsde.records._store.places import (
     exists,
     folder,
     lock,
+    refuse,
     replace_whole,
     size_of,
     writing,
 )
+from fracsde.records._store.rows import chain_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from fracsde.recording.observe import Bound, Observe
     from fracsde.records._store.layout import Stream
 
-__all__ = ["bind_stored", "join_run", "merge_metadata", "place_of_run", "write_state"]
+__all__ = ["bind_stored", "join_run", "make_chain", "merge_metadata", "place_of_run", "write_state"]
 
 _OURS = re.compile(r"\..*|observation-.*\.npy|chains|attachments|metadata\.json")
 
@@ -147,6 +149,43 @@ def join_run(
     found = read_header(run / "run.json")
     _agree(run, found, header)
     return found
+
+
+def make_chain(run: Path, chain: int, *, resume: bool) -> Path:
+    """Make the folder of a chain; of many processes exactly one does.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    chain : int
+        Number of the chain.
+    resume : bool
+        Whether there may be one.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    RecordError
+        If there is one and may not be.
+    """
+    home = chain_folder(run, chain)
+    try:
+        home.mkdir()
+    except FileExistsError:
+        if not resume:
+            msg = (
+                f"{run} has a chain {chain}, and nothing is overwritten; pass `resume=True` to go "
+                "on with it, or give another `chain` or folder"
+            )
+            raise RecordError(msg) from None
+    except OSError as error:
+        refuse(home, error, "nothing was recorded")
+    folder(home)
+    return home
 
 
 def merge_metadata(run: Path, new: Mapping[str, Any] | None, mark: str, *, change: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     Parts: TypeAlias = tuple[memoryview, ...]
 
-__all__ = ["Row", "standard_streams"]
+__all__ = ["Row", "of_kind", "standard_streams"]
+
+_Kind = TypeVar("_Kind")
 
 _UNITS = {
     "weights": "weight",
@@ -86,6 +88,37 @@ def standard_streams(
             raise RecordError(msg)
         found.append(stream)
     return tuple(found)
+
+
+def of_kind(name: str, value: Any, kind: type[_Kind], default: _Kind) -> _Kind:
+    """Return a value of a kind, or the default where there is none.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the message.
+    value : object
+        The value or None.
+    kind : type
+        What it must be.
+    default : object
+        What it is otherwise, and the example of the message.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    RecordError
+        If it is of another kind.
+    """
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        msg = f"`{name}` must be a value such as {default}, got {value!r:.80}"
+        raise RecordError(msg)
+    return value
 
 
 class Row:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import operator
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,11 +28,12 @@ from fracsde.recording._block import block_of
 from fracsde.recording._folder import (
     bind_stored,
     join_run,
+    make_chain,
     merge_metadata,
     place_of_run,
     write_state,
 )
-from fracsde.recording._row import Row, standard_streams
+from fracsde.recording._row import Row, of_kind, standard_streams
 from fracsde.recording.observe import Full, Observe
 from fracsde.recording.schedule import Every, Schedule
 from fracsde.records._store.attachments import attach
@@ -40,10 +41,8 @@ from fracsde.records._store.header import plain
 from fracsde.records._store.journal import Journal
 from fracsde.records._store.layout import DTYPES, Layout, Stream
 from fracsde.records._store.observation import disjoint_matrix
-from fracsde.records._store.places import folder
 from fracsde.records._store.rows import (
     ChainState,
-    chain_folder,
     map_rows,
     read_state,
     whole,
@@ -61,8 +60,6 @@ if TYPE_CHECKING:
     from fracsde.recording.observe import Bound
 
 __all__ = ["Recorder"]
-
-_Kind = TypeVar("_Kind")
 
 
 class Recorder:
@@ -146,8 +143,8 @@ class Recorder:
         self._chain = integer("chain", chain, low=0, high=10**9 - 1)
         dtype, resume = choice("dtype", dtype, DTYPES), truth("resume", resume)
         sync_seconds = real("sync_seconds", sync_seconds, low=0.0)
-        observe = _of_kind("observe", observe, Observe, Full())
-        self._schedule = _of_kind("schedule", schedule, Schedule, Every(1))
+        observe = of_kind("observe", observe, Observe, Full())
+        self._schedule = of_kind("schedule", schedule, Schedule, Every(1))
         if rewind_to is not None:
             rewind_to = integer("rewind_to", rewind_to, low=-1)
             if not resume:
@@ -347,7 +344,7 @@ class Recorder:
             ``CLOSED`` where the chain is complete; ``RECORDING`` where it will be resumed.
 
         """
-        status = _of_kind("status", status, RunStatus, RunStatus.CLOSED)
+        status = of_kind("status", status, RunStatus, RunStatus.CLOSED)
         if self._closed:
             return
         self._alive()
@@ -384,22 +381,8 @@ class Recorder:
     def _open_chain(
         self, resume: bool, facts: dict[str, Any], sync_seconds: float, rewind_to: int | None
     ) -> None:
-        home = chain_folder(self._run, self._chain)
-        self._home = home
         self._closed, self._process, self._last = False, os.getpid(), -1
-        try:
-            home.mkdir()
-        except FileExistsError:
-            if not resume:
-                msg = (
-                    f"{self._run} has a chain {self._chain}, and nothing is overwritten; pass "
-                    "`resume=True` to go on with it, or give another `chain` or folder"
-                )
-                raise RecordError(msg) from None
-        except OSError as error:
-            msg = f"cannot make {str(home)!r}: {error.strerror or error}; nothing was recorded"
-            raise FileWriteError(msg) from error
-        folder(home)
+        self._home = home = make_chain(self._run, self._chain, resume=resume)
         path = home / "rows.bin"
         self._journal: Journal = Journal(path, self._layout.row_bytes, sync_seconds)
         try:
@@ -454,12 +437,3 @@ class Recorder:
         if step > 2**53:
             msg = f"`step` must be at most 2**53, got {step}"
             raise RecordError(msg)
-
-
-def _of_kind(name: str, value: Any, kind: type[_Kind], default: _Kind) -> _Kind:
-    if value is None:
-        return default
-    if not isinstance(value, kind):
-        msg = f"`{name}` must be a value such as {default}, got {value!r:.80}"
-        raise RecordError(msg)
-    return value

@@ -19,9 +19,7 @@ Writing is :class:`fracsde.recording.Recorder`'s; the rows are described in
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -33,29 +31,33 @@ from fracsde.records._store.attachments import attached, attachment_names
 from fracsde.records._store.choosing import (
     chosen_coordinates,
     common_steps,
+    extent,
     first_bad,
     read_values,
     recorded_provenance,
 )
-from fracsde.records._store.export import write_export
+from fracsde.records._store.export import groups_of, write_export
 from fracsde.records._store.header import Header, read_header, read_json
 from fracsde.records._store.layout import Layout, Stream
 from fracsde.records._store.observation import Observation, observation_of
-from fracsde.records._store.places import exists
+from fracsde.records._store.places import exists, run_folder
 from fracsde.records._store.rows import (
     ChainState,
     chain_folder,
     chains_in,
+    checked_steps,
     map_rows,
     read_state,
     whole,
 )
-from fracsde.records._store.state import Divergence, RunStatus
+from fracsde.records._store.state import Divergence, RunStatus, first_divergence
 from fracsde.records._store.sums import content_hash, verify_rows
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -108,15 +110,13 @@ class StoredRun:
     @property
     def divergence(self) -> Divergence | None:
         """Where the run first left the finite numbers, or None."""
-        found = []
-        for chain in self.chains:
-            bad = self._layout.marks(self._map(chain))[:, 1]
-            if bad.any():
-                row = int(np.argmax(bad != 0))
-                bit = int(bad[row]) & -int(bad[row])
-                name = self._header.streams[min(bit.bit_length(), len(self.streams)) - 1].name
-                found.append(Divergence(chain, int(self.steps(chain)[row]), name))
-        return min(found, key=lambda entry: (entry.step, entry.chain), default=None)
+        names = tuple(self.streams)
+        found = [
+            first_divergence(chain, self.steps(chain), self._layout.marks(self._map(chain)), names)
+            for chain in self.chains
+        ]
+        met = [entry for entry in found if entry is not None]
+        return min(met, key=lambda entry: (entry.step, entry.chain), default=None)
 
     @property
     def status(self) -> RunStatus:
@@ -138,23 +138,10 @@ class StoredRun:
         -------
         (n,) ndarray of int64 [step]
             Strictly increasing, read-only.
-
-        Raises
-        ------
-        RecordError
-            If there is no such chain, or its steps do not increase.
         """
         self._known(chain)
         if chain not in self._steps:
-            steps = self._layout.steps(self._map(chain))
-            wrong = np.flatnonzero(np.diff(steps) <= 0)
-            if wrong.size or (steps.size and steps[0] < 0):
-                row = int(wrong[0]) + 1 if wrong.size else 0
-                msg = (
-                    f"chain {chain} is damaged: row {row} has step {steps[row]}, and steps "
-                    "increase from 0; `verify` says which rows changed; copy the run again"
-                )
-                raise RecordError(msg)
+            steps = checked_steps(chain, self._layout.steps(self._map(chain)))
             steps.flags.writeable = False
             self._steps[chain] = steps
         return self._steps[chain]
@@ -250,7 +237,8 @@ class StoredRun:
         steps, places = common_steps(picked, found, places, truncate=unequal == "truncate")
         steps, places = steps[::every], [rows[::every] for rows in places]
         if len(steps) == 0:
-            msg = f"nothing of {stream!r} was recorded there; {self._extent(picked)}"
+            there = extent({chain: self.steps(chain) for chain in picked[:3]})
+            msg = f"nothing of {stream!r} was recorded there; {there}"
             raise RecordError(msg)
         arrays = (self.array(stream, chain) for chain in picked)
         values = read_values(arrays, places, columns, shape.width)
@@ -329,7 +317,7 @@ class StoredRun:
         """
         kind = choice("format", format, ("npz", "hdf5", "zarr"))
         head = {"run": self._header.to_dict(), "metadata": dict(self.metadata)}
-        return write_export(path, kind, head, self._groups())
+        return write_export(path, kind, head, groups_of(self))
 
     def content_hash(self) -> str:
         """Return the SHA-256 of all that counts: the same however it came to the disk.
@@ -344,21 +332,6 @@ class StoredRun:
             chain: (dict(self._states[chain].metadata), self._map(chain)) for chain in self.chains
         }
         return content_hash(head, chains, {n: self.attachment(n) for n in self.attachments})
-
-    def _groups(self) -> dict[tuple[str, ...], NDArray[Any]]:
-        arrays: dict[tuple[str, ...], NDArray[Any]] = {}
-        for chain in self.chains:
-            arrays[f"chain{chain}", "steps"] = self.steps(chain)
-            for name in self.streams:
-                arrays[f"chain{chain}", name] = self.array(name, chain)
-        directions = self.observation.directions
-        kept = self.observation.indices if directions is None else directions
-        if kept is not None:
-            arrays["observation", "indices" if directions is None else "directions"] = kept
-        for name in self.attachments:
-            for key, array in self.attachment(name).items():
-                arrays[f"attachment_{name}", key] = array
-        return arrays
 
     def _known(self, chain: int) -> None:
         if chain not in self._rows:
@@ -389,15 +362,6 @@ class StoredRun:
             raise RecordError(msg)
         return picked
 
-    def _extent(self, chains: tuple[int, ...]) -> str:
-        ends = [
-            f"chain {chain} runs from step {steps[0]} to {steps[-1]}"
-            if len(steps := self.steps(chain))
-            else f"chain {chain} has no rows"
-            for chain in chains[:3]
-        ]
-        return "; ".join(ends)
-
     def _times(self, chain: int, rows: IntArray, steps: IntArray) -> NDArray[Any]:
         if self._header.clock == "step":
             return steps
@@ -415,12 +379,8 @@ def open_run(path: str | os.PathLike[str]) -> StoredRun:
     Returns
     -------
     StoredRun
-        A snapshot: the rows that were whole at this moment.
-
-    Raises
-    ------
-    RecordError
-        If there is no run, or it is damaged, truncated or foreign; says which file.
+        A snapshot: the rows that were whole at this moment.  Where there is no run, or it is
+        damaged, truncated or foreign, a :class:`~fracsde.errors.RecordError` says which file.
 
     Examples
     --------
@@ -436,17 +396,7 @@ def open_run(path: str | os.PathLike[str]) -> StoredRun:
     >>> run.trajectory("loss").values[0, :, 0].tolist()
     [1.0, 0.5, 0.3333333333333333, 0.25]
     """
-    try:
-        place = Path(os.fspath(path)).expanduser()
-        home = place.resolve()
-        is_folder = home.is_dir()
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        msg = f"{path!r} is not the folder of a run: {error}"
-        raise RecordError(msg) from error
-    if not is_folder or not exists(home / "run.json"):
-        what = "has no `run.json`" if is_folder else "is no folder"
-        msg = f"{str(place)!r} {what}: name the folder that a `Recorder` made"
-        raise RecordError(msg)
+    home = run_folder(path)
     header = read_header(home / "run.json")
     layout = header.layout()
     facts = home / "metadata.json"

@@ -195,6 +195,44 @@ def test_weights_and_gradients_are_observed_alike_and_the_reader_knows_how(tmp_p
     )
 
 
+def long_rows(folder: Path, size: int, how: str, recorder_kind=Recorder) -> bytes:
+    """Record three rows of many parameters and as many gradients, given in one of three ways."""
+    w = np.random.default_rng(0).normal(size=(2, 3, size)).astype("float32")
+    streams = {"gradients": size, "loss": 1}
+    with recorder_kind(folder, parameters=size, streams=streams) as recorder:
+        for step in range(3):
+            weights_, gradients = w[:, step]
+            if how == "parts":
+                weights_, gradients = np.array_split(weights_, 3), np.array_split(gradients, 4)
+            record = recorder.record_observed if how == "observed" else recorder.record
+            record(step, weights_, gradients=gradients, loss=0.5)
+    assert fs.open_run(folder).verify() == 3
+    np.testing.assert_array_equal(fs.open_run(folder).array("weights", 0), w[0])
+    np.testing.assert_array_equal(fs.open_run(folder).array("gradients", 0), w[1])
+    return (folder / "chains/chain-000000/rows.bin").read_bytes()
+
+
+@pytest.mark.parametrize("size", [16_000, 20_000, 20_001])
+def test_rows_are_the_same_however_the_parameters_lie_in_memory(tmp_path, size, monkeypatch):
+    """Long vectors are written from where they lie, and a call of the system may do a part."""
+    kinds = {how: long_rows(tmp_path / how, size, how) for how in ("one", "parts", "observed")}
+    real = os.writev
+    monkeypatch.setattr(os, "writev", lambda file, parts: real(file, [b"".join(parts)[:50_001]]))
+    kinds["cut short"] = long_rows(tmp_path / "cut", size, "one")
+    assert len(set(kinds.values())) == 1
+
+
+@pytest.mark.twin
+def test_gradients_flattened_into_the_memory_of_the_weights_would_replace_them(tmp_path) -> None:
+    class Damaged(Recorder):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self._row._flat_gradients = self._row._flat
+
+    with pytest.raises(AssertionError):
+        long_rows(tmp_path / "run", 20_000, "parts", Damaged)
+
+
 def test_a_stream_left_out_is_missing_and_not_a_divergence(tmp_path) -> None:
     """At the start there is no gradient yet."""
     with Recorder(tmp_path / "run", parameters=1, streams={"loss": 1, "pair": 2}) as recorder:
@@ -216,11 +254,14 @@ def row_bytes(run: Path) -> int:
     return fs.open_run(run)._layout.row_bytes
 
 
+@pytest.mark.parametrize("size", [3_000, 30_001])
 @pytest.mark.parametrize("part", [0.0, 0.01, 0.5, 0.999])
-def test_a_full_disk_loses_nothing_leaves_the_file_whole_and_can_be_tried_again(tmp_path, part):
+def test_a_full_disk_loses_nothing_leaves_the_file_whole_and_can_be_tried_again(
+    tmp_path, part, size
+):
     """A limit on the length of files stands in for the disk: rows are written up to it."""
-    folder, w = tmp_path / "run", np.random.default_rng(0).normal(size=(6, 3_000))
-    recorder = Recorder(folder, parameters=3_000)
+    folder, w = tmp_path / "run", np.random.default_rng(0).normal(size=(6, size))
+    recorder = Recorder(folder, parameters=size)
     for step in range(3):
         recorder.record(step, w[step])
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -10,7 +10,7 @@ from fracsde.errors import RecordError
 from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "chosen_coordinates",
     "common_steps",
+    "extent",
     "first_bad",
     "read_values",
     "recorded_provenance",
@@ -219,6 +220,21 @@ def recorded_provenance(
     except (TypeError, KeyError, AttributeError):  # nothing of the kind was saved
         stamps = [np.array(part[:, 8:16]) for part in rows]
         return provenance(stream, list(chains), steps, stamps, backend="recorded")
+
+
+def extent(steps: Mapping[int, IntArray]) -> str:
+    """Return which steps some chains hold, in words.
+
+    Returns
+    -------
+    str
+    """
+    return "; ".join(
+        f"chain {chain} runs from step {own[0]} to {own[-1]}"
+        if len(own)
+        else f"chain {chain} has no rows"
+        for chain, own in steps.items()
+    )
 
 
 def _span(steps: IntArray) -> str:

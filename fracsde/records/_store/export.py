@@ -28,9 +28,34 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fracsde.records.store import StoredRun
+
     Arrays = Mapping[tuple[str, ...], NDArray[Any]]
 
-__all__ = ["write_export"]
+__all__ = ["groups_of", "write_export"]
+
+
+def groups_of(run: StoredRun) -> dict[tuple[str, ...], NDArray[Any]]:
+    """Return all arrays of a run by group and name, mapped where they can be.
+
+    Returns
+    -------
+    dict
+    """
+    arrays: dict[tuple[str, ...], NDArray[Any]] = {}
+    for chain in run.chains:
+        arrays[f"chain{chain}", "steps"] = run.steps(chain)
+        for name in run.streams:
+            arrays[f"chain{chain}", name] = run.array(name, chain)
+    directions, indices = run.observation.directions, run.observation.indices
+    if directions is not None:
+        arrays["observation", "directions"] = directions
+    elif indices is not None:
+        arrays["observation", "indices"] = indices
+    for name in run.attachments:
+        for key, array in run.attachment(name).items():
+            arrays[f"attachment_{name}", key] = array
+    return arrays
 
 
 def write_export(

@@ -10,13 +10,13 @@ import os
 import secrets
 import stat
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from fracsde.errors import FileWriteError, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 try:
     import fcntl as _fcntl
@@ -56,6 +56,37 @@ def exists(path: Path) -> bool:
     except (OSError, ValueError) as error:
         raise RecordError(_unreadable(path, error)) from error
     return True
+
+
+def run_folder(path: str | os.PathLike[str]) -> Path:
+    """Return the folder of a run that exists.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    RecordError
+        If there is no run.
+    """
+    try:
+        place = Path(os.fspath(path)).expanduser()
+        home = place.resolve()
+        is_folder = home.is_dir()
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        msg = f"{path!r} is not the folder of a run: {error}; name the one a `Recorder` made"
+        raise RecordError(msg) from error
+    if not is_folder or not exists(home / "run.json"):
+        what = "has no `run.json`" if is_folder else "is no folder"
+        msg = f"{str(place)!r} {what}: name the folder that a `Recorder` made"
+        raise RecordError(msg)
+    return home
 
 
 def size_of(path: Path) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fracsde._typing import IntArray
     from fracsde.records._store.layout import Layout
 
 __all__ = [
@@ -144,6 +145,36 @@ def read_state(home: Path) -> ChainState:
         msg = f"{path} is damaged: a field is missing or of the wrong kind; copy the run again"
         raise RecordError(msg)
     return ChainState(closed=closed, rows=rows, metadata=metadata, schedule=schedule)
+
+
+def checked_steps(chain: int, steps: IntArray) -> IntArray:
+    """Return steps, which must increase.
+
+    Parameters
+    ----------
+    chain : int
+        Number of the chain.
+    steps : (n,) ndarray of int64
+        Its steps.
+
+    Returns
+    -------
+    (n,) ndarray of int64
+
+    Raises
+    ------
+    RecordError
+        If they do not.
+    """
+    wrong = np.flatnonzero(np.diff(steps) <= 0)
+    if wrong.size or (steps.size and steps[0] < 0):
+        row = int(wrong[0]) + 1 if wrong.size else 0
+        msg = (
+            f"chain {chain} is damaged: row {row} has step {steps[row]}, and steps increase from "
+            "0; `verify` says which rows changed; copy the run again"
+        )
+        raise RecordError(msg)
+    return steps
 
 
 def map_rows(path: Path, layout: Layout, count: int) -> NDArray[np.uint8]:

@@ -1,96 +1,24 @@
-"""Figures that can be read in print and by colour-blind people; matplotlib is imported when drawn.
-
-Colours are those of Okabe and Ito, and no series is told from another by colour alone: each has a
-marker of its own, and verdicts are words.  Nothing here touches pyplot or the global backend.
-"""
+"""Ratios of measurement and prediction with their intervals, against the band of the tolerance."""
 
 from __future__ import annotations
 
-import io
 from collections import Counter
-from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fracsde.errors import BackendUnavailable, InputError
+from fracsde._figures.house import COLOURS, MARKERS, modules, style, words
+from fracsde.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fracsde._report.nouns import Report
     from fracsde._report.rows import Row
 
-__all__ = ["COLOURS", "MARKERS", "png_bytes", "ratio_plot", "style"]
+__all__ = ["ratio_plot"]
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P")
 LABELLED_ROWS = 48  # more do not fit one page with a readable label each
 REACH = 12.0  # half-width of the picture in tolerances, at most
 RIVAL_REACH = 5.0  # and at most this for the sake of rivals, which would squeeze the theory
-
-_STYLE: dict[str, Any] = {
-    "figure.dpi": 160,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "axes.edgecolor": "#444444",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "axes.axisbelow": True,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.4,
-    "savefig.facecolor": "white",
-}
-
-
-def _import(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        msg = 'figures need matplotlib, which is not installed; run: pip install "fracsde[plot]"'
-        raise BackendUnavailable(msg) from error
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """Use the house style for what is drawn inside the ``with`` block; restores what was before.
-
-    Yields
-    ------
-    None
-    """
-    matplotlib = _import("matplotlib")
-    cycler = _import("cycler").cycler
-    series = cycler(color=COLOURS) + cycler(marker=MARKERS)
-    with matplotlib.rc_context({**_STYLE, "axes.prop_cycle": series}):
-        yield
-
-
-def png_bytes(figure: Any) -> bytes:
-    """Return a figure as PNG: equal figures, equal bytes, for neither date nor program is inside.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What to render; its own resolution is kept.
-
-    Returns
-    -------
-    bytes
-    """
-    canvas = _import("matplotlib.backends.backend_agg").FigureCanvasAgg
-    buffer = io.BytesIO()
-    before = figure.canvas
-    try:
-        canvas(figure).print_png(buffer, metadata={"Software": None})
-    finally:
-        figure.set_canvas(before)
-    return buffer.getvalue()
 
 
 def ratio_plot(report: Report, *, rivals: Iterable[str] | None = None) -> Any:
@@ -125,7 +53,7 @@ def ratio_plot(report: Report, *, rivals: Iterable[str] | None = None) -> Any:
     series = [(f"theory: {theory}" if theory else "theory", report.rows)]
     series += [(f"rival: {name}", report.rivals[name]) for name in names]
     labelled = len(report.rows) <= LABELLED_ROWS
-    Figure = _import("matplotlib.figure").Figure
+    Figure = modules("matplotlib.figure").Figure
     with style():
         height = 1.3 + 0.24 * len(report.rows) if labelled else 4.2
         figure = Figure(figsize=(8.0, height), layout="constrained")
@@ -169,7 +97,7 @@ def _draw(
     shift = 0.6 * ((index + 0.5) / of - 0.5) if of > 1 else 0.0
     size = 3.5 if upright else 5.0
     face = colour if index == 0 else "white"
-    axes.plot([], [], ls="", marker=marker, ms=5, color=colour, mfc=face, label=_words(name))
+    axes.plot([], [], ls="", marker=marker, ms=5, color=colour, mfc=face, label=words(name))
     seen: Counter[str] = Counter()
     for row in rows:
         place = first[row.quantity] + seen[row.quantity] + shift
@@ -199,7 +127,7 @@ def _decorate(axes: Any, report: Report, reach: float, *, upright: bool) -> None
         centres = [
             0.5 * (i + j - 1) for i, j in zip(starts, [*starts[1:], len(names)], strict=True)
         ]
-        quantities = [_words(names[i]) for i in starts]
+        quantities = [words(names[i]) for i in starts]
         turned = (
             {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if len(starts) > 1 else {}
         )
@@ -208,20 +136,13 @@ def _decorate(axes: Any, report: Report, reach: float, *, upright: bool) -> None
         for i in starts[1:]:
             axes.axvline(i - 0.5, color="#999999", lw=0.6, ls=":", zorder=1)
         return
-    labels = [_words(f"{r.quantity}, {r.label}" if r.label else r.quantity) for r in report.rows]
+    labels = [words(f"{r.quantity}, {r.label}" if r.label else r.quantity) for r in report.rows]
     axes.set(xlim=frame, ylim=(len(labels) - 0.4, -0.6), xlabel=title)
     axes.set_yticks(range(len(labels)), labels)
     axes.tick_params(axis="y", length=0, pad=9)
     right = axes.get_yaxis_transform()
     for i, row in enumerate(report.rows):
-        words = f"{row.verdict.symbol} {row.verdict.name.lower()}"
-        axes.text(1.02, i, words, transform=right, va="center", ha="left", fontsize=8)
+        verdict = f"{row.verdict.symbol} {row.verdict.name.lower()}"
+        axes.text(1.02, i, verdict, transform=right, va="center", ha="left", fontsize=8)
         if i % 2:
             axes.axhspan(i - 0.5, i + 0.5, color="#f3f3f3", lw=0, zorder=-1)
-
-
-def _words(name: str) -> str:
-    # Return a name on one line, shortened, with no character read as mathematics.
-    words = " ".join(name.split())
-    words = words if len(words) <= 44 else words[:43] + "…"
-    return words.replace("$", r"\$")

@@ -1,0 +1,341 @@
+"""Commands on a stored run: look at it, measure it, predict it, judge it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fracsde import _exit_codes
+from fracsde._command_options import (
+    BatchSize,
+    Chains,
+    Dampening,
+    DatasetSize,
+    Directions,
+    DropLast,
+    Json,
+    Lags,
+    LearningRate,
+    Momentum,
+    Nesterov,
+    Quantities,
+    Quiet,
+    Sampling,
+    Stop,
+    Unequal,
+    WeightDecay,
+    busy,
+    chains_of,
+    matrix_of,
+    numbers_of,
+    table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fracsde._report.nouns import Report
+    from fracsde.records.measurement import Measurement, Prediction
+
+__all__ = ["compare", "measure", "predict"]
+
+_Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write, JSON.")]
+_MEAN_AND_VARIANCE = ("mean", "stationary variance")
+
+
+def measure(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(help="Folder of a stored run.")],
+    output: _Output = None,
+    quantity: Quantities = None,
+    start: Annotated[float | None, typer.Option(help="First step of the window.")] = None,
+    stop: Stop = None,
+    directions: Directions = None,
+    lags: Lags = None,
+    stream: Annotated[str, typer.Option(help="Which stream.")] = "weights",
+    chains: Chains = None,
+    unequal: Unequal = "refuse",
+    diagnose: Annotated[bool, typer.Option(help="Refuse a window that drifts.")] = True,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure stationary quantities of a stored run, each with its standard error."""
+    import fracsde
+    from fracsde._files import refuse_place
+    from fracsde.records.files import as_json as text_of
+    from fracsde.records.files import write_measurements
+    from fracsde.records.measurement import Measurement
+
+    if output is not None:
+        refuse_place(output)
+    options: dict[str, Any] = {
+        "quantities": quantity or _MEAN_AND_VARIANCE,
+        "start": start,
+        "stop": stop,
+        "lags": numbers_of("--lags", lags),
+        "stream": stream,
+        "chains": chains_of(chains),
+        "unequal": unequal,
+        "diagnose": diagnose,
+    }
+    with busy("measuring", quiet=quiet):
+        found = fracsde.measure(run, directions=matrix_of(directions), **options)
+    context.obj.check()
+    about = {"run": str(run), "directions": directions} | options
+    if output is not None:
+        write_measurements(output, found, about=about)
+    typer.echo(text_of(found, Measurement, about=about) if as_json else _measured(found))
+
+
+def predict(
+    context: typer.Context,
+    hessian: Annotated[str | None, typer.Option(help="FILE or FILE:KEY of the Hessian.")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="FILE or FILE:KEY, covariance of one example's gradient.")
+    ] = None,
+    minimum: Annotated[str | None, typer.Option(help="FILE or FILE:KEY of the minimum.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Stored run that says the rest, and what is observed.")
+    ] = None,
+    output: _Output = None,
+    law: Annotated[
+        str | None,
+        typer.Option(help="map, epochs, independent, flow, underdamped or kunin."),
+    ] = None,
+    quantity: Quantities = None,
+    directions: Directions = None,
+    lags: Lags = None,
+    learning_rate: LearningRate = None,
+    batch_size: BatchSize = None,
+    momentum: Momentum = None,
+    dampening: Dampening = None,
+    nesterov: Nesterov = None,
+    weight_decay: WeightDecay = None,
+    dataset_size: DatasetSize = None,
+    sampling: Sampling = None,
+    drop_last: DropLast = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict stationary quantities of SGD from its Hessian and gradient noise."""
+    import fracsde
+    from fracsde._files import refuse_place
+    from fracsde._run_predictions import predictions_of
+    from fracsde.records.files import as_json as text_of
+    from fracsde.records.measurement import Prediction
+
+    if output is not None:
+        refuse_place(output)
+    settings = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "momentum": momentum,
+        "dampening": dampening,
+        "nesterov": nesterov,
+        "weight_decay": weight_decay,
+        "dataset_size": dataset_size,
+        "sampling": sampling,
+        "drop_last": drop_last,
+    }
+    matrices = {"hessian": hessian, "gradient_noise": noise, "minimum": minimum}
+    with busy("predicting", quiet=quiet):
+        found, about = predictions_of(
+            None if run is None else fracsde.open_run(run),
+            settings,
+            {name: matrix_of(text) for name, text in matrices.items()},
+            quantities=quantity or (_MEAN_AND_VARIANCE if minimum else "stationary variance"),
+            law=law,
+            directions=matrix_of(directions),
+            lags=numbers_of("--lags", lags),
+        )
+    context.obj.check()
+    about = {"files": matrices | {"directions": directions}} | about
+    if output is not None:
+        fracsde.write_predictions(output, found, about=about)
+    typer.echo(text_of(found, Prediction, about=about) if as_json else _predicted(found))
+
+
+def compare(
+    context: typer.Context,
+    what: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A stored run, or a file of measurements and one of predictions.",
+            metavar="RUN | MEASUREMENTS PREDICTIONS",
+        ),
+    ],
+    theory: Annotated[
+        str | None, typer.Option(help="Law on trial; that of how batches were drawn by default.")
+    ] = None,
+    rival: Annotated[
+        list[str] | None,
+        typer.Option(help="Law, or file of predictions, that the data should exclude."),
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest deviation that agrees.")] = 0.05,
+    level: Annotated[float, typer.Option(help="Level of each row's interval.")] = 1e-3,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the report.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Heading of the report.")] = "Theory and measurement",
+    figure: Annotated[bool, typer.Option(help="Draw figures.")] = True,
+    hessian: Annotated[str | None, typer.Option(help="FILE or FILE:KEY of the Hessian.")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="FILE or FILE:KEY, covariance of one example's gradient.")
+    ] = None,
+    minimum: Annotated[str | None, typer.Option(help="FILE or FILE:KEY of the minimum.")] = None,
+    quantity: Quantities = None,
+    directions: Directions = None,
+    lags: Lags = None,
+    burn_in: Annotated[str, typer.Option(help="Steps left out at the start, or auto.")] = "auto",
+    stop: Stop = None,
+    chains: Chains = None,
+    unequal: Unequal = "refuse",
+    learning_rate: LearningRate = None,
+    batch_size: BatchSize = None,
+    momentum: Momentum = None,
+    dampening: Dampening = None,
+    nesterov: Nesterov = None,
+    weight_decay: WeightDecay = None,
+    dataset_size: DatasetSize = None,
+    sampling: Sampling = None,
+    drop_last: DropLast = None,
+    assumptions: Annotated[bool, typer.Option(help="Ask which assumptions hold.")] = True,
+    diagnose: Annotated[bool, typer.Option(help="Refuse a window that drifts.")] = True,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge a run by its theory: exit code 0 agrees, 3 disagrees, 4 inconclusive.
+
+    Raises
+    ------
+    Exit
+        With the code of the verdict.
+    """
+    import fracsde
+    from fracsde._report.write import refuse_target
+
+    if output is not None:
+        refuse_target(output)
+    with busy("comparing", quiet=quiet):
+        of_run: dict[str, Any] = {
+            "theory": theory,
+            "quantities": quantity,
+            "hessian": matrix_of(hessian),
+            "gradient_noise": matrix_of(noise),
+            "minimum": matrix_of(minimum),
+            "directions": matrix_of(directions),
+            "lags": numbers_of("--lags", lags),
+            "burn_in": None if burn_in == "auto" else _step("--burn-in", burn_in),
+            "stop": stop,
+            "chains": chains_of(chains),
+            "unequal": None if unequal == "refuse" else unequal,
+            "learning_rate": learning_rate,
+            "batch_size": batch_size,
+            "momentum": momentum,
+            "dampening": dampening,
+            "nesterov": nesterov,
+            "weight_decay": weight_decay,
+            "dataset_size": dataset_size,
+            "sampling": sampling,
+            "drop_last": drop_last,
+        }
+        said = {name: value for name, value in of_run.items() if value is not None}
+        if len(what) == 2:
+            report = _of_files(what, rival or (), said, tolerance=tolerance, level=level)
+        else:
+            report = fracsde.compare_run(
+                _single(what),
+                rivals=rival,
+                tolerance=tolerance,
+                level=level,
+                assumptions=assumptions,
+                diagnose=diagnose,
+                **said,
+            )
+        context.obj.check()
+        page = None if output is None else report.save(output, title=title, figure=figure)
+    if as_json:
+        typer.echo(report.to_json(), nl=False)
+    else:
+        typer.echo(str(report))
+        for note in report.settings.get("notes", ()):
+            typer.echo(f"Note: {note}.")
+        if page is not None:
+            typer.echo(f"\nReport: {output / page.name}")  # type: ignore[operator]
+    raise typer.Exit(_exit_codes.of(report.verdict.name))
+
+
+def _single(what: Sequence[Path]) -> Path:
+    if len(what) != 1:
+        msg = (
+            "name one stored run, or a file of measurements and one of predictions, got "
+            f"{len(what)} places"
+        )
+        raise typer.BadParameter(msg)
+    return what[0]
+
+
+def _step(option: str, text: str) -> float:
+    found = numbers_of(option, text)
+    if found is None or len(found) != 1:
+        msg = f"{option} must be one number of steps, or auto, got {text!r}"
+        raise typer.BadParameter(msg)
+    return found[0]
+
+
+def _of_files(
+    what: Sequence[Path],
+    rivals: Sequence[str],
+    said: dict[str, Any],
+    *,
+    tolerance: float,
+    level: float,
+) -> Report:
+    from dataclasses import replace
+
+    import fracsde
+
+    if said:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in said)
+        msg = f"{options} would choose how to measure or predict; two files hold what was"
+        raise typer.BadParameter(msg)
+    measured = fracsde.read_measurements(what[0])
+    predicted = fracsde.read_predictions(what[1])
+    others = {Path(name).stem: fracsde.read_predictions(name) for name in rivals}
+    report = fracsde.compare(predicted, measured, tolerance=tolerance, level=level, rivals=others)
+    files = {"measurements": str(what[0]), "predictions": str(what[1]), "rivals": list(rivals)}
+    return replace(report, settings=files)
+
+
+def _measured(found: Sequence[Measurement]) -> str:
+    rows = [
+        [
+            m.quantity.name,
+            m.quantity.label(i),
+            f"{m.value[i]:.6g}",
+            f"{m.stderr[i]:.2g}",
+            f"{m.n_effective[i]:.4g}",
+            m.quantity.unit,
+        ]
+        for m in found
+        for i in range(m.quantity.size)
+    ]
+    return table(["quantity", "label", "measured", "± stderr", "n", "unit"], rows)
+
+
+def _predicted(found: Sequence[Prediction]) -> str:
+    rows = [
+        [
+            p.quantity.name,
+            p.quantity.label(i),
+            f"{p.value[i]:.6g}",
+            f"{p.numerical_error[i]:.1g}",
+            p.theory,
+            p.quantity.unit,
+        ]
+        for p in found
+        for i in range(p.quantity.size)
+    ]
+    return table(["quantity", "label", "predicted", "± numerical", "law", "unit"], rows)

@@ -1,0 +1,90 @@
+"""What ``fracsde predict`` predicts: from matrices alone, or for what a stored run observed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fracsde._run_record import settle
+from fracsde._run_training import read_training
+from fracsde.errors import InputError
+from fracsde.predict import predict
+from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.records import quantities as names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fracsde._typing import ArrayLike
+    from fracsde.records.measurement import Prediction
+    from fracsde.records.store import StoredRun
+
+__all__ = ["predictions_of"]
+
+
+def predictions_of(
+    run: StoredRun | None,
+    settings: Mapping[str, Any],
+    matrices: Mapping[str, ArrayLike | None],
+    *,
+    quantities: str | Sequence[str],
+    law: str | None,
+    directions: ArrayLike | None,
+    lags: Sequence[float] | None,
+) -> tuple[tuple[Prediction, ...], dict[str, Any]]:
+    """Return predictions, and what a reader of them must know.
+
+    Parameters
+    ----------
+    run : StoredRun, optional
+        The run whose record is predicted, number by number of what it kept.
+    settings, matrices : mapping
+        What the caller names; None where the run is to say.
+    quantities, law, directions, lags
+        As for :func:`fracsde.predict`; directions are of what the run kept.
+
+    Returns
+    -------
+    tuple of Prediction, and dict
+    """
+    wanted = names.chosen(quantities)
+    asked: dict[str, Any] = {"quantities": wanted, "law": law, "lags": lags}
+    if run is None:
+        sgd, values, notes = _of_matrices(settings, matrices)
+        found = predict(sgd, directions=directions, **asked)
+        return found, {"training": values, "notes": notes}
+    if directions is None and run.observation.kind == "full":
+        directions = np.eye(run.parameters)  # weight by weight, as `measure` does
+    settled = settle(
+        run, settings, matrices, directions=directions, need_minimum="stationary mean" in wanted
+    )
+    labels = run.streams["weights"].labels if settled.place.measure is None else ()
+    if "integrated autocorrelation time" in wanted:
+        asked["spacing"] = run.trajectory(coordinates=[0]).spacing
+    found = predict(settled.sgd, directions=settled.place.predict, labels=labels or None, **asked)
+    training = settled.training
+    about = {
+        "run": str(run.path),
+        "coordinates": settled.place.about,
+        "training": dict(training.values),
+        "notes": list(training.notes),
+    }
+    return found, about
+
+
+def _of_matrices(
+    settings: Mapping[str, Any], matrices: Mapping[str, ArrayLike | None]
+) -> tuple[SGDNearMinimum, dict[str, Any], list[str]]:
+    missing = [name for name in ("hessian", "gradient_noise") if matrices.get(name) is None]
+    if missing:
+        words = " and ".join(f"`{name}`" for name in missing)
+        msg = f"{words} must be given, or a run that carries its curvature"
+        raise InputError(msg)
+    training = read_training({}, settings)
+    given: dict[str, Any] = {name: value for name, value in matrices.items() if value is not None}
+    return (
+        SGDNearMinimum(**given, **training.values),
+        dict(training.values),
+        list(training.notes),
+    )

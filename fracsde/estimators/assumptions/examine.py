@@ -1,0 +1,337 @@
+"""All assumptions of the theory, asked of one run as far as what it recorded allows.
+
+What could not be asked is among the answers, UNDECIDED, with the reason and the remedy: a report
+that leaves a question out looks like one in which it was answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from fracsde._check import matrix, real, truth
+from fracsde.errors import InputError, RecordError
+from fracsde.estimators.assumptions._deciding import LEVEL
+from fracsde.estimators.assumptions._positions import directions_of, minimum_of
+from fracsde.estimators.assumptions._regression import MOST_COORDINATES
+from fracsde.estimators.assumptions.constant_noise import QUESTION as NOISE_QUESTION
+from fracsde.estimators.assumptions.constant_noise import TOLERANCE as NOISE_TOLERANCE
+from fracsde.estimators.assumptions.constant_noise import constant_noise
+from fracsde.estimators.assumptions.gaussianity import KURTOSIS, gaussianity
+from fracsde.estimators.assumptions.gaussianity import QUESTION as GAUSSIAN_QUESTION
+from fracsde.estimators.assumptions.independence import QUESTION as BATCHES_QUESTION
+from fracsde.estimators.assumptions.independence import TOLERANCE as BATCHES_TOLERANCE
+from fracsde.estimators.assumptions.independence import independent_batches
+from fracsde.estimators.assumptions.quadratic_loss import QUESTION as LOSS_QUESTION
+from fracsde.estimators.assumptions.quadratic_loss import TOLERANCE as LOSS_TOLERANCE
+from fracsde.estimators.assumptions.quadratic_loss import quadratic_loss
+from fracsde.estimators.assumptions.stationarity import QUESTION as STATIONARY_QUESTION
+from fracsde.estimators.assumptions.stationarity import VARIANCE, stationarity_of
+from fracsde.estimators.assumptions.step_rule import QUESTION as STEP_QUESTION
+from fracsde.estimators.assumptions.step_rule import TOLERANCE as STEP_TOLERANCE
+from fracsde.estimators.assumptions.step_rule import stated_steps
+from fracsde.estimators.chains import as_trajectory
+from fracsde.records.assumption import AssumptionTest
+from fracsde.records.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fracsde._typing import ArrayLike, FloatArray
+
+__all__ = ["examine"]
+
+_PRINCIPAL = 8  # directions kept of a record of more coordinates than a regression takes
+
+
+def examine(
+    run: Any,
+    *,
+    loss: Any = None,
+    minimum: ArrayLike | None = None,
+    gradients: Trajectory | ArrayLike | None = None,
+    hessian: ArrayLike | None = None,
+    training: Mapping[str, Any] | None = None,
+    whole: bool | None = None,
+    start: float | None = None,
+    level: float = LEVEL,
+) -> tuple[AssumptionTest, ...]:
+    """Ask of a run every assumption for which it holds the data.
+
+    Parameters
+    ----------
+    run : StoredRun, Trajectory or (chain, draw, coordinate) array_like [weight]
+        A stationary run.  A stored run brings its gradients, its attached curvature and what its
+        metadata say of the training.
+    loss : loss, optional
+        Network or torch loss, asked at recorded positions; needs whole weight vectors.
+    minimum : (coordinate,) array_like, optional [weight]
+        The minimum, if it is known; that of an attached curvature if not given.
+    gradients : Trajectory or (chain, draw, coordinate) array_like, optional [loss / weight]
+        The gradients of the steps, if the run is no stored run.
+    hessian : (coordinate, coordinate) array_like, optional [loss / weight^2]
+        The Hessian at the minimum in the recorded coordinates; that of an attached curvature if not
+        given.
+    training : mapping, optional
+        ``learning_rate``, ``momentum``, ``dampening``, ``weight_decay``, ``nesterov``,
+        ``optimizer``, ``batch_size``, ``dataset_size``, ``sampling``, as far as they are known;
+        ``metadata["training"]`` of a stored run if not given.
+    whole : bool, optional
+        Whether the recorded coordinates move independently of those not recorded: true of whole
+        weight vectors and of projections on eigenvectors of the Hessian.  If not given, true unless
+        a stored run says that it holds projections or chosen coordinates.
+    start : float, optional [step]
+        Steps before this one are left out, as not yet stationary.
+    level : float [1]
+        Two-sided level of each test.
+
+    Returns
+    -------
+    tuple of AssumptionTest
+        Stationarity, Gaussianity, quadratic loss, constant noise, independence of batches, step
+        rule; UNDECIDED with a reason where the data do not allow the question.
+
+    Raises
+    ------
+    InputError
+        If the run is none, or ``training`` is no mapping.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(1).standard_normal((32, 20_000, 1))
+    >>> for test in examine(noise, training={"sampling": "shuffled"}):
+    ...     print(test.finding)
+    stationarity HOLDS
+    Gaussianity HOLDS
+    quadratic loss is UNDECIDED
+    constant noise is UNDECIDED
+    independence of batches FAILS
+    step rule as stated is UNDECIDED
+    """
+    level = real("level", level, low=0.0, high=1.0)
+    data = _material(run, loss, minimum, gradients, hessian, training, whole, start)
+    few = data.reduced()
+
+    return tuple(
+        _ask(name, question, tolerance, level, call, data, few)
+        for name, (question, tolerance, call) in _QUESTIONS.items()
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Material:
+    """What there is to ask."""
+
+    weights: Trajectory
+    gradients: Trajectory | None
+    loss: Any
+    minimum: FloatArray | None
+    hessian: FloatArray | None
+    training: Mapping[str, Any]
+    whole: bool
+
+    def reduced(self) -> _Material:
+        """Return few coordinates: the record's own, or its leading principal directions.
+
+        The noise of the gradients is then freed from the motion of all coordinates where the
+        Hessian or the loss tells how they couple; without that it is not known.
+
+        Returns
+        -------
+        _Material
+        """
+        w = self.weights
+        if w.dimension <= MOST_COORDINATES:
+            return self
+        vectors = directions_of(w, None, most=_PRINCIPAL)
+        names = tuple(f"principal direction {k + 1}" for k in range(vectors.shape[1]))
+        few = w.project(vectors, names)
+        pulls, gradients, hessian = self._couplings(vectors), self.gradients, None
+        if gradients is not None:
+            gradients = gradients.project(vectors, names)
+            if pulls is not None:
+                # The gradient of a step was taken at the position before it.
+                motion = (w.values[:, :-1] - minimum_of(w, self.minimum)) @ pulls
+                own = (w.values[:, :-1] - minimum_of(w, self.minimum)) @ vectors
+                curvature = vectors.T @ pulls
+                values = gradients.values[:, 1:] - motion + own @ curvature
+                gradients = Trajectory(values=values, times=w.times[1:], names=names)
+                few = few.between(float(w.times[1]))
+                hessian = curvature
+        return _Material(
+            weights=few,
+            gradients=gradients,
+            loss=None,
+            minimum=None if self.minimum is None else self.minimum @ vectors,
+            hessian=hessian,
+            training=self.training,
+            whole=self.whole and pulls is not None,
+        )
+
+    def _couplings(self, vectors: FloatArray) -> FloatArray | None:
+        # H times the directions.
+        if self.hessian is not None:
+            return self.hessian @ vectors
+        if self.loss is None:
+            return None
+        at = minimum_of(self.weights, self.minimum)
+        return np.asarray(self.loss.hessian_vector_product(at, vectors), dtype=np.float64)
+
+
+def _material(
+    run: Any,
+    loss: Any,
+    minimum: ArrayLike | None,
+    gradients: Trajectory | ArrayLike | None,
+    hessian: ArrayLike | None,
+    training: Mapping[str, Any] | None,
+    whole: bool | None,
+    start: float | None,
+) -> _Material:
+    stored = hasattr(run, "trajectory") and hasattr(run, "streams")
+    if stored:
+        weights = run.trajectory("weights", start=start)
+        if gradients is None and "gradients" in run.streams:
+            gradients = run.trajectory("gradients", start=start)
+        minimum, hessian = _attached(run, weights.dimension, minimum, hessian)
+        training = run.metadata.get("training", {}) if training is None else training
+        whole = getattr(run.observation, "kind", "full") == "full" if whole is None else whole
+    else:
+        weights = as_trajectory(run)
+        if start is not None:
+            weights = weights.between(start)
+    if gradients is not None:
+        gradients = as_trajectory(gradients)
+        if start is not None and not stored:
+            gradients = gradients.between(start)
+    if training is not None and not isinstance(training, Mapping):
+        msg = f"`training` must map names to values, got {training!r}"  # type: ignore[unreachable]
+        raise InputError(msg)
+    return _Material(
+        weights=weights,
+        gradients=gradients,
+        loss=loss,
+        minimum=None if minimum is None else minimum_of(weights, minimum),
+        hessian=None if hessian is None else matrix("hessian", hessian, size=weights.dimension),
+        training=training or {},
+        whole=True if whole is None else truth("whole", whole),
+    )
+
+
+def _attached(
+    run: Any, dimension: int, minimum: ArrayLike | None, hessian: ArrayLike | None
+) -> tuple[ArrayLike | None, ArrayLike | None]:
+    # What an attached curvature says, where it is in the recorded coordinates.
+    if "curvature" not in run.attachments:
+        return minimum, hessian
+    arrays = run.attachment("curvature")
+    if minimum is None and np.shape(arrays.get("minimum")) == (dimension,):
+        minimum = arrays["minimum"]
+    if hessian is None and np.shape(arrays.get("hessian")) == (dimension, dimension):
+        hessian = arrays["hessian"]
+    return minimum, hessian
+
+
+def _loss_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
+    if data.loss is not None:
+        return quadratic_loss(data.weights, loss=data.loss, minimum=data.minimum, level=level)
+    if few.gradients is None and few.minimum is None:
+        msg = "no loss was given, no gradients were recorded and no minimum is known; pass a `loss`"
+        raise RecordError(msg)
+    return quadratic_loss(few.weights, gradients=few.gradients, minimum=few.minimum, level=level)
+
+
+def _noise_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
+    if data.loss is not None:
+        return constant_noise(data.weights, loss=data.loss, minimum=data.minimum, level=level)
+    if few.gradients is None:
+        msg = "no loss was given and no gradients were recorded; pass a `loss`, or record gradients"
+        raise RecordError(msg)
+    return constant_noise(few.weights, gradients=few.gradients, level=level)
+
+
+def _batch_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
+    training = data.training
+    sampling = training.get("sampling", "unknown")
+    if sampling == "shuffled":
+        return independent_batches(sampling=sampling, level=level)
+    if few.gradients is None:
+        msg = "no gradients were recorded; record them at every step, or declare the sampling"
+        raise RecordError(msg)
+    if not few.whole:
+        msg = (
+            "the recorded coordinates move with others that were not recorded, which looks like "
+            "dependent noise; record whole weight vectors or projections on eigenvectors of the "
+            "Hessian and say whole=True, or pass a `loss` or a Hessian"
+        )
+        raise RecordError(msg)
+    batch, total = training.get("batch_size"), training.get("dataset_size")
+    epoch = -(-int(total) // int(batch)) if batch and total else None
+    if epoch is not None and (epoch < 2 or few.weights.draws < 4 * epoch):
+        epoch = None
+    return independent_batches(
+        few.weights, few.gradients, epoch=epoch, hessian=few.hessian, level=level
+    )
+
+
+def _step_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
+    training = data.training
+    if training.get("learning_rate") is None or data.gradients is None:
+        msg = "it needs recorded gradients and a stated learning rate; record gradients"
+        raise RecordError(msg)
+    if training.get("nesterov") or str(training.get("optimizer", "SGD")) != "SGD":
+        msg = "it is asked of heavy-ball SGD alone, and the metadata state another optimiser"
+        raise RecordError(msg)
+    # A linear rule holds along any direction, so the first coordinates do.
+    first = slice(None, MOST_COORDINATES)
+    weights, gradients = data.weights, data.gradients
+    return stated_steps(
+        Trajectory(values=weights.values[..., first], times=weights.times),
+        Trajectory(values=gradients.values[..., first], times=gradients.times),
+        learning_rate=training["learning_rate"],
+        momentum=training.get("momentum") or 0.0,
+        dampening=training.get("dampening") or 0.0,
+        weight_decay=training.get("weight_decay") or 0.0,
+        level=level,
+    )
+
+
+_Call: TypeAlias = "Callable[[_Material, _Material, float], AssumptionTest]"
+
+# What is asked, of all there is and of few coordinates of it, in the order of the answers.
+_QUESTIONS: Mapping[str, tuple[str, float, _Call]] = {
+    "stationarity": (
+        STATIONARY_QUESTION,
+        VARIANCE,
+        lambda _, few, level: stationarity_of(few.weights, level=level),
+    ),
+    "Gaussianity": (
+        GAUSSIAN_QUESTION,
+        KURTOSIS,
+        lambda _, few, level: gaussianity(few.weights, level=level),
+    ),
+    "quadratic loss": (LOSS_QUESTION, LOSS_TOLERANCE, _loss_test),
+    "constant noise": (NOISE_QUESTION, NOISE_TOLERANCE, _noise_test),
+    "independence of batches": (BATCHES_QUESTION, BATCHES_TOLERANCE, _batch_test),
+    "step rule as stated": (STEP_QUESTION, STEP_TOLERANCE, _step_test),
+}
+
+
+def _ask(
+    name: str,
+    question: str,
+    tolerance: float,
+    level: float,
+    call: _Call,
+    data: _Material,
+    few: _Material,
+) -> AssumptionTest:
+    try:
+        return call(data, few, level)
+    except InputError as error:  # the record is not what this question needs
+        return AssumptionTest.unasked(
+            name, str(error).rstrip("."), question=question, tolerance=tolerance, level=level
+        )

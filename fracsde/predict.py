@@ -1,0 +1,419 @@
+r"""From a theory to predictions, in the words in which runs are measured.
+
+Along directions :math:`V` of the weights the stationary law has
+
+.. math::
+    \operatorname{E} V^T w = V^T m, \qquad
+    \operatorname{Cov} V^T w = V^T \Sigma V, \qquad
+    \rho_u(s) = \frac{u^T R(s)\, u}{u^T \Sigma u}, \qquad
+    \sum_u \operatorname{E}[u \cdot (w_{t+s} - w_t)]^2 ,
+
+whatever the directions: the law of all weights is computed and looked at along :math:`V`, so a
+random projection is served as exactly as an eigenvector.  Cutting the *matrices* down first,
+:math:`V^T H V` and :math:`V^T C V`, gives the same only where :math:`H V` stays in the span of
+:math:`V`, as eigenvectors do.
+
+The numerical error of a variance is the bound that comes with the covariance
+(:class:`~fracsde.stationary.StationaryCovariance`), and rounding.  That of an autocorrelation, a
+displacement or an integrated time is ten times what the covariance's error would do to it, an
+estimate; that of a closure, three standard errors of its averages, the worst direction's for all.
+
+A deviation of the mean or of an entry off the diagonal is relative to standard deviations, since
+both may be zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from fracsde._check import choice, finite_array, real
+from fracsde.closure import GaussianClosure
+from fracsde.errors import InputError, OutOfRangeError, ShapeError, UnsupportedError
+from fracsde.lyapunov.evolution import evolve, lifted
+from fracsde.lyapunov.moments import equal_moments
+from fracsde.lyapunov.processes import as_linear, require_stationary
+from fracsde.problems.epochs import EpochRecursion
+from fracsde.problems.matrix_free import MatrixFreeOU, MatrixFreeSGD
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
+from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.problems.structured import DiagonalOU, LowRankOU
+from fracsde.records import quantities as names
+from fracsde.records.measurement import Prediction
+from fracsde.stationary import stationary_covariance
+from fracsde.stationary_large import stationary_variance_along
+from fracsde.transients import autocovariance, mean_square_displacement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.records.measurement import Quantity
+
+    Theory: TypeAlias = (
+        SGDNearMinimum
+        | QuadraticLossSGD
+        | OUProcess
+        | LinearRecursion
+        | EpochRecursion
+        | MatrixFreeSGD
+        | MatrixFreeOU
+        | DiagonalOU
+        | LowRankOU
+        | GaussianClosure
+    )
+
+__all__ = ["LAWS", "predict"]
+
+LAWS = ("map", "epochs", "independent", "flow", "underdamped", "kunin")
+"""Laws of SGD near a minimum that can predict a run, see :func:`predict`."""
+
+_EPS = float(np.finfo(np.float64).eps)
+_IN_TIME = 10.0  # errors of the covariance that count for what is made of it at a lag
+_CLOSURE_ERRORS = 3.0
+_LARGE = (MatrixFreeSGD, MatrixFreeOU, DiagonalOU, LowRankOU)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _View:
+    """The stationary law along directions, and what else to ask of it."""
+
+    directions: FloatArray  # (k, p), of the observed coordinates
+    mean: FloatArray  # (p,)
+    covariance: FloatArray | None  # (p, p), None where only its diagonal is known
+    variances: FloatArray  # (p,)
+    error: FloatArray  # (p,), of the variances
+    process: Any  # with autocovariances, None where there are none
+    name: str
+
+
+def predict(
+    theory: Theory,
+    *,
+    quantities: str | Sequence[str] = ("mean", "stationary variance"),
+    law: str | None = None,
+    directions: ArrayLike | None = None,
+    lags: ArrayLike | None = None,
+    spacing: float = 1.0,
+    labels: Sequence[str] | None = None,
+    theory_name: str | None = None,
+    unit: str = "weight",
+) -> tuple[Prediction, ...]:
+    r"""Predict stationary quantities of a run, each with the numerical error of computing it.
+
+    Parameters
+    ----------
+    theory : SGDNearMinimum, LeastSquaresSGD, QuadraticSGD, OUProcess, LinearRecursion, ...
+        What to believe.  Also the processes of :mod:`fracsde.stationary_large`, which know means
+        and variances, and a :class:`~fracsde.closure.GaussianClosure`.
+    quantities : str or sequence of str
+        Names of :mod:`fracsde.records.quantities`.
+    law : {"map", "epochs", "independent", "flow", "underdamped", "kunin"}, optional
+        Which law of SGD.  ``"map"`` and, for shuffled batches, ``"epochs"`` are exact and what is
+        taken if nothing is said; ``"independent"`` treats the batches of an epoch as independent;
+        the last three are continuum limits.  SGD on quadratic losses has the noise of its state
+        unless a law is named, and then that of its minimum.
+    directions : (d, p) array_like, optional [1]
+        Along which, one per column, used as they are; each coordinate by itself if not given, the
+        leading modes for a closure.
+    lags : (lag,) array_like, optional [step or time]
+        For autocorrelations and displacements.
+    spacing : float [step or time]
+        Distance of the draws over which an integrated time sums.
+    labels : (p,) sequence of str, optional
+        Names of the directions; numbers from 0 if not given, as an unnamed record has.
+    theory_name : str, optional
+        For the report; the law if not given.
+    unit : str
+        Unit of a coordinate.
+
+    Returns
+    -------
+    tuple of Prediction
+        One per quantity, in the order asked for.
+
+    Raises
+    ------
+    InputError
+        If a quantity needs lags and there are none, or the theory is something else.
+    UnsupportedError
+        If the theory does not know a quantity.
+    OutOfRangeError
+        If nothing moves along a direction.
+    UnstableError
+        If there is no stationary law.
+    ShapeError
+        If directions or labels do not fit.
+
+    Examples
+    --------
+    >>> from fracsde import SGDNearMinimum
+    >>> sgd = SGDNearMinimum(hessian=np.diag([1.0, 0.5]), gradient_noise=np.eye(2),
+    ...                      learning_rate=0.5, batch_size=1)
+    >>> mean, variance = predict(sgd)
+    >>> variance.quantity.name, variance.value.round(6).tolist(), variance.theory
+    ('stationary variance', [0.333333, 0.571429], 'map')
+    >>> predict(sgd, quantities="variance", law="flow")[0].value.round(6).tolist()
+    [0.25, 0.5]
+    """
+    wanted = names.chosen(quantities)
+    view = _view(theory, law, directions, only_diagonal=_diagonal(wanted))
+    count = len(view.variances)
+    tags = names.numbered(count) if labels is None else tuple(labels)
+    if len(tags) != count:
+        msg = f"`labels` must hold {count} names, one per direction, got {len(tags)}"
+        raise ShapeError(msg)
+    if not np.all(view.variances > 0.0):
+        k = int(np.argmin(view.variances > 0.0))
+        msg = (
+            f"nothing moves along {tags[k]!r}: its variance is {view.variances[k]:g}; leave that "
+            "direction out, or give it gradient noise"
+        )
+        raise OutOfRangeError(msg)
+    when = None if lags is None else finite_array("lags", lags, ndim=(0, 1)).reshape(-1)
+    said = view.name if theory_name is None else theory_name
+    step = real("spacing", spacing, low=0.0)
+    return tuple(_one(view, name, tags, unit, when, step, said) for name in wanted)
+
+
+def _diagonal(wanted: tuple[str, ...]) -> bool:
+    known = {"stationary mean", "stationary variance", "stationary standard deviation"}
+    return known.issuperset(wanted)
+
+
+def _one(
+    view: _View,
+    name: str,
+    tags: tuple[str, ...],
+    unit: str,
+    lags: FloatArray | None,
+    spacing: float,
+    theory: str,
+) -> Prediction:
+    variances, relative = view.variances, view.error / view.variances
+    spread = np.sqrt(variances)
+    scale: FloatArray | None = None
+    if name == "stationary mean":
+        quantity, value, scale = names.stationary_mean(tags, unit), view.mean, spread
+        error = 4.0 * _EPS * np.abs(value) + (relative * spread if _is_closure(view) else 0.0)
+    elif name == "stationary variance":
+        quantity, value, error = names.stationary_variance(tags, unit), variances, view.error
+    elif name == "stationary standard deviation":
+        quantity = names.stationary_standard_deviation(tags, unit)
+        value, error = spread, 0.5 * relative * spread
+    elif name == "stationary covariance":
+        quantity = names.stationary_covariance(tags, unit=unit)
+        i, j = np.triu_indices(len(tags), 1)
+        value, scale = _whole(view)[i, j], spread[i] * spread[j]
+        error = np.sqrt(view.error[i] * view.error[j])
+    elif name == "integrated autocorrelation time":
+        quantity = names.integrated_time(tags, _clock(view))
+        value, error = _integrated(view, spacing)
+    else:
+        quantity, value, error, scale = _at_lags(view, name, tags, unit, lags)
+    return Prediction(
+        quantity=quantity, value=value, numerical_error=error, theory=theory, scale=scale
+    )
+
+
+def _at_lags(
+    view: _View, name: str, tags: tuple[str, ...], unit: str, lags: FloatArray | None
+) -> tuple[Quantity, FloatArray, FloatArray, FloatArray | None]:
+    if lags is None or lags.size == 0:
+        msg = f"{name!r} needs `lags`: at which distances in time; pass e.g. lags=[1, 10, 100]"
+        raise InputError(msg)
+    if np.any(lags <= 0.0):
+        msg = f"`lags` must be positive, got {lags.min():g}; at lag 0 nothing has happened"
+        raise OutOfRangeError(msg)
+    process, U = _process(view), view.directions
+    relative = _IN_TIME * view.error / view.variances
+    if name == "autocorrelation":
+        value = autocovariance(process, lags, directions=U) / view.variances
+        error = np.broadcast_to(relative, value.shape)
+        quantity = names.autocorrelation(tags, lags.tolist())
+        return quantity, value.ravel(), error.ravel(), np.ones(value.size)
+    value = mean_square_displacement(process, lags, directions=U).sum(axis=1)
+    quantity = names.mean_square_displacement(lags.tolist(), unit)
+    # The displacement is -2 u^T (E - 1) Sigma u: a relative error of Sigma is one of its own.
+    return quantity, value, float(relative.max()) * value, None
+
+
+def _integrated(view: _View, spacing: float) -> tuple[FloatArray, FloatArray]:
+    # s + 2 s sum_k R(ks): the sum is (1 - E)^-1 E Sigma, all in the state.
+    if isinstance(view.process, EpochRecursion):
+        msg = "the integrated time of shuffled epochs is not known here; ask for autocorrelations"
+        raise UnsupportedError(msg)
+    linear = as_linear(equal_moments(_process(view)))
+    if isinstance(linear, LinearRecursion) and not spacing.is_integer():
+        msg = f"`spacing` of a map must be a whole number of steps, got {spacing:g}"
+        raise OutOfRangeError(msg)
+    U = lifted(linear, view.directions)
+    columns = require_stationary(linear).matrix @ U
+    when = np.array([spacing])
+    rest = -evolve(linear, when, np.eye(linear.dimension), away=True)[0]  # 1 - E
+    total = np.linalg.solve(rest, columns) - columns
+    tau = 1.0 + 2.0 * np.einsum("dp,dp->p", U, total) / view.variances
+    relative = _IN_TIME * view.error / view.variances
+    return spacing * tau, spacing * relative * (1.0 + np.abs(tau)) * float(np.linalg.cond(rest))
+
+
+def _whole(view: _View) -> FloatArray:
+    if view.covariance is None:
+        msg = (
+            "without dense matrices only means, variances and standard deviations are known; "
+            "pass theory.dense() where it fits in memory"
+        )
+        raise UnsupportedError(msg)
+    return view.covariance
+
+
+def _process(view: _View) -> Any:
+    if view.process is None:
+        msg = (
+            "without dense matrices only means, variances and standard deviations are known; pass "
+            "theory.dense() where it fits in memory, and for a closure directions in the span of "
+            "its leading modes"
+        )
+        raise UnsupportedError(msg)
+    return view.process
+
+
+def _clock(view: _View) -> str:
+    return "time" if isinstance(view.process, OUProcess) and not view.name else "step"
+
+
+def _is_closure(view: _View) -> bool:
+    return view.name == "closure"
+
+
+def _view(
+    theory: Any, law: str | None, directions: ArrayLike | None, *, only_diagonal: bool
+) -> _View:
+    if law is not None and not isinstance(theory, (SGDNearMinimum, QuadraticLossSGD)):
+        msg = f"`law` chooses among those of SGD near a minimum; {type(theory).__name__} is its own"
+        raise InputError(msg)
+    if isinstance(theory, GaussianClosure):
+        return _closure_view(theory, directions)
+    if isinstance(theory, _LARGE):
+        return _large_view(theory, directions, only_diagonal=only_diagonal)
+    process, name = _dense_process(theory, law)
+    found = stationary_covariance(process)
+    k = len(found.matrix)
+    V = np.eye(k) if directions is None else _columns(directions, k)
+    covariance = V.T @ found.matrix @ V
+    covariance = 0.5 * (covariance + covariance.T)
+    variances = covariance.diagonal().copy()
+    lengths = np.einsum("dp,dp->p", V, V)
+    error = found.error_estimate * lengths + 4.0 * _EPS * np.sqrt(k) * np.abs(variances)
+    return _View(
+        directions=V,
+        mean=_mean(process) @ V,
+        covariance=covariance,
+        variances=variances,
+        error=error,
+        process=process,
+        name=name,
+    )
+
+
+def _dense_process(theory: Any, law: str | None) -> tuple[Any, str]:
+    # What stands for the theory, and its name in reports.
+    if law is not None:
+        choice("law", law, LAWS)
+    if isinstance(theory, QuadraticLossSGD):
+        if law is None:
+            return theory, "state-dependent noise"
+        theory = theory.near_minimum()
+    if isinstance(theory, SGDNearMinimum):
+        shuffled = theory.sampling == "shuffled"
+        law = ("epochs" if shuffled else "map") if law is None else law
+        if law == "independent":
+            if not shuffled:
+                return theory, "map"
+            apart = replace(theory, sampling="without_replacement", drop_last=False)
+            return apart, "independent"
+        if law in {"map", "epochs"}:
+            _ = theory.map() if law == "map" else theory.epochs()  # refuses what is not there
+            return theory, law
+        return theory.flow(limit="overdamped" if law == "flow" else law), law
+    if isinstance(theory, EpochRecursion):
+        return theory, "epochs"
+    if isinstance(theory, (OUProcess, LinearRecursion)):
+        return theory, ""
+    msg = (
+        "`theory` must be an SGDNearMinimum, SGD on quadratic losses, an OUProcess, a "
+        "LinearRecursion, an EpochRecursion, a process of `stationary_variance_along` or a "
+        f"GaussianClosure, got {type(theory).__name__}; wrap a Hessian and gradient noise as "
+        "SGDNearMinimum(hessian=H, gradient_noise=C, ...)"
+    )
+    raise InputError(msg)
+
+
+def _mean(process: Any) -> FloatArray:
+    if isinstance(process, (SGDNearMinimum, QuadraticLossSGD)):
+        return np.asarray(process.minimum, dtype=np.float64)
+    mean = np.broadcast_to(process.mean, (process.dimension,))
+    return np.asarray(mean[process.observed], dtype=np.float64)
+
+
+def _large_view(theory: Any, directions: ArrayLike | None, *, only_diagonal: bool) -> _View:
+    if not only_diagonal:
+        msg = (
+            f"{type(theory).__name__} knows means, variances and standard deviations only; pass "
+            "theory.dense() where it fits in memory"
+        )
+        raise UnsupportedError(msg)
+    if directions is None:
+        msg = (
+            "`directions` must be given for a process without dense matrices, one per column; "
+            "np.eye(d)[:, :10] are the first ten weights"
+        )
+        raise InputError(msg)
+    V = _columns(directions, theory.dimension)
+    found = stationary_variance_along(theory, V)
+    centre = theory.minimum if isinstance(theory, MatrixFreeSGD) else theory.mean
+    return _View(
+        directions=V,
+        mean=np.broadcast_to(centre, (theory.dimension,)) @ V,
+        covariance=None,
+        variances=found.values,
+        error=found.error_bounds,
+        process=None,
+        name="map" if isinstance(theory, MatrixFreeSGD) else "",
+    )
+
+
+def _closure_view(closure: GaussianClosure, directions: ArrayLike | None) -> _View:
+    leading = closure.minimum.leading
+    process: LinearRecursion | None = closure.law()  # refuses where there is none
+    V = leading if directions is None else _columns(directions, len(leading))
+    inside = leading.T @ V
+    if np.linalg.norm(V - leading @ inside) > 1e-8 * np.linalg.norm(V):
+        process = None
+    covariance = V.T @ (closure.operator() @ V)
+    covariance = 0.5 * (covariance + covariance.T)
+    worst = _CLOSURE_ERRORS * float((closure.variance_stderr / closure.variances).max())
+    return _View(
+        directions=inside,
+        mean=closure.mean @ V,
+        covariance=covariance,
+        variances=covariance.diagonal().copy(),
+        error=worst * covariance.diagonal(),
+        process=process,
+        name="closure",
+    )
+
+
+def _columns(directions: ArrayLike, dimension: int) -> FloatArray:
+    remedy = "one direction per column, one row per coordinate of the theory"
+    V = finite_array("directions", directions, ndim=(1, 2), remedy=remedy)
+    if V.ndim == 1:
+        V = V[:, None]
+    V = finite_array("directions", V, shape=(dimension, None), remedy=remedy)
+    if V.shape[1] == 0:
+        msg = f"`directions` must hold at least one column, got {V.shape}"
+        raise ShapeError(msg)
+    return V

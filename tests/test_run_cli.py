@@ -1,0 +1,322 @@
+"""The commands on stored runs: exit codes that a script can use, and what they print."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+
+import fracsde as fs
+from fracsde.cli import main
+from tests.support.laws import seed_of
+from tests.support.runs import TRAINING, matrices, sgd_run, store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+H, C, MINIMUM = matrices()
+
+
+class Shown:
+    """What a command printed, and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Run a command in this process, as a shell in ``tmp_path`` would."""
+
+    def call(*arguments: object) -> Shown:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["fracsde", *map(str, arguments)])
+        with monkeypatch.context() as streams:
+            out, err = io.StringIO(), io.StringIO()
+            streams.setattr(sys, "stdout", out)
+            streams.setattr(sys, "stderr", err)
+            with pytest.raises(SystemExit) as caught:
+                main()
+        code = caught.value.code
+        found = Shown(0 if code is None else int(code), out.getvalue(), err.getvalue())
+        assert "Traceback" not in found.err
+        return found
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def paths() -> fs.Trajectory:
+    return sgd_run(seed_of("test_run_cli"))
+
+
+@pytest.fixture
+def run(paths: fs.Trajectory, tmp_path: Path) -> fs.StoredRun:
+    np.save(tmp_path / "H.npy", H)
+    np.savez(tmp_path / "both.npz", C=C, H=H, minimum=MINIMUM)
+    return store(tmp_path / "run", paths)
+
+
+QUICK = ("--no-assumptions", "--quiet", "--tolerance", "0.08")
+
+
+def test_compare_ends_with_zero_where_theory_and_run_agree(command: Any, run: Any) -> None:
+    shown = command("compare", "run", *QUICK)
+    assert shown.code == 0
+    assert shown.out.startswith("AGREES: All 4 rows agree with 'map' to within 8 %")
+
+
+def test_compare_ends_with_three_where_they_disagree(command: Any, run: Any) -> None:
+    shown = command("compare", "run", *QUICK[:2], "--learning-rate", "0.44")
+    assert shown.code == 3
+    assert shown.out.startswith("DISAGREES")
+    assert "`learning_rate` was given as 0.44 where the run recorded 0.4" in shown.out
+
+
+def test_compare_ends_with_four_where_the_data_do_not_decide(
+    command: Any, paths: fs.Trajectory, tmp_path: Path
+) -> None:
+    store(tmp_path / "short", paths.between(0, 400))
+    shown = command("compare", "short", *QUICK[:2], "--tolerance", "0.01", "--burn-in", "0")
+    assert shown.code == 4
+    assert shown.out.startswith("INCONCLUSIVE")
+
+
+def test_compare_ends_with_five_where_the_run_is_refused(command: Any, tmp_path: Path) -> None:
+    falling = sgd_run(seed_of("falling cli"), draws=100, every=1, start=8.0 * np.ones(4))
+    store(tmp_path / "run", falling)
+    shown = command("compare", "run", "--burn-in", "0", "--quiet")
+    assert shown.code == 5
+    assert shown.out == ""
+    assert "Pass start=" in shown.err
+
+
+def test_a_diverged_run_ends_with_five_and_names_the_step(
+    command: Any, paths: fs.Trajectory, tmp_path: Path
+) -> None:
+    loss = np.ones((paths.chains, paths.draws))
+    loss[2, 50:] = np.nan
+    store(tmp_path / "run", paths, streams={"loss": loss})
+    for name in ("measure", "compare"):
+        shown = command(name, "run", "--quiet")
+        assert shown.code == 5
+        assert "'loss' of chain 2 is NaN or infinite at step 100" in shown.err
+    seen = command("inspect", "run", "--json")
+    assert seen.code == 0
+    found = json.loads(seen.out)
+    assert found["status"] == "DIVERGED"
+    assert found["first_not_finite"] == {"chain": 2, "step": 100, "stream": "loss"}
+
+
+def test_compare_writes_the_report_that_it_prints(command: Any, run: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    shown = command("compare", "run", *QUICK, "--json", "-o", "report", "--title", "My run")
+    assert shown.code == 0
+    printed = json.loads(shown.out)
+    written = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert printed["rows"] == written["rows"]
+    assert printed["settings"]["content_hash"] == run.content_hash()
+    assert "My run" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_measure_and_predict_meet_in_files(command: Any, run: Any, tmp_path: Path) -> None:
+    asked = ("-q", "mean", "-q", "variance", "-q", "autocorrelation", "--lags", "2,10", "--quiet")
+    assert command("measure", "run", "-o", "m.json", "--start", "100", *asked).code == 0
+    assert command("predict", "--run", "run", "-o", "p.json", *asked).code == 0
+    assert command("predict", "--run", "run", "-o", "flow.json", "--law", "flow", *asked).code == 0
+    shown = command(
+        "compare", "m.json", "p.json", "--rival", "flow.json", "--tolerance", "0.1", "--quiet"
+    )
+    assert shown.code == 0, shown.out
+    assert "the data exclude 'flow'" in shown.out
+    [mean, variance, _] = fs.read_measurements(tmp_path / "m.json")
+    again = fs.measure(run, start=100)
+    assert np.array_equal(mean.value, again[0].value)
+    assert np.array_equal(variance.stderr, again[1].stderr)
+
+
+def test_predict_reads_matrices_alone(command: Any, run: Any) -> None:
+    known = ("--learning-rate", "0.4", "--batch-size", "8", "--momentum", "0.2")
+    shown = command(
+        "predict", "--hessian", "H.npy", "--noise", "both.npz:C", "--minimum",
+        "both.npz:minimum", *known, "--json", "--quiet",
+    )  # fmt: skip
+    assert shown.code == 0, shown.err
+    sgd = fs.SGDNearMinimum(
+        hessian=H, gradient_noise=C, learning_rate=0.4, batch_size=8, momentum=0.2, minimum=MINIMUM
+    )
+    found = json.loads(shown.out)["predictions"]
+    for row, expected in zip(found, fs.predict(sgd), strict=True):
+        assert row["value"] == expected.value.tolist()
+        assert row["numerical_error"] == expected.numerical_error.tolist()
+
+
+def test_matrices_given_replace_those_attached(
+    command: Any, paths: fs.Trajectory, tmp_path: Path
+) -> None:
+    store(tmp_path / "run", paths, curvature={}, training=None)
+    np.savez(tmp_path / "both.npz", C=C, H=H)
+    shown = command(
+        "compare", "run", *QUICK, "--hessian", "both.npz:H", "--noise", "both.npz:C",
+        "--learning-rate", "0.4", "--batch-size", "8", "--momentum", "0.2", "--sampling",
+        "with_replacement",
+    )  # fmt: skip
+    assert shown.code == 0, shown.err
+    assert command("compare", "run", *QUICK).code == 2
+
+
+def test_inspect_says_what_the_run_holds(command: Any, run: Any) -> None:
+    shown = command("inspect", "run", "--verify")
+    assert shown.code == 0
+    for words in (
+        "all weights: 4 numbers of 4 parameters",
+        "32 chains, steps 0 to 2998, 1500 rows each",
+        "training: learning_rate = 0.4",
+        "attached curvature: hessian (4, 4)",
+        "second half: ",
+        f"content hash: {run.content_hash()}",
+        "verified: 48000 rows",
+    ):
+        assert words in shown.out
+    found = json.loads(command("inspect", "run", "--json", "--no-hash").out)
+    assert found["streams"][0]["name"] == "weights"
+    assert found["training"] == TRAINING
+    assert "content_hash" not in found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("compare", "nowhere"), "is no folder"),
+        (("compare", "."), "run.json"),
+        (("compare", "run", "--hessian", "no.npy"), "no such file"),
+        (("compare", "run", "--hessian", "both.npz"), "say which"),
+        (("compare", "run", "--hessian", "both.npz:K"), "no array 'K'"),
+        (("compare", "run", "--theory", "maps"), "theory"),
+        (("compare", "run", "--rival", "map"), "other laws"),
+        (("compare", "run", "--tolerance", "2"), "tolerance"),
+        (("compare", "run", "--burn-in", "soon"), "--burn-in"),
+        (("compare", "run", "--chains", "a"), "--chains"),
+        (("compare", "run", "--chains", "77"), "no chain 77"),
+        (("compare", "run", "--lags", "a"), "--lags"),
+        (("compare", "run", "-q", "speed"), "no quantity 'speed'"),
+        (("compare", "run", "-o", "letters"), "letters"),
+        (("compare", "a", "b", "c"), "3 places"),
+        (("compare", "run", "H.npy"), "cannot read"),
+        (("compare", "H.npy", "H.npy", "--theory", "map"), "--theory"),
+        (("compare", "run", "--learning-rate", "fast"), "valid number"),
+        (("measure", "run", "-o", "no/m.json"), "cannot write"),
+        (("measure", "run", "--stream", "loss"), "no stream 'loss'"),
+        (("measure", "run", "--start", "1e6"), "nothing"),
+        (("predict", "--hessian", "H.npy"), "`gradient_noise` must be given"),
+        (("predict", "--hessian", "H.npy", "--noise", "both.npz:C"), "`learning_rate`"),
+        (("inspect", "H.npy"), "is no folder"),
+        (("record", "run2", "--data", "no.csv"), "no such file"),
+        (("record", "run2", "--data", "H.npy", "--hidden", "x"), "--hidden"),
+    ],
+)
+def test_bad_input_ends_with_two_and_says_why(
+    arguments: tuple[str, ...], words: str, command: Any, run: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "mine.txt").write_text("mine")
+    shown = command(*arguments)
+    assert shown.code == 2, shown.out
+    assert words in shown.err
+    assert shown.out == ""
+
+
+def test_doctor_answers_people_and_programs(command: Any) -> None:
+    shown = command("doctor")
+    assert shown.code == 0
+    for words in ("numba", "numpy", "zarr", "torch", "compiled kernels"):
+        assert words in shown.out
+    found = json.loads(command("doctor", "--json").out)
+    engines = {each["name"]: each for each in found["engines"]}
+    assert engines["numpy"]["installed"] is True
+    assert engines["numpy"]["version"] == np.__version__
+    assert found["cache"]["writable"] in {True, False}
+
+
+def points(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    y = (x @ [1.0, -1.0] + rng.normal(size=60) > 0).astype(float)
+    np.savetxt(path, np.column_stack([x, y]), delimiter=",", fmt="%.6g")
+
+
+RECORD = ("--data", "points.csv", "--directions", "2", "--chains", "16", "--every", "5", "--quiet")
+
+
+def test_a_recorded_run_carries_all_that_compare_needs(command: Any, tmp_path: Path) -> None:
+    points(tmp_path / "points.csv")
+    shown = command("record", "run", *RECORD, "--steps", "1000", "--learning-rate", "0.05")
+    assert shown.code == 0, shown.err
+    run = fs.open_run(tmp_path / "run")
+    assert run.trajectory().values.shape == (16, 201, 2)
+    assert run.metadata["training"]["learning_rate"] == 0.05
+    assert run.metadata["training"]["dataset_size"] == 60
+    assert set(run.attachment("curvature")) == {"hessian", "gradient_noise", "minimum"}
+    judged = command("compare", "run", "--quiet", "--tolerance", "0.5", "--burn-in", "500")
+    assert judged.code in {0, 4}, judged.err
+    again = command("record", "run", *RECORD, "--steps", "1000", "--learning-rate", "0.05")
+    assert again.code == 2
+    assert "nothing is overwritten" in again.err
+
+
+def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(command: Any, tmp_path: Path) -> None:
+    from fracsde import _record_network
+
+    points(tmp_path / "points.csv")
+    options = (*RECORD, "--learning-rate", "0.05", "--momentum", "0.5", "--sampling", "shuffled")
+    assert command("record", "whole", *options, "--steps", "600").code == 0
+    advance, calls = _record_network._advance, []
+
+    def stopped(*arguments: Any) -> Any:
+        found = advance(*arguments)  # rows of the block are on disk, its state is not
+        calls.append(1)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_record_network, "_advance", stopped)
+        from fracsde import cli
+
+        def seen(interrupts: Any) -> None:
+            interrupts.seen = True
+
+        patch.setattr(cli.Interrupts, "check", lambda self: seen(self))
+        shown = command("record", "run", *options, "--steps", "600")
+    assert shown.code == 130
+    assert fs.open_run(tmp_path / "run").status.name == "RECORDING"
+    other = command("record", "run", *options, "--steps", "600", "--resume", "--seed", "5")
+    assert other.code == 2
+    assert "seed: 0 then, 5 now" in other.err
+    assert command("record", "run", *options, "--steps", "600", "--resume").code == 0
+    one, two = (fs.open_run(tmp_path / name) for name in ("whole", "run"))
+    assert np.array_equal(one.trajectory().values, two.trajectory().values)
+    assert one.steps(3).tolist() == two.steps(3).tolist() == list(range(0, 601, 5))
+    assert "Nothing to do" in command("record", "run", *options, "--steps", "600", "--resume").out
+
+
+def test_rates_without_a_law_and_too_many_parameters_are_refused(
+    command: Any, tmp_path: Path
+) -> None:
+    points(tmp_path / "points.csv")
+    fast = command("record", "run", *RECORD, "--learning-rate", "1e4")
+    assert fast.code == 2
+    assert "stops converging" in fast.err
+    wide = command("record", "run", *RECORD, "--hidden", "2000")
+    assert wide.code == 2
+    assert "fewer hidden units" in wide.err
+    many = command("record", "run", *RECORD[:2], "--directions", "99", "--quiet")
+    assert many.code == 2
+    assert "between 1 and the 6 parameters" in many.err
+    assert not (tmp_path / "run").exists()
