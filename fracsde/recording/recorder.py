@@ -66,7 +66,7 @@ class Recorder:
     """Records one chain of a run; use it as a context.
 
     Several processes may record chains of one run at the same time; those that come later must
-    record the same things.
+    record the same things.  One thread at a time uses a recorder.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class Recorder:
         parameters = integer("parameters", parameters, low=1, high=2**53 - 1)
         self._chain = integer("chain", chain, low=0, high=10**9 - 1)
         dtype, resume = choice("dtype", dtype, DTYPES), truth("resume", resume)
-        sync_seconds = real("sync_seconds", sync_seconds, low=0.0)
+        sync_seconds = real("sync_seconds", sync_seconds, low=0.0, closed="low")
         observe = of_kind("observe", observe, Observe, Full())
         self._schedule = of_kind("schedule", schedule, Schedule, Every(1))
         if rewind_to is not None:
@@ -189,7 +189,7 @@ class Recorder:
     @property
     def next_step(self) -> int:
         """The step after the last recorded one; 0 where nothing is recorded."""
-        return self._last + 1
+        return self._journal.last + 1
 
     @property
     def directions(self) -> NDArray[Any] | None:
@@ -245,8 +245,8 @@ class Recorder:
         self._check(step)
         with np.errstate(over="ignore", invalid="ignore"):  # a divergence is recorded as one
             parts = self._row.of_parameters(step, weights, streams)
-        self._journal.append(parts)
-        self._last = operator.index(step)
+        self._journal.append(parts, operator.index(step))
+        self._journal.sync_when_due()
         return True
 
     def record_observed(self, step: int, observed: ArrayLike, /, **streams: ArrayLike) -> bool:
@@ -272,8 +272,8 @@ class Recorder:
         self._check(step)
         with np.errstate(over="ignore", invalid="ignore"):
             parts = self._row.of_observed(step, observed, streams)
-        self._journal.append(parts)
-        self._last = operator.index(step)
+        self._journal.append(parts, operator.index(step))
+        self._journal.sync_when_due()
         return True
 
     def record_block(
@@ -381,7 +381,7 @@ class Recorder:
     def _open_chain(
         self, resume: bool, facts: dict[str, Any], sync_seconds: float, rewind_to: int | None
     ) -> None:
-        self._closed, self._process, self._last = False, os.getpid(), -1
+        self._closed, self._process = False, os.getpid()
         self._home = home = make_chain(self._run, self._chain, resume=resume)
         path = home / "rows.bin"
         self._journal: Journal = Journal(path, self._layout.row_bytes, sync_seconds)
@@ -406,8 +406,7 @@ class Recorder:
         if rewind_to is not None:
             count = int(np.searchsorted(steps, rewind_to, side="right"))
         self._save_state(closed=False)
-        self._journal.keep(count)
-        self._last = int(steps[count - 1]) if count else -1
+        self._journal.keep(count, int(steps[count - 1]) if count else -1)
 
     def _save_state(self, *, closed: bool) -> None:
         state = ChainState(
@@ -428,10 +427,10 @@ class Recorder:
 
     def _check(self, step: int) -> None:
         self._alive()
-        if step <= self._last:
+        if step <= self._journal.last:
             msg = (
-                f"step {step} is not beyond step {self._last}, the last recorded one of chain "
-                f"{self._chain}; go on from `next_step`, or resume with `rewind_to`"
+                f"step {step} is not beyond step {self._journal.last}, the last recorded one of "
+                f"chain {self._chain}; go on from `next_step`, or resume with `rewind_to`"
             )
             raise RecordError(msg)
         if step > 2**53:

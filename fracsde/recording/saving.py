@@ -151,7 +151,7 @@ def _write_chain(
                 bad: BoolArray = ~np.isfinite(column).all(axis=1)
                 marks |= bad.astype(np.uint32) << np.uint32(layout.bits[stream.name])
             rows[:, 8:16].view("<u8")[:, 0] = stamps_of(rows)
-            journal.append((rows.data.cast("B"),))
+            journal.append((rows.data.cast("B"),), int(part[-1]))
         journal.sync()
         state = ChainState(closed=True, rows=journal.rows, metadata={}, schedule={})
         write_state(home / "chain.json", state.to_dict())

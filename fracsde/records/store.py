@@ -20,6 +20,7 @@ Writing is :class:`fracsde.recording.Recorder`'s; the rows are described in
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,10 @@ from fracsde._check import choice, integer
 from fracsde.errors import RecordError
 from fracsde.records._store.attachments import attached, attachment_names
 from fracsde.records._store.choosing import (
+    chosen_chains,
     chosen_coordinates,
     common_steps,
+    end_of,
     extent,
     first_bad,
     read_values,
@@ -107,7 +110,7 @@ class StoredRun:
         """Names of the arrays kept beside the run."""
         return attachment_names(self.path)
 
-    @property
+    @cached_property
     def divergence(self) -> Divergence | None:
         """Where the run first left the finite numbers, or None."""
         names = tuple(self.streams)
@@ -139,7 +142,7 @@ class StoredRun:
         (n,) ndarray of int64 [step]
             Strictly increasing, read-only.
         """
-        self._known(chain)
+        chosen_chains(chain, self.chains)
         if chain not in self._steps:
             steps = checked_steps(chain, self._layout.steps(self._map(chain)))
             steps.flags.writeable = False
@@ -187,8 +190,8 @@ class StoredRun:
         *,
         chains: Sequence[int] | None = None,
         coordinates: Sequence[int] | slice | None = None,
-        start: int | None = None,
-        stop: int | None = None,
+        start: float | None = None,
+        stop: float | None = None,
         every: int = 1,
         unequal: str = "refuse",
     ) -> Trajectory:
@@ -202,7 +205,7 @@ class StoredRun:
             Numbers of the chains, by default all.
         coordinates : sequence of int or slice, optional
             Which numbers of the stream, by default all.
-        start, stop : int, optional [step]
+        start, stop : float, optional [step]
             First and last step.
         every : int
             Every so many recorded rows of that part.
@@ -224,14 +227,14 @@ class StoredRun:
         shape = self._stream(stream)
         every = integer("every", every, low=1)
         unequal = choice("unequal", unequal, ("refuse", "truncate"))
-        picked = self._picked(chains)
+        first, last = end_of("start", start, -np.inf), end_of("stop", stop, np.inf)
+        picked = chosen_chains(chains, self.chains)
         columns = chosen_coordinates(coordinates, shape.width)
         places = []
         for chain in picked:
             steps = self.steps(chain)
             inside = self.present(stream, chain)
-            inside &= steps >= (0 if start is None else start)
-            inside &= steps <= (np.iinfo(np.int64).max if stop is None else stop)
+            inside &= (steps >= first) & (steps <= last)
             places.append(np.flatnonzero(inside))
         found = [self.steps(chain)[rows] for chain, rows in zip(picked, places, strict=True)]
         steps, places = common_steps(picked, found, places, truncate=unequal == "truncate")
@@ -279,7 +282,7 @@ class StoredRun:
         -------
         mapping
         """
-        self._known(chain)
+        chosen_chains(chain, self.chains)
         return MappingProxyType(dict(self._states[chain].metadata))
 
     def verify(self) -> int:
@@ -328,39 +331,19 @@ class StoredRun:
             Sixty-four hexadecimal digits.
         """
         head = [self._header.to_dict(), dict(self.metadata)]
-        chains = {
-            chain: (dict(self._states[chain].metadata), self._map(chain)) for chain in self.chains
-        }
+        chains = ((c, self._states[c].metadata, self._map(c)) for c in self.chains)
         return content_hash(head, chains, {n: self.attachment(n) for n in self.attachments})
 
-    def _known(self, chain: int) -> None:
-        if chain not in self._rows:
-            have = ", ".join(map(str, self.chains)) or "none"
-            msg = f"the run has no chain {chain!r}; it has: {have}"
-            raise RecordError(msg)
-
     def _stream(self, name: str) -> Stream:
-        if name not in self.streams:
+        if not isinstance(name, str) or name not in self.streams:
             msg = f"the run has no stream {name!r}; it has: {', '.join(self.streams)}"
             raise RecordError(msg)
         return self.streams[name]
 
     def _map(self, chain: int) -> NDArray[np.uint8]:
-        self._known(chain)
+        chosen_chains(chain, self.chains)
         path = chain_folder(self.path, chain) / "rows.bin"
         return map_rows(path, self._layout, self._rows[chain])
-
-    def _picked(self, chains: Sequence[int] | None) -> tuple[int, ...]:
-        picked = self.chains if chains is None else tuple(np.atleast_1d(chains).tolist())
-        for chain in picked:
-            self._known(chain)
-        if not picked:
-            msg = f"{self.path} has no chain yet; record one, or choose another run"
-            raise RecordError(msg)
-        if len(set(picked)) != len(picked):
-            msg = f"`chains` names one twice: {picked}"
-            raise RecordError(msg)
-        return picked
 
     def _times(self, chain: int, rows: IntArray, steps: IntArray) -> NDArray[Any]:
         if self._header.clock == "step":

@@ -24,11 +24,11 @@ class Buffered(Journal):
 
     kept: bytes = b""
 
-    def append(self, parts: tuple[memoryview, ...]) -> None:
+    def append(self, parts: tuple[memoryview, ...], last: int) -> None:
         row = b"".join(parts)
         self.kept += row
         if len(self.kept) >= 16 * len(row):
-            super().append((memoryview(self.kept),))
+            super().append((memoryview(self.kept),), last)
             self.kept = b""
 
 

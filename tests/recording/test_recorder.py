@@ -333,6 +333,26 @@ def test_a_small_disk_that_is_really_full(tmp_path) -> None:
         subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
+def test_a_row_that_cannot_be_forced_to_disk_is_recorded_all_the_same_and_only_once(
+    tmp_path, monkeypatch
+) -> None:
+    recorder = Recorder(tmp_path / "run", parameters=1, sync_seconds=0)
+
+    def refuse(file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_module, "_force", refuse)
+        with pytest.raises(FileWriteError, match="all rows are recorded"):
+            recorder.record(0, [1.0])
+    assert recorder.next_step == 1
+    with pytest.raises(RecordError, match="not beyond step 0"):
+        recorder.record(0, [1.0])
+    recorder.record(1, [2.0])
+    recorder.close()
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == [0, 1]
+
+
 def test_an_interrupted_write_is_not_recorded_and_can_be_repeated(tmp_path, monkeypatch) -> None:
     recorder, real = Recorder(tmp_path / "run", parameters=100), os.write
     recorder.record(0, np.zeros(100))

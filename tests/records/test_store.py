@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import tempfile
 import zipfile
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import fracsde as fs
 from fracsde.errors import BackendUnavailable, FileWriteError, InputError, RecordError
-from fracsde.recording import Projection, RandomProjection, Recorder, RunStatus, Stream
+from fracsde.recording import Projection, RandomProjection, Recorder, RunStatus, Stream, save_run
 from fracsde.records import store as module
 from fracsde.records._store.layout import HEAD, stamps_of
 
@@ -178,6 +179,7 @@ def test_a_part_is_that_part_of_the_whole(tmp_path: Path) -> None:
     np.testing.assert_array_equal(part.values, whole.values[[2, 0]][:, 2:13:2][:, :, [2, 0]])
     sliced = found.trajectory(coordinates=slice(None, None, 2), stop=9)
     np.testing.assert_array_equal(sliced.values, whole.values[:, :4, ::2])
+    assert found.trajectory(start=-np.inf, stop=np.inf).draws == 20
     assert found.trajectory("loss", chains=1).values[0, :, 0].tolist() == [
         s / 8 for s in range(0, 60, 3)
     ]
@@ -220,6 +222,10 @@ def test_unequal_chains_are_refused_and_the_remedy_keeps_the_common_steps(tmp_pa
         (lambda r: r.trajectory(coordinates=[]), "whole numbers or a slice"),
         (lambda r: r.trajectory(coordinates=slice(9, 10)), "whole numbers or a slice"),
         (lambda r: r.trajectory(every=0), "every"),
+        (lambda r: r.trajectory(start="a"), "start"),
+        (lambda r: r.trajectory(stop=np.nan), "stop"),
+        (lambda r: r.trajectory(chains=[0.0]), "no chain 0.0"),
+        (lambda r: r.trajectory(["weights"]), "no stream"),
         (lambda r: r.trajectory(unequal="pad"), "unequal"),
         (lambda r: r.array("weights", 1), "no chain 1"),
         (lambda r: r.steps("0"), "no chain '0'"),
@@ -656,11 +662,28 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_when_it_fails(
     with pytest.raises(InputError, match="format"):
         rich.export(tmp_path / "other", format="csv")
 
-    def full(file, **arrays):
+    def full(file, array, **options):
         file.write(b"part")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(FileWriteError, match=r"No space left .* the run is unchanged"):
         rich.export(tmp_path / "other.npz")
     assert not [path for path in tmp_path.iterdir() if "other" in path.name]
+
+
+def test_many_chains_do_not_need_many_open_files(tmp_path: Path) -> None:
+    """A map keeps its file open, and a process may have about a thousand."""
+    given_ = fs.Trajectory(values=np.zeros((60, 2, 1)), times=[0, 1])
+    run = save_run(tmp_path / "run", given_)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd"))) if os.path.isdir("/proc/self/fd") else 40
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, before[1]))
+    try:
+        run = fs.open_run(tmp_path / "run")
+        assert run.trajectory().chains == 60
+        assert run.verify() == 120
+        assert len(run.content_hash()) == 64
+        assert run.export(tmp_path / "out.npz").exists()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

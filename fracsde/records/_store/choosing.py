@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fracsde._check import real
 from fracsde.errors import RecordError
 from fracsde.provenance import Provenance, provenance
 
@@ -17,13 +18,48 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
 
 __all__ = [
+    "chosen_chains",
     "chosen_coordinates",
     "common_steps",
+    "end_of",
     "extent",
     "first_bad",
     "read_values",
     "recorded_provenance",
 ]
+
+
+def chosen_chains(chains: Any, have: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the chosen chains of a run.
+
+    Parameters
+    ----------
+    chains : int, sequence of int or None
+        What was asked for; None for all.
+    have : tuple of int
+        What there is.
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    RecordError
+        If there is no such chain, or one is named twice.
+    """
+    picked = have if chains is None else tuple(np.atleast_1d(chains).ravel().tolist())
+    for chain in picked:
+        if type(chain) is not int or chain not in have:
+            msg = f"the run has no chain {chain!r}; it has: {', '.join(map(str, have)) or 'none'}"
+            raise RecordError(msg)
+    if not picked:
+        msg = "the run has no chain yet, or `chains` chooses none; record one, or name some"
+        raise RecordError(msg)
+    if len(set(picked)) != len(picked):
+        msg = f"`chains` names one twice: {picked}"
+        raise RecordError(msg)
+    return picked
 
 
 def chosen_coordinates(coordinates: Any, width: int) -> IntArray:
@@ -60,6 +96,27 @@ def chosen_coordinates(coordinates: Any, width: int) -> IntArray:
         msg = f"`coordinates` must lie in 0 to {width - 1}, got {found.min()} to {found.max()}"
         raise RecordError(msg)
     return np.asarray(found, dtype=np.int64)
+
+
+def end_of(name: str, value: Any, open_end: float) -> float:
+    """Return one end of a range of steps.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    value : float or None [step]
+        What was asked for; None or ``open_end`` for no end.
+    open_end : float
+        Minus or plus infinity.
+
+    Returns
+    -------
+    float
+    """
+    if value is None or (isinstance(value, float) and value == open_end):
+        return open_end
+    return real(name, value)
 
 
 def common_steps(

@@ -11,9 +11,10 @@ import json
 import os
 import secrets
 import shutil
+import zipfile
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -23,39 +24,37 @@ from fracsde.records._store.places import exists, sync_folder, writing
 from fracsde.records._store.rows import block_length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from fracsde.records.store import StoredRun
 
-    Arrays = Mapping[tuple[str, ...], NDArray[Any]]
+    Arrays: TypeAlias = Iterator[tuple[str, str, NDArray[Any]]]
 
 __all__ = ["groups_of", "write_export"]
 
 
-def groups_of(run: StoredRun) -> dict[tuple[str, ...], NDArray[Any]]:
-    """Return all arrays of a run by group and name, mapped where they can be.
+def groups_of(run: StoredRun) -> Arrays:
+    """Yield all arrays of a run, mapped one at a time, since open maps are limited in number.
 
-    Returns
-    -------
-    dict
+    Yields
+    ------
+    (group, name, ndarray)
     """
-    arrays: dict[tuple[str, ...], NDArray[Any]] = {}
     for chain in run.chains:
-        arrays[f"chain{chain}", "steps"] = run.steps(chain)
+        yield f"chain{chain}", "steps", run.steps(chain)
         for name in run.streams:
-            arrays[f"chain{chain}", name] = run.array(name, chain)
+            yield f"chain{chain}", name, run.array(name, chain)
     directions, indices = run.observation.directions, run.observation.indices
     if directions is not None:
-        arrays["observation", "directions"] = directions
+        yield "observation", "directions", directions
     elif indices is not None:
-        arrays["observation", "indices"] = indices
+        yield "observation", "indices", indices
     for name in run.attachments:
         for key, array in run.attachment(name).items():
-            arrays[f"attachment_{name}", key] = array
-    return arrays
+            yield f"attachment_{name}", key, array
 
 
 def write_export(
@@ -71,7 +70,7 @@ def write_export(
         Format.
     head : mapping
         Plain JSON types.
-    arrays : mapping of (group, name) to ndarray
+    arrays : iterator of (group, name, ndarray)
         The arrays.
 
     Returns
@@ -106,11 +105,18 @@ def write_export(
 
 
 def _npz(path: Path, head: Mapping[str, Any], arrays: Arrays) -> None:
-    named: dict[str, Any] = {"_".join(key): array for key, array in arrays.items()}
     with path.open("xb") as file:
-        np.savez(file, allow_pickle=False, header=np.array(json.dumps(head)), **named)
+        with zipfile.ZipFile(file, "w") as archive:
+            _add(archive, "header", np.array(json.dumps(head)))
+            for group, name, array in arrays:
+                _add(archive, f"{group}_{name}", array)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _hdf5(path: Path, head: Mapping[str, Any], arrays: Arrays) -> None:
@@ -118,7 +124,7 @@ def _hdf5(path: Path, head: Mapping[str, Any], arrays: Arrays) -> None:
     with h5py.File(path, "x") as file:
         for key, value in head.items():
             file.attrs[key] = json.dumps(value)
-        for (group, name), array in arrays.items():
+        for group, name, array in arrays:
             home = file.require_group(group)
             if array.dtype.kind == "U":
                 home.attrs[name] = json.dumps(array.tolist())
@@ -133,7 +139,7 @@ def _zarr(path: Path, head: Mapping[str, Any], arrays: Arrays) -> None:
     root = zarr.open_group(str(path), mode="w")
     for key, value in head.items():
         root.attrs[key] = json.dumps(value)
-    for (group, name), array in arrays.items():
+    for group, name, array in arrays:
         home = root.require_group(group)
         if array.dtype.kind == "U":
             home.attrs[name] = json.dumps(array.tolist())

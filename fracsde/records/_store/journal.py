@@ -50,7 +50,8 @@ class Journal:
 
     def __init__(self, path: Path, row_bytes: int, sync_seconds: float) -> None:
         self.path, self._row_bytes, self._interval = path, row_bytes, sync_seconds
-        self.rows, self._torn, self._synced = 0, False, monotonic()
+        # Rows and the last step change together, in one assignment, whatever interrupts.
+        self._end, self._torn, self._synced = (0, -1), False, monotonic()
         if exists(path):
             size_of(path)  # refuses links and pipes, which opening would follow
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
@@ -67,25 +68,37 @@ class Journal:
             )
             raise RecordError(msg)
 
-    def keep(self, rows: int) -> None:
+    @property
+    def rows(self) -> int:
+        """Number of whole rows."""
+        return self._end[0]
+
+    @property
+    def last(self) -> int:
+        """Step of the last row; -1 where there is none."""
+        return self._end[1]
+
+    def keep(self, rows: int, last: int) -> None:
         """Keep the first rows and cut off all that follows.
 
         Parameters
         ----------
-        rows : int
-            How many.
+        rows, last : int
+            How many, and the step of the last.
         """
         with writing(self.path, f"the {rows} rows before are unchanged"):
             os.ftruncate(self._file, rows * self._row_bytes)
-        self.rows, self._torn = rows, False
+        self._end, self._torn = (rows, last), False
 
-    def append(self, parts: tuple[memoryview, ...]) -> None:
+    def append(self, parts: tuple[memoryview, ...], last: int) -> None:
         """Append whole rows.
 
         Parameters
         ----------
         parts : tuple of memoryview
             Their bytes, in one place or in several.
+        last : int
+            Step of the last of them.
         """
         self.settle()
         self._torn = True
@@ -96,21 +109,27 @@ class Journal:
                 written += os.write(self._file, b"".join(parts)[written:])
         except OSError as error:
             refuse(self.path, error, f"the {self.rows} rows before are whole and readable")
-        self.rows += length // self._row_bytes
+        self._end = (self._end[0] + length // self._row_bytes, last)
         self._torn = False
+
+    def sync_when_due(self) -> None:
+        """Force rows to disk if it is time."""
         if monotonic() - self._synced >= self._interval:
             self.sync()
 
     def sync(self) -> None:
         """Force rows to disk, where power loss does not reach them."""
         self._synced = monotonic()
-        with writing(self.path, "rows of the last seconds may be lost if the machine stops"):
+        with writing(
+            self.path,
+            "all rows are recorded, those of the last seconds may be lost if the machine stops",
+        ):
             _force(self._file)
 
     def settle(self) -> None:
         """Cut off the part of a row that a failure left."""
         if self._torn:
-            self.keep(self.rows)
+            self.keep(*self._end)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

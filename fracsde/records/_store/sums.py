@@ -13,7 +13,7 @@ from fracsde.records._store.layout import Layout, stamps_of
 from fracsde.records._store.rows import blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -54,7 +54,7 @@ def verify_rows(chain: int, rows: NDArray[np.uint8], layout: Layout) -> None:
 
 def content_hash(
     head: list[Any],
-    chains: Mapping[int, tuple[Mapping[str, Any], NDArray[np.uint8]]],
+    chains: Iterable[tuple[int, Mapping[str, Any], NDArray[np.uint8]]],
     attachments: Mapping[str, Mapping[str, NDArray[Any]]],
 ) -> str:
     """Hash a run.
@@ -63,8 +63,8 @@ def content_hash(
     ----------
     head : list
         Header and metadata, as plain JSON types.
-    chains : mapping of int to (mapping, ndarray)
-        Metadata and rows of each chain.
+    chains : iterable of (int, mapping, ndarray)
+        Number, metadata and rows of each chain, in the order of their numbers.
     attachments : mapping of str to mapping of str to ndarray
         What is attached.
 
@@ -74,7 +74,7 @@ def content_hash(
         Sixty-four hexadecimal digits.
     """
     digest = hashlib.sha256(_canonical(head))
-    for chain, (metadata, rows) in sorted(chains.items()):
+    for chain, metadata, rows in chains:
         digest.update(_canonical([chain, len(rows), dict(metadata)]))
         for _, part in blocks(rows):
             digest.update(np.ascontiguousarray(part).data)
