@@ -302,8 +302,8 @@ class Recorder:
             numbers = self._layout.steps(rows)
             self._check(int(numbers[0]))
             self._check(int(numbers[-1]))
-            self._journal.append((rows.reshape(-1).data,))
-            self._last = int(numbers[-1])
+            self._journal.append((rows.reshape(-1).data,), int(numbers[-1]))
+            self._journal.sync_when_due()
         return len(rows)
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
