@@ -37,7 +37,7 @@ __all__ = ["Plan", "record_network"]
 
 BLOCKS = 50  # parts of a run after which its state is kept
 RATE = 0.2  # of the inverse of the largest curvature, where no learning rate is named
-RELAXATIONS = 300.0  # of the slowest recorded direction, where no length is named
+RELAXATIONS = 1500.0  # of the slowest recorded direction, where no length is named
 LARGEST = 4000  # parameters whose matrices are kept
 
 
@@ -208,6 +208,9 @@ def _course(network: Network, plan: Plan, say: Callable[[str, float], None]) -> 
         raise InputError(msg)
     every = plan.every or max(1, int(1.0 / float(rates[np.isfinite(rates)].max(initial=1.0))))
     steps = plan.steps or every * ceil(RELAXATIONS / float(rates.min()) / every)
+    if steps < every:
+        msg = f"`steps` must be at least {every}, the distance between rows, got {steps}"
+        raise InputError(msg)
     return _Course(
         network=network,
         minimum=minimum,
@@ -215,7 +218,7 @@ def _course(network: Network, plan: Plan, say: Callable[[str, float], None]) -> 
         directions=np.ascontiguousarray(vectors[:, ::-1]),
         plan=plan,
         learning_rate=rate,
-        steps=steps,
+        steps=steps - steps % every,
         every=every,
     )
 

@@ -145,7 +145,7 @@ def predict(
             None if run is None else fracsde.open_run(run),
             settings,
             {name: matrix_of(text) for name, text in matrices.items()},
-            quantities=quantity or (_MEAN_AND_VARIANCE if minimum else "stationary variance"),
+            quantities=quantity or None,
             law=law,
             directions=matrix_of(directions),
             lags=numbers_of("--lags", lags),

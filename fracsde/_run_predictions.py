@@ -28,7 +28,7 @@ def predictions_of(
     settings: Mapping[str, Any],
     matrices: Mapping[str, ArrayLike | None],
     *,
-    quantities: str | Sequence[str],
+    quantities: str | Sequence[str] | None,
     law: str | None,
     directions: ArrayLike | None,
     lags: Sequence[float] | None,
@@ -41,14 +41,16 @@ def predictions_of(
         The run whose record is predicted, number by number of what it kept.
     settings, matrices : mapping
         What the caller names; None where the run is to say.
-    quantities, law, directions, lags
+    quantities : str or sequence of str, optional
+        If not given the variance, and the mean where the minimum is known.
+    law, directions, lags
         As for :func:`fracsde.predict`; directions are of what the run kept.
 
     Returns
     -------
     tuple of Prediction, and dict
     """
-    wanted = names.chosen(quantities)
+    wanted = names.chosen(_default(run, matrices) if quantities is None else quantities)
     asked: dict[str, Any] = {"quantities": wanted, "law": law, "lags": lags}
     if run is None:
         sgd, values, notes = _of_matrices(settings, matrices)
@@ -71,6 +73,13 @@ def predictions_of(
         "notes": list(training.notes),
     }
     return found, about
+
+
+def _default(run: StoredRun | None, matrices: Mapping[str, ArrayLike | None]) -> tuple[str, ...]:
+    known = matrices.get("minimum") is not None
+    if run is not None and matrices.get("hessian") is None and "curvature" in run.attachments:
+        known = known or "minimum" in run.attachment("curvature")
+    return ("mean", "variance") if known else ("variance",)
 
 
 def _of_matrices(

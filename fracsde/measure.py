@@ -154,15 +154,16 @@ def examine(run: Trajectory, *, level: float, cut: bool = False) -> Trajectory:
     """
     found = estimators.diagnose(run, level=level)
     failed = [row for row in found.rows if not row.ok]
-    begin = f"start={run.times[found.burn_in]:g}" if found.burn_in else "a later `start`"
     if not failed:
         return run
     if cut and found.burn_in and all(row.name == "burn-in" for row in failed):
         return run.between(float(run.times[found.burn_in]))
     reasons = "  ".join(f"{row.name}: {row.sentence}" for row in failed)
+    begin = f" at {run.times[found.burn_in]:g}" if found.burn_in else " later"
     msg = (
-        f"the run cannot be measured from {run.times[0]:g} to {run.times[-1]:g}.  {reasons}  Pass "
-        f"{begin}, another `stop`, or diagnose=False to measure it all the same"
+        f"the run cannot be measured from {run.times[0]:g} to {run.times[-1]:g}.  {reasons}  Let the "
+        f"window begin{begin} (`start`, or `burn_in` of a comparison) or end elsewhere (`stop`), or "
+        "pass diagnose=False to measure it all the same"
     )
     raise DiagnosticsError(msg)
 

@@ -210,7 +210,7 @@ def _one(
         value, scale = _whole(view)[i, j], spread[i] * spread[j]
         error = np.sqrt(view.error[i] * view.error[j])
     elif name == "integrated autocorrelation time":
-        quantity = names.integrated_time(tags, _clock(view))
+        quantity = names.integrated_time(tags)
         value, error = _integrated(view, spacing)
     else:
         quantity, value, error, scale = _at_lags(view, name, tags, unit, lags)
@@ -279,10 +279,6 @@ def _process(view: _View) -> Any:
         )
         raise UnsupportedError(msg)
     return view.process
-
-
-def _clock(view: _View) -> str:
-    return "time" if isinstance(view.process, OUProcess) and not view.name else "step"
 
 
 def _is_closure(view: _View) -> bool:

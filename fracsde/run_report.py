@@ -121,10 +121,11 @@ def compare_run(
         Which chains of a stored run.
     unequal : {"refuse", "truncate"}
         What to do with chains of a stored run that were recorded at different steps.
-    learning_rate, batch_size, momentum, dampening, nesterov, weight_decay, \
-    dataset_size, sampling, drop_last
+    learning_rate, batch_size, momentum, weight_decay : float or int, optional
         As in :class:`SGDNearMinimum`; what is given goes before what the run recorded, and the
         difference is noted.
+    dampening, nesterov, dataset_size, sampling, drop_last : optional
+        Likewise.
     assumptions : bool or iterable of AssumptionTest
         Whether to ask of the run whether the law's assumptions hold, with
         :func:`fracsde.estimators.assumptions.examine`; or what was found.

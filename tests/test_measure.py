@@ -58,10 +58,15 @@ def test_measures_what_the_estimators_do(run: fs.Trajectory) -> None:
 
 @pytest.mark.parametrize("name", names.NAMES)
 def test_predictions_and_measurements_meet(run: fs.Trajectory, name: str) -> None:
-    process = fs.LinearRecursion(transition=0.5 * np.eye(4), noise=np.eye(4))
     options: dict[str, Any] = {"quantities": name, "lags": [3, 30]}
-    [measured], [predicted] = fs.measure(run, **options), fs.predict(process, **options)
-    assert measured.quantity == predicted.quantity
+    [measured] = fs.measure(run, **options)
+    one = np.eye(4)
+    for process in (
+        fs.LinearRecursion(transition=0.5 * one, noise=one),
+        fs.OUProcess(drift=one, noise=one),
+    ):
+        [predicted] = fs.predict(process, **options)
+        assert measured.quantity == predicted.quantity
 
 
 def test_directions_are_those_of_the_projected_run(run: fs.Trajectory, tmp_path: Path) -> None:
@@ -107,7 +112,7 @@ def test_chains_of_unequal_length_are_refused_or_cut(run: fs.Trajectory, tmp_pat
 
 def test_a_run_that_drifts_is_refused_with_the_remedy_that_serves() -> None:
     falling = sgd_run(seed_of("drift"), draws=200, every=1, start=5.0 * np.ones(4))
-    with pytest.raises(DiagnosticsError, match=r"from 0 to 199.*Pass start="):
+    with pytest.raises(DiagnosticsError, match=r"from 0 to 199.*window begin at "):
         fs.measure(falling)
     assert len(fs.measure(falling, start=40)) == 2
     assert len(fs.measure(falling, diagnose=False)) == 2

@@ -94,7 +94,7 @@ def test_compare_ends_with_five_where_the_run_is_refused(command: Any, tmp_path:
     shown = command("compare", "run", "--burn-in", "0", "--quiet")
     assert shown.code == 5
     assert shown.out == ""
-    assert "Pass start=" in shown.err
+    assert "window begin at " in shown.err
 
 
 def test_a_diverged_run_ends_with_five_and_names_the_step(
@@ -139,6 +139,12 @@ def test_measure_and_predict_meet_in_files(command: Any, run: Any, tmp_path: Pat
     again = fs.measure(run, start=100)
     assert np.array_equal(mean.value, again[0].value)
     assert np.array_equal(variance.stderr, again[1].stderr)
+
+
+def test_measure_and_predict_meet_without_options(command: Any, run: Any) -> None:
+    assert command("measure", "run", "-o", "m.json", "--quiet").code == 0
+    assert command("predict", "--run", "run", "-o", "p.json", "--quiet").code == 0
+    assert command("compare", "m.json", "p.json", "--tolerance", "0.1", "--quiet").code == 0
 
 
 def test_predict_reads_matrices_alone(command: Any, run: Any) -> None:
@@ -304,6 +310,17 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(command: Any, tmp_path
     assert np.array_equal(one.trajectory().values, two.trajectory().values)
     assert one.steps(3).tolist() == two.steps(3).tolist() == list(range(0, 601, 5))
     assert "Nothing to do" in command("record", "run", *options, "--steps", "600", "--resume").out
+
+
+def test_steps_that_are_no_multiple_of_the_rows_end_at_the_last_row(
+    command: Any, tmp_path: Path
+) -> None:
+    points(tmp_path / "points.csv")
+    assert command("record", "run", *RECORD, "--steps", "53").code == 0
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == list(range(0, 51, 5))
+    short = command("record", "other", *RECORD, "--steps", "3")
+    assert short.code == 2
+    assert "`steps` must be at least 5" in short.err
 
 
 def test_rates_without_a_law_and_too_many_parameters_are_refused(

@@ -261,7 +261,7 @@ def test_a_rate_that_changes_is_refused_with_the_window_that_does_not(
 def test_a_run_that_has_not_settled_is_not_judged() -> None:
     start = 8.0 * np.ones(4)
     falling = sgd_run(seed_of("falling"), draws=100, every=1, start=start)
-    with pytest.raises(DiagnosticsError, match=r"from 0 to 99.*burn-in.*Pass start=\d+"):
+    with pytest.raises(DiagnosticsError, match=r"from 0 to 99.*burn-in.*window begin at \d+"):
         fs.compare_run(falling, burn_in=0, **GIVEN | QUICK)
 
 
@@ -329,3 +329,50 @@ def test_arguments_are_left_as_they_were(run: fs.Trajectory) -> None:
     before = {name: np.copy(GIVEN[name]) for name in ("hessian", "gradient_noise", "minimum")}
     fs.compare_run(run, **GIVEN | QUICK)
     assert all(np.array_equal(before[name], GIVEN[name]) for name in before)
+
+
+def test_the_report_draws_what_the_run_holds(run: fs.Trajectory, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    asked = {"quantities": ("variance", "msd"), "lags": [2, 4, 8], "assumptions": False}
+    report = fs.compare_run(run.between(0, 800), **GIVEN | asked | {"tolerance": 0.3})
+    assert list(report.figures()) == ["Spectrum", "Density", "Displacement"]
+    assert np.allclose(report.eigenvalues, np.linspace(1.0, 0.6, 4), rtol=1e-12)
+    page = report.save(tmp_path / "report")
+    drawn = sorted(path.name for path in (page.parent / "figures").iterdir())
+    assert drawn == ["Density.png", "Displacement.png", "Result.png", "Spectrum.png"]
+    V = np.random.default_rng(1).normal(size=(4, 2))
+    other = fs.compare_run(run.between(0, 800), directions=V, **GIVEN | QUICK)
+    assert list(other.figures()) == ["Density"]
+
+
+def test_gradients_are_asked_in_the_coordinates_that_are_compared(tmp_path: Path) -> None:
+    # Recorded every step with the gradients that made them, along turned directions.
+    rng = np.random.default_rng(seed_of("gradients"))
+    root = np.linalg.cholesky(C) / np.sqrt(8)
+    x, steps = np.zeros((16, 4)), 3000
+    path, pulls = np.empty((2, 16, steps, 4))
+    path[:, 0], pulls[:, 0] = x, 0.0
+    for step in range(1, steps):
+        pulls[:, step] = x @ H + rng.standard_normal((16, 4)) @ root.T
+        x = x - 0.4 * pulls[:, step]
+        path[:, step] = x
+    _, U = np.linalg.eigh(H)
+    turn, _ = np.linalg.qr(rng.normal(size=(2, 2)))
+    V = U[:, :2] @ turn
+    where = {"observe": Projection(V), "parameters": 4}
+    run = fs.Trajectory(values=path @ V, times=np.arange(float(steps)))
+    training = TRAINING | {"momentum": 0.0, "sampling": "unknown"}
+    matrices_ = {"hessian": H, "gradient_noise": C, "minimum": np.zeros(4)}
+    source = store(
+        tmp_path / "run",
+        run,
+        training=training,
+        curvature=matrices_,
+        streams={"gradients": pulls @ V},
+        **where,
+    )
+    report = fs.compare_run(source, tolerance=0.1)
+    found = {test.name: test.verdict.name for test in report.assumptions}
+    assert found["constant noise"] == "HOLDS", str(report)
+    assert found["step rule as stated"] == "HOLDS"
+    assert "FAILS" not in found.values()

@@ -64,8 +64,7 @@ C = estimators.gradient_noise(loss, found.x).matrix
 # --8<-- [report]
 import fracsde as fs
 
-matrices = {"hessian": H, "gradient_noise": C}
-report = fs.compare_run(path, **matrices, loss=loss, tolerance=0.2)
+report = fs.compare_run(path, hessian=H, gradient_noise=C, tolerance=0.2)
 print(report)
 report.save(folder / "report")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "arrays_in"]
 
 FORMATS = (".npy", ".npz", ".mat", ".zarr", ".csv", ".txt")
+_MOST = 1 << 35  # bytes of a matrix, as numbers of double precision
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _DAMAGE = (
     OSError,
@@ -102,9 +103,7 @@ def _npz(place: Path, key: str | None) -> NDArray[Any]:
             read = np.lib.format
             header = read.read_array_header_1_0 if version == (1, 0) else read.read_array_header_2_0
             shape, _, dtype = header(file)
-            promised = dtype.itemsize
-            for length in shape:
-                promised *= int(length)
+            promised = dtype.itemsize * _entries(name, shape)
             held = entry.file_size - file.tell()
         if dtype.hasobject or promised != held:
             msg = f"{name!r} promises {promised} bytes where there are {held}"
@@ -125,6 +124,7 @@ def _mat(place: Path, key: str | None) -> NDArray[Any]:
     name = _chosen(place, key, [row[0] for row in io.whosmat(place)])
     found = io.loadmat(place, variable_names=[name])[name]
     if sparse.issparse(found):
+        _entries(name, found.shape)
         return np.asarray(found.toarray())
     array = np.asarray(found)
     if array.dtype.hasobject:
@@ -148,6 +148,7 @@ def _zarr(place: Path, key: str | None) -> NDArray[Any]:
     elif key is not None:
         msg = f"{str(place)!r} holds one array, and {key!r} was asked for; drop it"
         raise RecordError(msg)
+    _entries(place.name, opened.shape)
     return np.asarray(opened[...])
 
 
@@ -158,6 +159,17 @@ def _text(place: Path, _: str | None) -> NDArray[Any]:
             msg = "its first line is empty"
             raise ValueError(msg)
     return np.loadtxt(place, delimiter=delimiter, ndmin=2, encoding="utf-8")
+
+
+def _entries(name: str, shape: Sequence[int]) -> int:
+    """Return how many numbers an array holds, refusing more than any matrix."""
+    count = 1
+    for length in shape:
+        count *= int(length)
+    if not 0 <= 8 * count <= _MOST:
+        msg = f"{name!r} has shape {tuple(shape)}, which is more than a matrix in memory may have"
+        raise ValueError(msg)
+    return count
 
 
 def _chosen(place: Path, key: str | None, names: Sequence[str]) -> str:

@@ -9,12 +9,13 @@ name                                   unit         one entry per           also
 ``"stationary standard deviation"``    x            coordinate              ``"standard deviation"``
 ``"autocorrelation"``                  1            lag, then coordinate
 ``"mean-square displacement"``         x^2          lag                     ``"msd"``
-``"integrated autocorrelation time"``  step         coordinate              ``"integrated time"``
+``"integrated autocorrelation time"``  time         coordinate              ``"integrated time"``
 =====================================  ===========  ======================  ====================
 
 The displacement is that of all coordinates together.  Coordinates carry their names, or their
-numbers from 0; lags are times, in steps where the record counts steps.  Estimators give these
-names and units by default; what is not in the table may be any :class:`Quantity`.
+numbers from 0; lags and integrated times are times, in steps where the record counts steps.
+Estimators give these names and units by default, except that they count time in draws; what is not
+in the table may be any :class:`Quantity`.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ def mean_square_displacement(lags: Sequence[float], unit: str = "weight") -> Qua
     return Quantity(name="mean-square displacement", unit=_squared(unit), labels=labels)
 
 
-def integrated_time(labels: Sequence[str], clock: str = "step") -> Quantity:
+def integrated_time(labels: Sequence[str], clock: str = "time") -> Quantity:
     """Return integrated autocorrelation times as a quantity.
 
     Returns

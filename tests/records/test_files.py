@@ -224,7 +224,9 @@ def test_a_header_that_promises_more_than_the_file_takes_no_memory(tmp_path: Pat
     (tmp_path / "H.npy").write_bytes(header + bytes(800))
     with zipfile.ZipFile(tmp_path / "H.npz", "w") as archive:
         archive.writestr("H.npy", header + bytes(800))
-    for name in ("H.npy", "H.npz"):
+    sheet = sparse.coo_matrix(([1.0], ([0], [0])), shape=(10**6, 10**6))
+    io.savemat(tmp_path / "H.mat", {"H": sheet})
+    for name in ("H.npy", "H.npz", "H.mat"):
         with pytest.raises(RecordError, match="cannot read"):
             read_matrix(tmp_path / name)
 
