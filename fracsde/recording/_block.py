@@ -45,6 +45,7 @@ def block_of(
         If shapes do not fit the streams, or steps do not increase.
     """
     numbers = np.atleast_1d(np.asarray(steps))
+    numbers = numbers if numbers.size else numbers.astype(np.int64)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or np.any(np.diff(numbers) <= 0):
         msg = f"`steps` must be whole numbers that increase, got {numbers!s:.80}"
         raise RecordError(msg)

@@ -139,6 +139,33 @@ def test_routes_agree_recorded_projections_and_products_with_the_directions(
         assert error.max() < 30 * eps * np.abs(rows).max()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_engine_kernels_equal_numpy_over_many_tensors_and_blocks(dtype: str) -> None:
+    from fracsde.recording.torch import _kernels
+
+    rng = np.random.default_rng(5)
+    sizes = np.array([1, 5000, 8192, 37, 4097])
+    total, k, run = int(sizes.sum()), 3, 64
+    w, g = rng.normal(size=(2, total)).astype(dtype)
+    cuts = np.cumsum(sizes)[:-1]
+    there = [np.split(v, cuts) for v in (w, g)]
+    places, grads = (np.array([part.ctypes.data for part in v]) for v in there)
+    grads[3] = 0
+    g[cuts[2] : cuts[3]] = 0.0
+    signs = rng.choice(np.array([-1, 1], dtype=np.int8), size=total)
+    like, out, kept = np.zeros(1, dtype), np.zeros(3), np.zeros(k, dtype)
+    x, y = w.astype(np.float64), g.astype(np.float64)
+    rtol = 100 * np.finfo(dtype).eps
+    _kernels.products(places, grads, sizes, like, out)
+    expected = [x @ y, y @ y, x @ x]
+    np.testing.assert_allclose(out, expected, rtol=rtol, atol=rtol * (x @ x))
+    np.testing.assert_allclose(_kernels.squares(grads, sizes, like), y @ y, rtol=rtol)
+    _kernels.fold(places, sizes, signs, run, np.ones(6 * k * run, dtype), kept)
+    belongs = np.arange(total) // run % k
+    sums = np.bincount(belongs, weights=signs * x)
+    np.testing.assert_allclose(kept, sums, atol=rtol * np.sqrt(x @ x))
+
+
 def test_exact_scalars_are_those_of_whole_vectors(tmp_path: Path) -> None:
     run = Run(torch.float64, weight_decay=0.01)
     with record(run.model, run.optimizer, tmp_path / "run", observe=Coordinates([0])):
