@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fracsde.recording import Observe
 
-BLOCKS, STEPS = 16, 256
+BLOCKS, STEPS = 10, 256
 SIZES, BATCH, EXAMPLES = (784, 128, 10), 128, 4096
 
 
@@ -90,13 +90,12 @@ def main() -> None:
         return
     import torch
 
-    from fracsde.recording import Coordinates, Full, RandomProjection
+    from fracsde.recording import Full, RandomProjection
 
     torch.set_num_threads(1)
     cases = (
         ("32 disjoint projections, scalars", RandomProjection(32, form="disjoint"), True),
         ("32 disjoint projections", RandomProjection(32, form="disjoint"), False),
-        ("32 coordinates, scalars", Coordinates(count=32), True),
         ("all weights", Full(), False),
         ("32 dense projections, scalars", RandomProjection(32), True),
     )

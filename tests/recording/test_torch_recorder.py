@@ -551,6 +551,28 @@ def test_run_that_nobody_closed_is_on_disk_and_may_go_on(tmp_path: Path) -> None
     assert stored.steps(0).tolist() == [0, 1]
 
 
+def test_divergence_of_the_last_rows_is_said_at_the_end(tmp_path: Path) -> None:
+    run = Run()
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    with torch.no_grad():
+        run.model[0].bias[0] = float("inf")
+    run.step()
+    with pytest.warns(RuntimeWarning, match="diverged: weights or gradient of step 0"):
+        recorder.close()
+    recorder.close()
+
+
+def test_parameters_added_later_are_not_recorded_and_this_is_said(tmp_path: Path) -> None:
+    run = Run()
+    late = torch.nn.Parameter(torch.ones(2))
+    with record(run.model, run.optimizer, tmp_path / "run"):
+        run.optimizer.add_param_group({"params": [late], "lr": 0.7})
+        with pytest.warns(RuntimeWarning, match="added to the optimiser"):
+            run.step()
+        run.step()
+    assert kept(tmp_path / "run", "learning_rate")[1:].tolist() == [[0.2], [0.2]]
+
+
 def test_without_scalars_only_weights_are_kept(tmp_path: Path) -> None:
     run = Run()
     with record(

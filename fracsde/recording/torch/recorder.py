@@ -95,7 +95,7 @@ class TorchRecorder:
         self._stops, self._raises = on_divergence == "stop", on_write_error == "raise"
         self._gradients, self._scalars = "gradients" in kept, "gradient_norm_squared" in kept
         self._velocity, self._counted = "velocity_norm_squared" in kept, "batch_size" in kept
-        self._due = self._skipped = self._diverged = self._closed = False
+        self._due = self._skipped = self._diverged = self._closed = self._grown = False
         self._groups = len(optimizer.param_groups)
         self._before: dict[str, Any] = {}
         self._loss: Any = None
@@ -169,14 +169,23 @@ class TorchRecorder:
         ----------
         status : RunStatus
             ``CLOSED`` where the chain is complete; ``RECORDING`` where it will be resumed.
+
+        Raises
+        ------
+        FileWriteError
+            If the last rows cannot be written.
         """
         if self._closed:
             return
         self._detach()
         try:
-            self._rows.write()
-        finally:
-            self._recorder.close(status)
+            bad = self._rows.write()
+        except FileWriteError as error:
+            self._recorder.__exit__(type(error), error, None)
+            raise
+        self._recorder.close(status)
+        if bad is not None and not self._diverged:
+            self._tell(bad)
 
     def __enter__(self) -> TorchRecorder:
         return self
@@ -250,6 +259,13 @@ class TorchRecorder:
 
     def _look(self, optimizer: Any) -> dict[str, Any]:
         before: dict[str, Any] = {}
+        if len(optimizer.param_groups) > self._groups and not self._grown:
+            self._grown = True
+            message = (
+                "parameters were added to the optimiser after recording began: they are not "
+                f"recorded, in {self.path}"
+            )
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
         if self._scalars:
             rates = [group["lr"] for group in optimizer.param_groups[: self._groups]]
             before["learning_rate"] = [float(rate) for rate in rates]
@@ -312,22 +328,23 @@ class TorchRecorder:
             bad = self._rows.write()
         except FileWriteError as error:
             self._detach()
+            self._recorder.__exit__(type(error), error, None)  # as a run that may go on
             if self._raises:
                 raise
             warnings.warn(f"recording stopped: {error}", RuntimeWarning, stacklevel=2)
             return
         if bad is not None and not self._diverged:
-            self._diverged = True
             self._tell(bad)
+            if self._stops:
+                self.close()
 
     def _tell(self, step: int) -> None:
+        self._diverged = True
         message = (
             f"the run diverged: weights or gradient of step {step} are not finite; "
             f"recording {'has stopped' if self._stops else 'goes on'}, in {self.path}"
         )
         warnings.warn(message, RuntimeWarning, stacklevel=2)
-        if self._stops:
-            self.close()
 
     def _learn(self, counted: int) -> None:
         """Note the size of the first batch, and that sizes vary where they do."""
