@@ -516,7 +516,7 @@ def test_optimisers_and_models_can_be_copied_while_recorded(tmp_path: Path) -> N
     assert np.array_equal(kept(tmp_path / "run", "weights")[2], run.weights())
 
 
-def test_compiled_and_wrapped_models_are_recorded_like_plain_ones(tmp_path: Path) -> None:
+def test_wrapped_models_are_recorded_like_plain_ones(tmp_path: Path) -> None:
     run = Run()
     wrapped = torch.nn.DataParallel(run.model)
     with record(wrapped, run.optimizer, tmp_path / "run"):

@@ -104,7 +104,8 @@ def trained_parameters(model: Any, optimizer: Any) -> TrainedParameters:
     moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
     kept: dict[str, Any] = {}
     excluded: dict[str, str] = {}
-    for name, parameter in model.named_parameters():
+    for place, parameter in model.named_parameters():
+        name = place.replace("_orig_mod.", "")  # of a compiled model
         if not parameter.requires_grad:
             excluded[name] = "frozen: requires_grad is False"
         elif id(parameter) not in moved:
