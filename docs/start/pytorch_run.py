@@ -30,7 +30,9 @@ def train(seed, steps=4000):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.6, weight_decay=0.1)
     draws = RandomSampler(data, replacement=True, num_samples=32 * steps)
     loader = DataLoader(data, batch_size=32, sampler=draws)
-    recorder = record(model, optimizer, path, chain=seed, loader=loader, gradients=True)  # 2
+    recorder = record(  # 2
+        model, optimizer, path, chain=seed, loader=loader, gradients=True
+    )
     for inputs, targets in loader:
         optimizer.zero_grad()
         loss = cross_entropy(model(inputs), targets)
