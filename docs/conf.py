@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version as package_version
+from importlib.util import find_spec
 
 project = "fracsde"
 author = "The fracsde developers"
@@ -17,7 +18,7 @@ extensions = [
     "sphinx-mathjax-offline",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build", "mathematics/_sgd"]
+exclude_patterns = ["_build", "mathematics/_sgd", "start/drawn"]
 html_theme = "furo"
 html_title = "fracsde"
 html_static_path: list[str] = []
@@ -29,6 +30,7 @@ bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
 
 autosummary_generate = True
+autodoc_mock_imports = [] if find_spec("torch") else ["torch"]
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
@@ -61,7 +63,59 @@ def _draw_gallery(app) -> None:
             runpy.run_path(str(script))["draw"](picture)
 
 
+def _run_tutorial(app) -> None:
+    """Run the PyTorch script of the tutorial and keep what it prints and draws.
+
+    It runs again when the script or the package is newer than the result; without PyTorch the page
+    says so in place of the result.
+
+    Raises
+    ------
+    RuntimeError
+        If the script fails; holds what it said.
+    """
+    import os
+    import shutil
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    import fracsde
+
+    start = Path(app.srcdir) / "start"
+    script, drawn = start / "pytorch_run.py", start / "drawn"
+    drawn.mkdir(exist_ok=True)
+    printed = drawn / "pytorch-printed.md"
+    if not find_spec("torch"):
+        printed.write_text("PyTorch is not installed here: the script was not run.\n")
+        return
+    picture = drawn / "pytorch-ratios.png"
+    package = Path(fracsde.__path__[0]).rglob("*.py")
+    newest = max(path.stat().st_mtime for path in (*package, script))
+    if picture.exists() and printed.exists() and printed.stat().st_mtime > newest:
+        return
+    folder = drawn / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    root = str(Path(app.srcdir).parent)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1"},
+    )
+    if done.returncode:
+        msg = f"{script.name} failed:\n{done.stderr}"
+        raise RuntimeError(msg)
+    shutil.move(folder / "ratios.png", picture)
+    shutil.rmtree(folder)
+    block = f"```text\n{done.stdout.strip()}\n```\n"
+    image = "```{image} drawn/pytorch-ratios.png\n:alt: Measured over predicted variances\n```\n"
+    printed.write_text(f"{block}\n{image}", encoding="utf-8")
+
+
 def setup(app) -> None:
-    """Connect the citation filter before numpydoc reads the docstrings, and draw the gallery."""
+    """Connect the citation filter, draw the gallery and run the tutorial."""
     app.connect("autodoc-process-docstring", _citations_to_roles, priority=100)
     app.connect("builder-inited", _draw_gallery)
+    app.connect("builder-inited", _run_tutorial)

@@ -16,6 +16,7 @@ from fracsde.estimators.autocorrelation import (
 from fracsde.estimators.autocovariance import autocovariance
 from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.curvature import Curvature, curvature
 from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
@@ -44,6 +45,11 @@ from fracsde.estimators.exponents import (
     msd_exponent,
 )
 from fracsde.estimators.first_passage import FirstPassages, first_passages
+from fracsde.estimators.fluctuation import (
+    FluctuationRatio,
+    fluctuation_dissipation,
+    second_fluctuation_dissipation,
+)
 from fracsde.estimators.fractional_law import FractionalLawFit
 from fracsde.estimators.fractional_likelihood import (
     FractionalLikelihoodFit,
@@ -51,6 +57,7 @@ from fracsde.estimators.fractional_likelihood import (
 )
 from fracsde.estimators.fractional_moments import FractionalMomentsFit, fit_fractional_moments
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.gradient_noise import Alignment, GradientNoise, gradient_noise
 from fracsde.estimators.graphs import (
     ExactWalk,
     SiteGraph,
@@ -60,6 +67,7 @@ from fracsde.estimators.graphs import (
 )
 from fracsde.estimators.growth_laws import GrowthComparison, GrowthLaw, growth_laws
 from fracsde.estimators.lagged import autocovariance_at
+from fracsde.estimators.loss import DifferentiableLoss, LossCheck, check_loss
 from fracsde.estimators.memory import (
     MemoryTest,
     MemoryVerdict,
@@ -75,7 +83,9 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.noise_scale import NoiseScale, gradient_noise_scale, noise_scale_of_batches
 from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
+from fracsde.estimators.spectral_density import EigenvalueCount, SpectralDensity, spectral_density
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.survival import Survival, mean_passage_time, survival
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
@@ -83,27 +93,36 @@ from fracsde.estimators.walks import random_walks, visited_sites, walk_positions
 
 __all__ = [
     "AgedDisplacement",
+    "Alignment",
     "CovarianceMeasurement",
+    "Curvature",
     "Diagnosis",
     "DiagnosisRow",
+    "DifferentiableLoss",
     "DimensionMeasurement",
     "Displacement",
+    "EigenvalueCount",
     "EigenvalueMeasurement",
     "ExactWalk",
     "ExponentMeasurement",
     "FirstPassages",
+    "FluctuationRatio",
     "FractionalLawFit",
     "FractionalLikelihoodFit",
     "FractionalMomentsFit",
     "FractionalOrderFit",
+    "GradientNoise",
     "GrowthComparison",
     "GrowthLaw",
     "HillCurve",
     "LikelihoodExponent",
     "LocalExponents",
+    "LossCheck",
     "MemoryTest",
     "MemoryVerdict",
+    "NoiseScale",
     "SiteGraph",
+    "SpectralDensity",
     "StationarityCheck",
     "Survival",
     "TailMeasurement",
@@ -115,11 +134,13 @@ __all__ = [
     "autocovariance_at",
     "bulk_effective_size",
     "burn_in",
+    "check_loss",
     "check_stationary",
     "counting_dimension",
     "covariance",
     "covariance_eigenvalues",
     "covariance_entries",
+    "curvature",
     "diagnose",
     "displacement_exponent",
     "effective_sample_size",
@@ -131,7 +152,10 @@ __all__ = [
     "fit_fractional_likelihood",
     "fit_fractional_moments",
     "fit_fractional_order",
+    "fluctuation_dissipation",
     "from_chains",
+    "gradient_noise",
+    "gradient_noise_scale",
     "growth_laws",
     "hill",
     "hill_curve",
@@ -147,11 +171,14 @@ __all__ = [
     "mean_square_displacement",
     "memory_or_modes",
     "msd_exponent",
+    "noise_scale_of_batches",
     "random_walks",
     "range_dimension",
     "rank_r_hat",
     "return_dimension",
+    "second_fluctuation_dissipation",
     "sierpinski_gasket",
+    "spectral_density",
     "split_r_hat",
     "standard_deviations",
     "stationarity",

@@ -49,11 +49,15 @@ class Disjoint:
 
 
 def disjoint_entries(parameters: int, k: int, rng: np.random.Generator) -> NDArray[Any]:
-    """Return Gaussian entries, scaled so that each direction has length one."""
-    entries = rng.standard_normal(parameters)
+    """Return random signs, scaled so that each direction has length one.
+
+    Returns
+    -------
+    (P,) ndarray of float64
+    """
+    signs = rng.choice(np.array([-1.0, 1.0]), size=parameters)
     belongs = np.arange(parameters) // disjoint_run(parameters, k) % k
-    squares = np.bincount(belongs, weights=entries**2, minlength=k)
-    return np.asarray(entries / np.sqrt(squares)[belongs])
+    return np.asarray(signs / np.sqrt(np.bincount(belongs, minlength=k))[belongs])
 
 
 def dense_directions(

@@ -24,6 +24,7 @@ import numpy as np
 
 from fracsde._check import choice, integer, real, truth
 from fracsde.errors import FileWriteError, RecordError
+from fracsde.recording._block import block_of
 from fracsde.recording._folder import (
     bind_stored,
     facts_of,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fracsde._typing import ArrayLike
+    from fracsde.recording.observe import Bound
 
 __all__ = ["Recorder"]
 
@@ -168,6 +170,16 @@ class Recorder:
         return self._chain
 
     @property
+    def bound(self) -> Bound:
+        """What is kept of the parameters, ready to be applied."""
+        return self._bound
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """What is kept at each step, the weights first."""
+        return self._layout.streams
+
+    @property
     def rows(self) -> int:
         """Number of recorded rows."""
         return self._journal.rows
@@ -243,7 +255,7 @@ class Recorder:
         step : int [step]
             Its number, beyond the last recorded one.
         observed : (width,) array_like
-            What the observation keeps of the weights, for instance projections made on
+            What :attr:`bound` keeps of the weights, for instance projections made on
             another device.
         **streams : array_like
             The streams; ``gradients`` observed, too.
@@ -261,6 +273,36 @@ class Recorder:
         self._journal.append(parts, operator.index(step))
         self._journal.sync_when_due()
         return True
+
+    def record_block(
+        self, steps: ArrayLike, observed: ArrayLike, /, **streams: ArrayLike | None
+    ) -> int:
+        """Record many steps by one call of the system, from what was observed elsewhere.
+
+        All steps are taken to be due.
+
+        Parameters
+        ----------
+        steps : (n,) array_like of int [step]
+            Increasing, beyond the last recorded one.
+        observed : (n, width) array_like
+            What :attr:`bound` keeps of the weights at each.
+        **streams : (n,) or (n, width) array_like
+            The streams, one row per step; what a masked array hides is missing.
+
+        Returns
+        -------
+        int
+            How many rows were recorded.
+        """
+        rows = block_of(self._layout, steps, observed, streams)
+        if len(rows):
+            numbers = self._layout.steps(rows)
+            self._check(int(numbers[0]))
+            self._check(int(numbers[-1]))
+            self._journal.append((rows.reshape(-1).data,), int(numbers[-1]))
+            self._journal.sync_when_due()
+        return len(rows)
 
     def attach(self, name: str, /, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, in the place of what had the name before.
