@@ -317,6 +317,10 @@ def _settings(
         what = "Nesterov's momentum" if told.get("nesterov") else str(told["optimizer"])
         msg = f"the relation is that of SGD with heavy-ball momentum, not of {what}"
         raise UnsupportedError(msg)
+    if told.get("groups") or told.get("maximize"):
+        what = "parameter groups that differ" if told.get("groups") else "maximize=True"
+        msg = f"the relation is that of one rate for all weights, downhill; the run has {what}"
+        raise UnsupportedError(msg)
     if values["learning_rate"] is None:
         msg = "`learning_rate` is not known: the run does not say it; pass it"
         raise InputError(msg)

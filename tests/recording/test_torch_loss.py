@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -366,6 +368,8 @@ def test_refuses_data_and_points_that_do_not_fit() -> None:
         TorchLoss(nn.Linear(4, 3), F.cross_entropy, x, y, dtype=torch.int64)
     with pytest.raises(OutOfRangeError, match="chunk"):
         TorchLoss(nn.Linear(4, 3), F.cross_entropy, x, y, chunk=0)
+    with pytest.raises(InputError, match="does not run on these data"):
+        TorchLoss(nn.Linear(5, 3), F.cross_entropy, x, y)
     broken = nn.Linear(4, 3)
     nn.init.constant_(broken.bias, torch.nan)
     with pytest.raises(InputError, match="'bias' holds NaN"):
@@ -381,3 +385,19 @@ def test_refuses_data_and_points_that_do_not_fit() -> None:
         loss.hessian_vector_product(np.zeros(15), np.zeros(4))
     with pytest.raises(OutOfRangeError, match="between 0 and 5"):
         loss.per_example_gradients(np.zeros(15), [6])
+
+
+def test_the_howto_runs_as_shown(seed) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "howto" / "curvature-and-noise.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    x, y = data(seed, rows=600)
+    names = {"model": mlp(), "inputs": torch.tensor(x), "labels": torch.tensor(y)}
+    assert len(blocks) == 7
+    for block in blocks[:-1]:  # the last reads a run
+        if "SGDNearMinimum" in block:  # this is no minimum: take a matrix without negative modes
+            curved = curvature(names["loss"], names["w"], gauss_newton=True)
+            names["curvature"] = curved
+        exec(compile(block, page.name, "exec"), names)
+    assert names["noise"].sampling.startswith("exact")
+    assert names["few"].matrix.shape == (5, 5)
+    assert names["scale"].resolved

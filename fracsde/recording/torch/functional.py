@@ -73,7 +73,7 @@ class FlatModel:
 
     def loss(self, w: torch.Tensor, x: Examples, y: torch.Tensor) -> torch.Tensor:
         """Return the loss of a batch at ``w``."""
-        return self.loss_function(self.outputs(w, x), y)  # type: ignore[no-any-return]
+        return self.loss_function(self.outputs(w, x), y)
 
     def loss_and_gradient(
         self, w: torch.Tensor, x: Examples, y: torch.Tensor
@@ -100,7 +100,7 @@ class ByTransforms:
 
     def per_example(self, w: torch.Tensor, x: Examples, y: torch.Tensor) -> torch.Tensor:
         """Return the gradient of each example, ``(n, P)``."""
-        return self._each(w, x, y)  # type: ignore[no-any-return]
+        return self._each(w, x, y)
 
     def products(
         self, w: torch.Tensor, V: torch.Tensor, x: Examples, y: torch.Tensor, columns: int
@@ -109,7 +109,7 @@ class ByTransforms:
         slope = grad(lambda u: self._model.loss(u, x, y))
 
         def product(v: torch.Tensor) -> torch.Tensor:
-            return jvp(slope, (w,), (v,))[1]  # type: ignore[no-any-return]
+            return jvp(slope, (w,), (v,))[1]
 
         return vmap(product, in_dims=1, out_dims=1, chunk_size=columns)(V)
 
@@ -119,14 +119,14 @@ class ByTransforms:
         """Return the Gauss-Newton matrix of a batch times the columns of ``V``."""
 
         def outputs(u: torch.Tensor) -> torch.Tensor:
-            return self._model.outputs(u, x)  # type: ignore[no-any-return]
+            return self._model.outputs(u, x)
 
         z, back = vjp(outputs, w)[:2]
         slope = grad(lambda out: self._model.loss_function(out, y))
 
         def product(v: torch.Tensor) -> torch.Tensor:
             moved = jvp(outputs, (w,), (v,))[1]
-            return back(jvp(slope, (z,), (moved,))[1])[0]  # type: ignore[no-any-return]
+            return back(jvp(slope, (z,), (moved,))[1])[0]
 
         return vmap(product, in_dims=1, out_dims=1, chunk_size=columns)(V)
 

@@ -10,9 +10,9 @@ device and the precision of the model.  Parameters lie one after another in the 
 
 Derivatives are those of ``torch.func``: products with the Hessian by a tangent through the
 gradient, mapped over columns, and gradients of examples by mapping the gradient of one.  The
-package ``curvlinops`` serves products too, but its noise is the second moment of gradients,
-which is not their covariance away from a minimum, its dense matrix is found column by column (ten
-times slower), and it brings packages that the rest does not need.
+package ``curvlinops`` serves products as quickly (``benchmarks/bench_curvature.py``), but has no
+gradients of single examples: its noise is their second moment, which is not their covariance away
+from a minimum, and it brings packages that the rest does not need.
 
 The model is copied when the loss is made.  Nothing here changes it, and training it further
 does not change the loss.
@@ -361,7 +361,8 @@ class TorchLoss:
 
 
 def _host(value: Any) -> FloatArray:
-    return value.detach().to("cpu", torch.float64).numpy()  # type: ignore[no-any-return]
+    found: FloatArray = value.detach().to("cpu", torch.float64).numpy()
+    return found
 
 
 def _copy(model: torch.nn.Module, dtype: torch.dtype | None) -> torch.nn.Module:
