@@ -54,6 +54,7 @@ __all__ = [
     "second_fluctuation_dissipation",
 ]
 
+_HELD = 1 << 26  # entries of whole vectors that are read: half a gigabyte
 _NORMS = ("weight_dot_gradient", "gradient_norm_squared")
 
 
@@ -103,7 +104,8 @@ def fluctuation_dissipation(
     ----------
     run : StoredRun or mapping
         A stored run with the streams named below; or arrays by these names, ``(chain, draw)`` or
-        ``(draw,)``.  Consecutive steps give by far the smallest error.
+        ``(draw,)``.  Consecutive steps give by far the smallest error, and of a run that kept all
+        weights and gradients at each of them the vectors are used.
 
         ``"weight_dot_gradient"``, ``"gradient_norm_squared"``: of the weights before a step and
         the gradient of that step.  In their place vectors ``"weights"`` (before the step) and
@@ -351,6 +353,7 @@ def _streams(run: Any) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
     for name in (*_NORMS, "velocity_norm_squared", "weight_norm_squared"):
         if name in run.streams:
             found[name] = _of_chains(run, name)
+    found |= _whole_vectors(run)
     if "learning_rate" in run.streams:
         rates = np.unique([run.array("learning_rate", c)[1:] for c in run.chains])
         if len(rates) > 1:
@@ -361,6 +364,21 @@ def _streams(run: Any) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
             raise UnsupportedError(msg)
         told = {"learning_rate": float(rates[0]), **told}
     return found, told
+
+
+def _whole_vectors(run: Any) -> dict[str, FloatArray]:
+    # Weights before each step and its gradient, where a run kept all of both at every step.
+    names = ("weights", "gradients")
+    if not all(name in run.streams for name in names) or run.observation.kind != "full":
+        return {}
+    steps = [np.asarray(run.steps(chain)) for chain in run.chains]
+    each = len(steps[0])
+    if each < 2 or any(not np.array_equal(s, np.arange(each)) for s in steps):
+        return {}
+    if len(steps) * each * int(run.parameters) > _HELD:
+        return {}
+    w, g = ([np.asarray(run.array(n, c), dtype=np.float64) for c in run.chains] for n in names)
+    return {"weights": np.stack(w)[:, :-1], "gradients": np.stack(g)[:, 1:]}
 
 
 def _of_chains(run: Any, name: str) -> FloatArray:

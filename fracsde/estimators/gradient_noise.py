@@ -193,7 +193,13 @@ class GradientNoise:
     @property
     def effective_rank(self) -> float:
         """Number of directions that share the noise, ``(Tr C)^2 / Tr C^2`` [1]."""
+        self._refuse_none()
         return self.trace**2 / self.square
+
+    def _refuse_none(self) -> None:
+        if self.trace == 0.0:
+            msg = "all examples have one gradient here: noise that is zero lies in no direction"
+            raise UnsupportedError(msg)
 
     def alignment(self, curvature: Curvature) -> Alignment:
         """Describe the noise in the eigenvectors of a curvature.
@@ -207,6 +213,7 @@ class GradientNoise:
         -------
         Alignment
         """
+        self._refuse_none()
         along = np.einsum("pi,pi->i", curvature.vectors, self.products(curvature.vectors))
         cosine = None
         whole = self.form == "dense" or (self.factor is not None and self.missing == 0.0)

@@ -288,7 +288,7 @@ def test_routes_agree_recorded_by_torch_and_by_hand(tmp_path, seed) -> None:
         optimizer = torch.optim.SGD(
             model.parameters(), lr=0.05, momentum=0.8, dampening=0.3, weight_decay=0.1
         )
-        with record(model, optimizer, tmp_path / "run", chain=chain):
+        with record(model, optimizer, tmp_path / "run", chain=chain, gradients=True):
             for _ in range(160):
                 rows = torch.tensor(rng.integers(N, size=BATCH))
                 optimizer.zero_grad()
@@ -298,9 +298,19 @@ def test_routes_agree_recorded_by_torch_and_by_hand(tmp_path, seed) -> None:
     found = fluctuation_dissipation(run, start=50, level=ALARM)
     assert found.stationary, found.sentence
     assert found.interval[0] < 1.0 < found.interval[1]
-    assert found.stderr[0] < 0.25
+    assert found.stderr[0] < 0.05  # from whole vectors
     wrong = fluctuation_dissipation(run, start=50, momentum=0.0, dampening=0.0)
     assert not wrong.interval[0] < 1.0 < wrong.interval[1]
+    names = ("weight_dot_gradient", "weight_norm_squared", "velocity_norm_squared")
+    norms = {
+        name: np.stack([run.array(name, c)[1:, 0] for c in run.chains])
+        for name in (*names, "gradient_norm_squared")
+    }
+    options = {"momentum": 0.8, "dampening": 0.3, "weight_decay": 0.1, "learning_rate": 0.05}
+    scalars = fluctuation_dissipation(norms, start=50, level=ALARM, **options)
+    assert scalars.interval[0] < 1.0 < scalars.interval[1]
+    assert scalars.right == pytest.approx(found.right, rel=1e-5)
+    assert scalars.stderr[0] > found.stderr[0]
 
 
 def test_refuses_what_it_cannot_measure(seed) -> None:

@@ -150,6 +150,16 @@ def test_law_errors_cover(population, seed) -> None:
     assert covers(int(hits[2]), 2000, 0.95)
 
 
+def test_refuses_directions_of_no_noise() -> None:
+    loss = QuadraticLoss(H=np.eye(2), shifts=np.ones((5, 2)))
+    found = gradient_noise(loss, np.zeros(2))
+    assert (found.trace, found.trace_stderr) == (0.0, 0.0)
+    with pytest.raises(UnsupportedError, match="one gradient"):
+        _ = found.effective_rank
+    with pytest.raises(UnsupportedError, match="one gradient"):
+        found.alignment(curvature(loss, np.zeros(2)))
+
+
 def test_keeps_digits_where_the_mean_outweighs_the_noise(seed) -> None:
     shifts = np.random.default_rng(seed).normal(size=(50, 4))
     loss = QuadraticLoss(H=np.eye(4), shifts=shifts + 1e7)

@@ -166,6 +166,45 @@ def test_routes_agree_with_dense_autograd(kind, seed) -> None:
     assert max(found.asymmetry, found.linearity, found.mean) < 1e-12
 
 
+class Words(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.out = nn.Embedding(5, 4), nn.Linear(4, 3)
+        self.layer = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True)
+
+    def forward(self, x):
+        return self.out(self.layer(self.table(x))[:, -1])
+
+
+class Memory(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTM(2, 3, batch_first=True), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.out(self.cell(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", ["attention", "recurrent"])
+def test_routes_agree_with_differences_of_the_gradient(kind, seed) -> None:
+    # Fused attention has no second derivative, and a compiled cell no tangent.
+    rng = np.random.default_rng(seed)
+    y = rng.integers(3, size=8)
+    if kind == "attention":
+        loss = TorchLoss(Words().eval(), F.cross_entropy, rng.integers(5, size=(8, 4)), y, **DOUBLE)
+    else:
+        loss = TorchLoss(Memory(), F.cross_entropy, rng.normal(size=(8, 4, 2)), y, **DOUBLE)
+    assert loss.route == ("torch.func" if kind == "attention" else "autograd")
+    w, step = loss.initial_parameters, 1e-5
+    V = rng.normal(size=(loss.parameters, 4))
+    V /= np.linalg.norm(V, axis=0)
+    slopes = [(loss.gradient(w + step * v) - loss.gradient(w - step * v)) / (2 * step) for v in V.T]
+    found = loss.hessian_vector_product(w, V)
+    assert np.abs(found - np.transpose(slopes)).max() < 1e-7 * np.abs(found).max() + 1e-9
+    rows = loss.per_example_gradients(w)
+    np.testing.assert_allclose(rows.mean(axis=0), loss.gradient(w), atol=1e-13)
+
+
 class Doubling(torch.autograd.Function):
     """x to x^2 with a backward that can be differentiated but not mapped."""
 
