@@ -39,7 +39,7 @@ import numpy as np
 
 from fracsde._check import integer, real, truth
 from fracsde.errors import OutOfRangeError, RecordError, ShapeError
-from fracsde.estimators.gradient_noise import Gradients, Sample, sample_of
+from fracsde.estimators.example_gradients import Gradients, Sample, sample_of
 from fracsde.estimators.ratios import ratio_of, ratio_of_means
 from fracsde.records.measurement import Measurement, Quantity
 from fracsde.records.trajectory import Trajectory

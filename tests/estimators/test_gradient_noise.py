@@ -28,7 +28,7 @@ def network():
 @pytest.mark.parametrize("held", [1 << 24, 100])
 def test_routes_agree_all_forms_are_one_covariance(network, held, monkeypatch, seed) -> None:
     monkeypatch.setattr("fracsde.estimators.loss.HELD", held)
-    monkeypatch.setattr(MODULE, "HELD", held)
+    monkeypatch.setattr("fracsde.estimators.example_gradients.HELD", held)
     net, w = network
     C = net.gradient_noise(w)
     V = np.random.default_rng(seed).normal(size=(net.parameters, 3))
