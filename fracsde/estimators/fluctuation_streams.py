@@ -97,7 +97,11 @@ def _of_chains(run: Any, name: str) -> FloatArray:
 
 
 def _rows(name: str, values: Any) -> FloatArray:
-    found = np.asarray(values, dtype=np.float64)
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        msg = f"{name!r} must be an array of numbers, chains of one length: {error}"
+        raise InputError(msg) from error
     wanted = 3 if name in {"weights", "gradients"} else 2
     found = found[None] if found.ndim == wanted - 1 else found
     if found.ndim != wanted or found.size == 0:

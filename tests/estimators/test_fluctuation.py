@@ -330,6 +330,8 @@ def test_refuses_what_it_cannot_measure(seed) -> None:
         fluctuation_dissipation(3.0, learning_rate=0.1)
     with pytest.raises(ShapeError, match=r"\(chain, draw, P\)"):
         fluctuation_dissipation({"weights": np.ones(3)}, learning_rate=0.1)
+    with pytest.raises(InputError, match="chains of one length"):
+        fluctuation_dissipation({"weights": [[1.0], [1.0, 2.0]]}, learning_rate=0.1)
     broken = {**norms, "gradient_norm_squared": np.full((24, 60), np.nan)}
     with pytest.raises(RecordError, match="diverged"):
         fluctuation_dissipation(broken, learning_rate=0.1)
