@@ -219,12 +219,9 @@ def curvature(
     count = min(_TOP, size) if top is None else integer("top", top, low=1, high=size)
     ends = 2 * count if which == "both" else count
     if (top is None and size <= _DENSE) or 2 * (2 * ends + 1) >= size:
-        H = None if gauss_newton else getattr(loss, "hessian", None)
-        H = (
-            products(np.eye(size))
-            if H is None
-            else finite_array("hessian", H(point), shape=(size, size))
-        )
+        direct = None if gauss_newton else getattr(loss, "hessian", None)
+        H = products(np.eye(size)) if direct is None else direct(point)
+        H = finite_array("hessian", H, shape=(size, size), remedy="the model overflows")
         keep = _kept(size, size if top is None else count, which)
         found = _dense(_symmetric(H), keep)
         status, method = Status.SUCCESS, "all eigenpairs of the dense matrix"
@@ -242,7 +239,8 @@ def curvature(
         residuals=found.residuals,
         matrix=found.matrix,
         negative=negative,
-        all_negative=len(found.values) == size or (which != "largest" and negative < count),
+        all_negative=len(found.values) == size
+        or (which != "largest" and status.ok and negative < count),
         products=products,
         method=method,
         status=status,

@@ -30,7 +30,6 @@ one run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,12 +38,15 @@ import numpy as np
 from fracsde._check import choice, finite_array, integer, real
 from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 from fracsde.estimators.diagnostics import check_stationary
+from fracsde.estimators.fluctuation_streams import products_of_streams, stream, streams_of
 from fracsde.estimators.loss import at
 from fracsde.estimators.ratios import ratio_of_means
 from fracsde.records.measurement import Measurement, Quantity
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.estimators.loss import DifferentiableLoss
 
@@ -53,8 +55,6 @@ __all__ = [
     "fluctuation_dissipation",
     "second_fluctuation_dissipation",
 ]
-
-_NORMS = ("weight_dot_gradient", "gradient_norm_squared")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +103,8 @@ def fluctuation_dissipation(
     ----------
     run : StoredRun or mapping
         A stored run with the streams named below; or arrays by these names, ``(chain, draw)`` or
-        ``(draw,)``.  Consecutive steps give by far the smallest error.
+        ``(draw,)``.  Consecutive steps give by far the smallest error, and of a run that kept all
+        weights and gradients at each of them the vectors are used.
 
         ``"weight_dot_gradient"``, ``"gradient_norm_squared"``: of the weights before a step and
         the gradient of that step.  In their place vectors ``"weights"`` (before the step) and
@@ -157,14 +158,14 @@ def fluctuation_dissipation(
     >>> found.interval[0] < 1.0 < found.interval[1], found.stationary
     (True, True)
     """
-    streams, told = _streams(run)
+    streams, told = streams_of(run)
     eta, mu, tau, decay = _settings(told, learning_rate, momentum, dampening, weight_decay)
     choice("velocity", velocity, ("buffer", "step"))
     level = real("level", level, low=0.0, high=1.0)
-    cross, square = _products(streams, decay)
+    cross, square = products_of_streams(streams, decay)
     right = 0.5 * eta * square
     if mu > 0.0:
-        speed = _stream(streams, "velocity_norm_squared", f"the momentum {mu:g} needs it")
+        speed = stream(streams, "velocity_norm_squared", f"the momentum {mu:g} needs it")
         unit = eta if velocity == "buffer" else 1.0 / eta
         right = 0.5 * unit * (1.0 + mu) / (1.0 - tau) * speed
     label = quantity or Quantity(name="first fluctuation-dissipation ratio")
@@ -317,6 +318,10 @@ def _settings(
         what = "Nesterov's momentum" if told.get("nesterov") else str(told["optimizer"])
         msg = f"the relation is that of SGD with heavy-ball momentum, not of {what}"
         raise UnsupportedError(msg)
+    if told.get("groups") or told.get("maximize"):
+        what = "parameter groups that differ" if told.get("groups") else "maximize=True"
+        msg = f"the relation is that of one rate for all weights, downhill; the run has {what}"
+        raise UnsupportedError(msg)
     if values["learning_rate"] is None:
         msg = "`learning_rate` is not known: the run does not say it; pass it"
         raise InputError(msg)
@@ -333,88 +338,6 @@ def _settings(
     return eta, mu, tau, decay
 
 
-def _streams(run: Any) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
-    if isinstance(run, Mapping):
-        return {name: _rows(name, values) for name, values in run.items()}, {}
-    if not all(hasattr(run, name) for name in ("array", "chains", "streams")):
-        msg = (
-            "`run` must be a stored run or a mapping from stream names to arrays, got "
-            f"{type(run).__name__}"
-        )
-        raise InputError(msg)
-    told = dict(run.metadata).get("training", {})
-    found = {}
-    for name in (*_NORMS, "velocity_norm_squared", "weight_norm_squared"):
-        if name in run.streams:
-            found[name] = _of_chains(run, name)
-    if "learning_rate" in run.streams:
-        rates = np.unique([run.array("learning_rate", c)[1:] for c in run.chains])
-        if len(rates) > 1:
-            msg = (
-                f"the learning rate of the run changed, from {rates[0]:g} to {rates[-1]:g}: no law "
-                "is stationary; measure a part at one rate, as a mapping of arrays"
-            )
-            raise UnsupportedError(msg)
-        told = {"learning_rate": float(rates[0]), **told}
-    return found, told
-
-
-def _of_chains(run: Any, name: str) -> FloatArray:
-    # Step 0 has no gradient yet.
-    rows = []
-    for chain in run.chains:
-        values = np.asarray(run.array(name, chain), dtype=np.float64)[:, 0]
-        rows.append(values[np.asarray(run.steps(chain)) > 0])
-    lengths = sorted({len(row) for row in rows})
-    if len(lengths) > 1:
-        msg = (
-            f"chains of the run have unequal lengths, {lengths} rows of {name!r}; pass a mapping "
-            "of arrays cut to the shortest"
-        )
-        raise RecordError(msg)
-    return np.stack(rows)
-
-
-def _rows(name: str, values: Any) -> FloatArray:
-    found = np.asarray(values, dtype=np.float64)
-    wanted = 3 if name in {"weights", "gradients"} else 2
-    found = found[None] if found.ndim == wanted - 1 else found
-    if found.ndim != wanted or found.size == 0:
-        axes = "(chain, draw, P)" if wanted == 3 else "(chain, draw)"
-        msg = f"{name!r} must have axes {axes}, got shape {np.shape(values)}"
-        raise ShapeError(msg)
-    return found
-
-
 def _vectors(name: str, values: Any) -> FloatArray:
     found = finite_array(name, values, ndim=(2, 3))
     return found[None] if found.ndim == 2 else found
-
-
-def _stream(streams: Mapping[str, FloatArray], name: str, why: str) -> FloatArray:
-    if name not in streams:
-        msg = f"the run has no stream {name!r}: {why}; record it"
-        raise RecordError(msg)
-    return streams[name]
-
-
-def _products(streams: Mapping[str, FloatArray], decay: float) -> tuple[FloatArray, FloatArray]:
-    # w . g and |g|^2, with the weight decay in g.
-    if "weights" in streams and "gradients" in streams:
-        w, g = streams["weights"], streams["gradients"]
-        if w.shape != g.shape:
-            msg = f"'weights' and 'gradients' must have one shape, got {w.shape} and {g.shape}"
-            raise ShapeError(msg)
-        g = g + decay * w
-        w = w - w.mean(axis=(0, 1))
-        return np.einsum("cdp,cdp->cd", w, g), np.einsum("cdp,cdp->cd", g, g)
-    pair = [_stream(streams, name, "the relation is about it") for name in _NORMS]
-    if pair[0].shape != pair[1].shape:
-        msg = f"streams must have one shape, got {pair[0].shape} and {pair[1].shape}"
-        raise ShapeError(msg)
-    cross, square = pair
-    if decay > 0.0:
-        weight = _stream(streams, "weight_norm_squared", f"the weight decay {decay:g} needs it")
-        square = square + 2.0 * decay * cross + decay**2 * weight
-        cross = cross + decay * weight
-    return cross, square

@@ -27,20 +27,20 @@ References: [Cochran1977]_ for finite populations, [Efron1982]_ for the jackknif
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import eigh
 
-from fracsde._check import choice, finite_array, integer, row_numbers
-from fracsde.errors import OutOfRangeError, RecordError, ShapeError, UnsupportedError
-from fracsde.estimators.loss import HELD, at, gradient_blocks
+from fracsde._check import choice, finite_array, integer
+from fracsde.errors import ShapeError, UnsupportedError
+from fracsde.estimators.example_gradients import Gradients, Sample, sample_of
 from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from fracsde._typing import ArrayLike, FloatArray, IntArray, RandomState
+    from fracsde._typing import ArrayLike, FloatArray, RandomState
     from fracsde.estimators.curvature import Curvature
     from fracsde.estimators.loss import DifferentiableLoss
 
@@ -193,7 +193,13 @@ class GradientNoise:
     @property
     def effective_rank(self) -> float:
         """Number of directions that share the noise, ``(Tr C)^2 / Tr C^2`` [1]."""
+        self._refuse_none()
         return self.trace**2 / self.square
+
+    def _refuse_none(self) -> None:
+        if self.trace == 0.0:
+            msg = "all examples have one gradient here: noise that is zero lies in no direction"
+            raise UnsupportedError(msg)
 
     def alignment(self, curvature: Curvature) -> Alignment:
         """Describe the noise in the eigenvectors of a curvature.
@@ -207,132 +213,14 @@ class GradientNoise:
         -------
         Alignment
         """
+        self._refuse_none()
         along = np.einsum("pi,pi->i", curvature.vectors, self.products(curvature.vectors))
         cosine = None
         whole = self.form == "dense" or (self.factor is not None and self.missing == 0.0)
         if curvature.complete and whole:
             norm = float(np.linalg.norm(curvature.eigenvalues)) * self.square**0.5
-            cosine = float(curvature.eigenvalues @ along) / norm
+            cosine = float(curvature.eigenvalues @ along) / norm if norm else None
         return Alignment(along=along, share=along / self.trace, cosine=cosine)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
-    """Examples of a loss, and what their gradients estimate."""
-
-    loss: Any
-    point: FloatArray
-    chosen: IntArray | None  # None: all
-    count: int  # n
-    population: int  # N
-    finite: bool  # whether the data are all there is
-
-    @property
-    def scale(self) -> float:
-        """Factor of the sum of squared distances to the mean: ``C = scale * sum``."""
-        share = (self.population - 1.0) / self.population if self.finite else 1.0
-        return share / (self.count - 1.0)
-
-    @property
-    def left(self) -> float:
-        """Share of the variance that sampling leaves, ``1 - n/N`` of a finite population."""
-        return 1.0 - self.count / self.population if self.finite else 1.0
-
-    @property
-    def sentence(self) -> str:
-        """What standard errors refer to."""
-        if self.finite and self.count == self.population:
-            return f"exact for the {self.population} examples there are (divisor N)"
-        if self.finite:
-            return f"{self.count} of {self.population} examples, drawn without replacement"
-        return f"{self.count} examples that stand for a distribution (divisor n - 1)"
-
-    def error_of_sum(self, spread: Any) -> Any:
-        """Return the jackknife error of ``scale * sum_i q_i`` from ``sum_i (q_i - mean)^2``."""
-        n = self.count
-        delete = n / ((n - 1.0) * (n - 2.0) ** 2) * np.maximum(spread, 0.0)
-        return np.sqrt(self.left * delete) * (self.scale * (n - 1.0))
-
-
-class Gradients:
-    """Gradients of a sample in blocks of rows, computed once where they fit in memory."""
-
-    def __init__(self, sample: Sample, *, keep: bool = True) -> None:
-        self.sample = sample
-        small = sample.count * len(sample.point) <= HELD
-        self._kept = list(self._blocks()) if keep and small else None
-
-    def _blocks(self) -> Iterator[FloatArray]:
-        return gradient_blocks(self.sample.loss, self.sample.point, self.sample.chosen)
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        return iter(self._kept) if self._kept is not None else self._blocks()
-
-    def mean(self, progress: Callable[[int], None] | None = None) -> FloatArray:
-        """Return the mean gradient."""
-        total, done = np.zeros(len(self.sample.point)), 0
-        for block in self:
-            total += block.sum(axis=0)
-            done += len(block)
-            if progress is not None:
-                progress(done)
-        return total / self.sample.count
-
-    def squares(self, mean: FloatArray) -> FloatArray:
-        """Return each example's squared distance to the mean, ``(n,)``."""
-        parts = [block - mean for block in self]
-        return np.concatenate([np.einsum("ij,ij->i", d, d) for d in parts])
-
-    def products(self, mean: FloatArray, V: FloatArray) -> FloatArray:
-        """Return the covariance times columns."""
-        total = np.zeros(V.shape)
-        for block in self:
-            d = block - mean
-            total += d.T @ (d @ V)
-        return np.asarray(self.sample.scale * total)
-
-
-def sample_of(
-    loss: Any, w: ArrayLike, examples: int | ArrayLike | None, rng: RandomState, population: str
-) -> Sample:
-    """Return the examples to look at, checked.
-
-    Returns
-    -------
-    Sample
-
-    Raises
-    ------
-    RecordError
-        If there are fewer than three examples.
-    OutOfRangeError
-        If an example is asked for twice.
-    """
-    point = at(loss, w)
-    total = int(loss.examples)
-    choice("population", population, ("examples", "distribution"))
-    chosen: IntArray | None = None
-    if examples is not None and np.ndim(examples) == 0:
-        count = integer("examples", examples, low=3, high=total)
-        if count < total:
-            chosen = np.sort(np.random.default_rng(rng).choice(total, count, replace=False))
-    elif examples is not None:
-        chosen = row_numbers("examples", examples, total)
-        if len(np.unique(chosen)) < len(chosen):
-            msg = "`examples` must name each example once; pass how many to have them drawn"
-            raise OutOfRangeError(msg)
-    count = total if chosen is None else len(chosen)
-    if count < 3:
-        msg = f"the noise of one example's gradient needs at least 3 examples, got {count}"
-        raise RecordError(msg)
-    return Sample(
-        loss=loss,
-        point=point,
-        chosen=chosen,
-        count=count,
-        population=total,
-        finite=population == "examples",
-    )
 
 
 def gradient_noise(

@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fracsde._check import integer, real, truth
+from fracsde._check import finite_array, integer, real, truth
 from fracsde.errors import OutOfRangeError, RecordError, ShapeError
-from fracsde.estimators.gradient_noise import Gradients, Sample, sample_of
+from fracsde.estimators.example_gradients import Gradients, Sample, sample_of
 from fracsde.estimators.ratios import ratio_of, ratio_of_means
 from fracsde.records.measurement import Measurement, Quantity
 from fracsde.records.trajectory import Trajectory
@@ -312,8 +312,9 @@ def noise_scale_of_batches(
     >>> found.interval[0] < 1.0 < found.interval[1]
     True
     """
-    pair = [np.atleast_2d(np.asarray(values, dtype=np.float64)) for values in (small, large)]
-    if pair[0].shape != pair[1].shape or pair[0].ndim != 2:
+    named = {"small": small, "large": large}
+    pair = [np.atleast_2d(finite_array(n, v, ndim=(1, 2))) for n, v in named.items()]
+    if pair[0].shape != pair[1].shape:
         msg = (
             "`small` and `large` must be (draw,) or (chain, draw) and of one shape, got "
             f"{np.shape(small)} and {np.shape(large)}"

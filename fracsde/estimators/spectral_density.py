@@ -166,7 +166,7 @@ class SpectralDensity:
         places = finite_array("at", at, ndim=1)
         low, high = self.interval
         if width is None:
-            width = 2.0 * (high - low) / self.nodes.shape[1] or 1e-3 * max(abs(high), 1e-300)
+            width = 2.0 * (high - low) / self.nodes.shape[1] or 1e-3 * (abs(high) or 1.0)
         sigma = real("width", width, low=0.0)
         values = np.empty((self.probes, len(places)))
         for k in range(self.probes):
@@ -201,7 +201,9 @@ class SpectralDensity:
         least = np.maximum(above[0] - below[1], 0.0).mean()
         most = np.minimum(above[1] - below[0], 1.0).mean()
         size = self.parameters
-        return EigenvalueCount(value=value, stderr=stderr, low=size * least, high=size * most)
+        return EigenvalueCount(
+            value=value, stderr=stderr, low=float(size * least), high=float(size * most)
+        )
 
     def _shares_below(self, edge: float) -> tuple[FloatArray, FloatArray]:
         # With theta_k <= edge < theta_{k+1}: the weights before k, and those up to k + 1.

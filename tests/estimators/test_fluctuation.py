@@ -9,6 +9,7 @@ import pytest
 
 from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 from fracsde.estimators import fluctuation_dissipation, second_fluctuation_dissipation
+from fracsde.records.store import open_run
 from tests.support.laws import BUDGET, LOOKS, covers
 from tests.support.quadratic_loss import QuadraticLoss
 
@@ -263,11 +264,53 @@ def test_reads_a_stored_run_and_what_it_says_of_itself(seed) -> None:
         fluctuation_dissipation(stored(streams, {**training, "nesterov": True}))
     with pytest.raises(UnsupportedError, match="Adam"):
         fluctuation_dissipation(stored(streams, {**training, "optimizer": "Adam"}))
+    with pytest.raises(UnsupportedError, match="groups that differ"):
+        fluctuation_dissipation(stored(streams, {**training, "groups": [{}, {}]}))
     with pytest.raises(RecordError, match="unequal lengths"):
         fluctuation_dissipation(stored(streams, training, skipped=3))
     rates = np.linspace(0.1, 0.2, 400) + np.zeros((24, 1))
     with pytest.raises(UnsupportedError, match="learning rate of the run changed"):
         fluctuation_dissipation(stored({**streams, "learning_rate": rates}, training))
+
+
+def test_routes_agree_recorded_by_torch_and_by_hand(tmp_path, seed) -> None:
+    # Torch's own optimiser with all that it has; the run says of itself what the relation needs.
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    from fracsde.recording.torch import record
+
+    rng = np.random.default_rng(seed)
+    x, y = (torch.tensor(part) for part in regression(0))
+    for chain in range(16):
+        model = torch.nn.Linear(SIZE, 1, bias=False).double()
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([[1.9, -0.9, 2.0]]))
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.05, momentum=0.8, dampening=0.3, weight_decay=0.1
+        )
+        with record(model, optimizer, tmp_path / "run", chain=chain, gradients=True):
+            for _ in range(160):
+                rows = torch.tensor(rng.integers(N, size=BATCH))
+                optimizer.zero_grad()
+                (0.5 * (model(x[rows])[:, 0] - y[rows]).square().mean()).backward()
+                optimizer.step()
+    run = open_run(tmp_path / "run")
+    found = fluctuation_dissipation(run, start=50, level=ALARM)
+    assert found.stationary, found.sentence
+    assert found.interval[0] < 1.0 < found.interval[1]
+    assert found.stderr[0] < 0.05  # from whole vectors
+    wrong = fluctuation_dissipation(run, start=50, momentum=0.0, dampening=0.0)
+    assert not wrong.interval[0] < 1.0 < wrong.interval[1]
+    names = ("weight_dot_gradient", "weight_norm_squared", "velocity_norm_squared")
+    norms = {
+        name: np.stack([run.array(name, c)[1:, 0] for c in run.chains])
+        for name in (*names, "gradient_norm_squared")
+    }
+    options = {"momentum": 0.8, "dampening": 0.3, "weight_decay": 0.1, "learning_rate": 0.05}
+    scalars = fluctuation_dissipation(norms, start=50, level=ALARM, **options)
+    assert scalars.interval[0] < 1.0 < scalars.interval[1]
+    assert scalars.right == pytest.approx(found.right, rel=1e-5)
+    assert scalars.stderr[0] > found.stderr[0]
 
 
 def test_refuses_what_it_cannot_measure(seed) -> None:
@@ -287,6 +330,8 @@ def test_refuses_what_it_cannot_measure(seed) -> None:
         fluctuation_dissipation(3.0, learning_rate=0.1)
     with pytest.raises(ShapeError, match=r"\(chain, draw, P\)"):
         fluctuation_dissipation({"weights": np.ones(3)}, learning_rate=0.1)
+    with pytest.raises(InputError, match="chains of one length"):
+        fluctuation_dissipation({"weights": [[1.0], [1.0, 2.0]]}, learning_rate=0.1)
     broken = {**norms, "gradient_norm_squared": np.full((24, 60), np.nan)}
     with pytest.raises(RecordError, match="diverged"):
         fluctuation_dissipation(broken, learning_rate=0.1)

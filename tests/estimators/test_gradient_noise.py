@@ -28,7 +28,7 @@ def network():
 @pytest.mark.parametrize("held", [1 << 24, 100])
 def test_routes_agree_all_forms_are_one_covariance(network, held, monkeypatch, seed) -> None:
     monkeypatch.setattr("fracsde.estimators.loss.HELD", held)
-    monkeypatch.setattr(MODULE, "HELD", held)
+    monkeypatch.setattr("fracsde.estimators.example_gradients.HELD", held)
     net, w = network
     C = net.gradient_noise(w)
     V = np.random.default_rng(seed).normal(size=(net.parameters, 3))
@@ -148,6 +148,16 @@ def test_law_errors_cover(population, seed) -> None:
         assert honest(np.array(estimates)[:, k], errors[:, k])
         assert not honest(np.array(estimates)[:, k], errors[:, k] / np.sqrt(2.0))
     assert covers(int(hits[2]), 2000, 0.95)
+
+
+def test_refuses_directions_of_no_noise() -> None:
+    loss = QuadraticLoss(H=np.eye(2), shifts=np.ones((5, 2)))
+    found = gradient_noise(loss, np.zeros(2))
+    assert (found.trace, found.trace_stderr) == (0.0, 0.0)
+    with pytest.raises(UnsupportedError, match="one gradient"):
+        _ = found.effective_rank
+    with pytest.raises(UnsupportedError, match="one gradient"):
+        found.alignment(curvature(loss, np.zeros(2)))
 
 
 def test_keeps_digits_where_the_mean_outweighs_the_noise(seed) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fracsde.errors import OutOfRangeError, RecordError, ShapeError
+from fracsde.errors import NotFiniteError, OutOfRangeError, RecordError, ShapeError
 from fracsde.estimators import gradient_noise_scale, noise_scale_of_batches
 from fracsde.estimators.ratios import ratio_of
 from fracsde.networks import Network
@@ -197,7 +197,7 @@ def test_refuses_bad_questions() -> None:
         noise_scale_of_batches(ones, ones, small_batch=4, large_batch=8, dataset_size=6)
     with pytest.raises(ShapeError, match="one shape"):
         noise_scale_of_batches(ones, ones[:, :4], small_batch=4, large_batch=8)
-    with pytest.raises(RecordError, match="must be finite"):
+    with pytest.raises(NotFiniteError, match="must be finite"):
         noise_scale_of_batches(ones * np.nan, ones, small_batch=4, large_batch=8)
     short = np.random.default_rng(0).normal(size=(2, 40))
     with pytest.raises(RecordError, match="at least 16 chains"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +164,45 @@ def test_routes_agree_with_dense_autograd(kind, seed) -> None:
     np.testing.assert_allclose(loss.hessian(w), dense_hessian(loss, w), rtol=1e-9, atol=1e-12)
     found = check_loss(loss, w)
     assert max(found.asymmetry, found.linearity, found.mean) < 1e-12
+
+
+class Words(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.out = nn.Embedding(5, 4), nn.Linear(4, 3)
+        self.layer = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True)
+
+    def forward(self, x):
+        return self.out(self.layer(self.table(x))[:, -1])
+
+
+class Memory(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTM(2, 3, batch_first=True), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.out(self.cell(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", ["attention", "recurrent"])
+def test_routes_agree_with_differences_of_the_gradient(kind, seed) -> None:
+    # Fused attention has no second derivative, and a compiled cell no tangent.
+    rng = np.random.default_rng(seed)
+    y = rng.integers(3, size=8)
+    if kind == "attention":
+        loss = TorchLoss(Words().eval(), F.cross_entropy, rng.integers(5, size=(8, 4)), y, **DOUBLE)
+    else:
+        loss = TorchLoss(Memory(), F.cross_entropy, rng.normal(size=(8, 4, 2)), y, **DOUBLE)
+    assert loss.route == ("torch.func" if kind == "attention" else "autograd")
+    w, step = loss.initial_parameters, 1e-5
+    V = rng.normal(size=(loss.parameters, 4))
+    V /= np.linalg.norm(V, axis=0)
+    slopes = [(loss.gradient(w + step * v) - loss.gradient(w - step * v)) / (2 * step) for v in V.T]
+    found = loss.hessian_vector_product(w, V)
+    assert np.abs(found - np.transpose(slopes)).max() < 1e-7 * np.abs(found).max() + 1e-9
+    rows = loss.per_example_gradients(w)
+    np.testing.assert_allclose(rows.mean(axis=0), loss.gradient(w), atol=1e-13)
 
 
 class Doubling(torch.autograd.Function):
@@ -366,6 +407,8 @@ def test_refuses_data_and_points_that_do_not_fit() -> None:
         TorchLoss(nn.Linear(4, 3), F.cross_entropy, x, y, dtype=torch.int64)
     with pytest.raises(OutOfRangeError, match="chunk"):
         TorchLoss(nn.Linear(4, 3), F.cross_entropy, x, y, chunk=0)
+    with pytest.raises(InputError, match="does not run on these data"):
+        TorchLoss(nn.Linear(5, 3), F.cross_entropy, x, y)
     broken = nn.Linear(4, 3)
     nn.init.constant_(broken.bias, torch.nan)
     with pytest.raises(InputError, match="'bias' holds NaN"):
@@ -381,3 +424,19 @@ def test_refuses_data_and_points_that_do_not_fit() -> None:
         loss.hessian_vector_product(np.zeros(15), np.zeros(4))
     with pytest.raises(OutOfRangeError, match="between 0 and 5"):
         loss.per_example_gradients(np.zeros(15), [6])
+
+
+def test_the_howto_runs_as_shown(seed) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "howto" / "curvature-and-noise.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    x, y = data(seed, rows=600)
+    names = {"model": mlp(), "inputs": torch.tensor(x), "labels": torch.tensor(y)}
+    assert len(blocks) == 7
+    for block in blocks[:-1]:  # the last reads a run
+        if "SGDNearMinimum" in block:  # this is no minimum: take a matrix without negative modes
+            curved = curvature(names["loss"], names["w"], gauss_newton=True)
+            names["curvature"] = curved
+        exec(compile(block, page.name, "exec"), names)
+    assert names["noise"].sampling.startswith("exact")
+    assert names["few"].matrix.shape == (5, 5)
+    assert names["scale"].resolved

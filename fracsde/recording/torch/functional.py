@@ -9,6 +9,9 @@ r"""A module as a function of one flat vector, and its derivatives by two routes
 model to be known to it.  Where one is not (a custom autograd function without a batching rule, an
 operation in place), plain autograd does the same one example or one column at a time, by
 differentiating the graph of the gradient once more.
+
+Fused attention has no second derivative; all but the first derivative is computed with attention
+in its parts.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.func import functional_call, grad, jvp, vjp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fracsde.errors import UnsupportedError
 
@@ -100,7 +104,8 @@ class ByTransforms:
 
     def per_example(self, w: torch.Tensor, x: Examples, y: torch.Tensor) -> torch.Tensor:
         """Return the gradient of each example, ``(n, P)``."""
-        return self._each(w, x, y)
+        with _attention_in_parts():
+            return self._each(w, x, y)
 
     def products(
         self, w: torch.Tensor, V: torch.Tensor, x: Examples, y: torch.Tensor, columns: int
@@ -111,7 +116,8 @@ class ByTransforms:
         def product(v: torch.Tensor) -> torch.Tensor:
             return jvp(slope, (w,), (v,))[1]
 
-        return vmap(product, in_dims=1, out_dims=1, chunk_size=columns)(V)
+        with _attention_in_parts():
+            return vmap(product, in_dims=1, out_dims=1, chunk_size=columns)(V)
 
     def gauss_newton(
         self, w: torch.Tensor, V: torch.Tensor, x: Examples, y: torch.Tensor, columns: int
@@ -121,14 +127,16 @@ class ByTransforms:
         def outputs(u: torch.Tensor) -> torch.Tensor:
             return self._model.outputs(u, x)
 
-        z, back = vjp(outputs, w)[:2]
+        with _attention_in_parts():
+            z, back = vjp(outputs, w)[:2]
         slope = grad(lambda out: self._model.loss_function(out, y))
 
         def product(v: torch.Tensor) -> torch.Tensor:
             moved = jvp(outputs, (w,), (v,))[1]
             return back(jvp(slope, (z,), (moved,))[1])[0]
 
-        return vmap(product, in_dims=1, out_dims=1, chunk_size=columns)(V)
+        with _attention_in_parts():
+            return vmap(product, in_dims=1, out_dims=1, chunk_size=columns)(V)
 
 
 class ByAutograd:
@@ -152,7 +160,7 @@ class ByAutograd:
     ) -> torch.Tensor:
         """Return the Hessian of a batch times the columns of ``V``; ``columns`` is not used."""
         self._refuse_once()
-        with torch.enable_grad():
+        with torch.enable_grad(), _attention_in_parts():
             point = w.detach().requires_grad_(True)
             value = self._model.loss(point, x, y)
             (slope,) = torch.autograd.grad(value, point, create_graph=True)
@@ -164,7 +172,7 @@ class ByAutograd:
     ) -> torch.Tensor:
         """Return the Gauss-Newton matrix of a batch times ``V``; ``columns`` is not used."""
         self._refuse_once()
-        with torch.enable_grad():
+        with torch.enable_grad(), _attention_in_parts():
             point = w.detach().requires_grad_(True)
             z = self._model.outputs(point, x)
             # J v is the derivative by u of (J^T u) . v, whatever u.
@@ -192,6 +200,10 @@ class ByAutograd:
 
 
 Route = ByTransforms | ByAutograd
+
+
+def _attention_in_parts() -> Any:
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def _again(slope: torch.Tensor, point: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

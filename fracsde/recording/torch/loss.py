@@ -10,9 +10,9 @@ device and the precision of the model.  Parameters lie one after another in the 
 
 Derivatives are those of ``torch.func``: products with the Hessian by a tangent through the
 gradient, mapped over columns, and gradients of examples by mapping the gradient of one.  The
-package ``curvlinops`` serves products too, but its noise is the second moment of gradients,
-which is not their covariance away from a minimum, its dense matrix is found column by column (ten
-times slower), and it brings packages that the rest does not need.
+package ``curvlinops`` serves products as quickly (``benchmarks/bench_curvature.py``), but has no
+gradients of single examples: its noise is their second moment, which is not their covariance away
+from a minimum, and it brings packages that the rest does not need.
 
 The model is copied when the loss is made.  Nothing here changes it, and training it further
 does not change the loss.
@@ -20,7 +20,6 @@ does not change the loss.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +27,9 @@ import numpy as np
 import torch
 
 from fracsde._check import finite_array, integer, real, row_numbers
-from fracsde.errors import InputError, ShapeError, UnsupportedError
+from fracsde.errors import InputError, ShapeError
 from fracsde.recording.torch.functional import FlatModel
+from fracsde.recording.torch.tensors import copy_of, data_of
 from fracsde.recording.torch.trials import activations, choose_route, refuse_model, refuse_reduction
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ class TorchLoss:
         # A compiled model holds the original one, which is what can be transformed.
         own = getattr(self.model, "_orig_mod", self.model)
         refuse_model(own)
-        flat = FlatModel(_copy(own, self.dtype), self.loss_function)
-        inputs, targets = _data(self.inputs, self.targets, flat, self.dtype)
+        flat = FlatModel(copy_of(own, self.dtype), self.loss_function)
+        inputs, targets = data_of(self.inputs, self.targets, flat, self.dtype)
         start = flat.flat().numpy()
         start.flags.writeable = False
         w = torch.as_tensor(start.copy()).to(flat.device, flat.dtype)
@@ -361,50 +361,5 @@ class TorchLoss:
 
 
 def _host(value: Any) -> FloatArray:
-    return value.detach().to("cpu", torch.float64).numpy()  # type: ignore[no-any-return]
-
-
-def _copy(model: torch.nn.Module, dtype: torch.dtype | None) -> torch.nn.Module:
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        msg = f"`dtype` must be a floating torch.dtype such as torch.float64, got {dtype!r}"
-        raise InputError(msg)
-    try:
-        own = deepcopy(model)
-    except (RuntimeError, TypeError) as error:
-        msg = (
-            f"the model cannot be copied: {error}; keep no tensors with a history on it, and use "
-            "torch.nn.utils.parametrizations in place of hooks that rewrite weights"
-        )
-        raise UnsupportedError(msg) from error
-    return own if dtype is None else own.to(dtype)
-
-
-def _data(
-    inputs: Any, targets: Any, flat: FlatModel, dtype: torch.dtype | None
-) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-    parts = inputs if isinstance(inputs, tuple) else (inputs,)
-    tensors = [_tensor("inputs", part, flat, dtype) for part in parts]
-    goal = _tensor("targets", targets, flat, dtype)
-    rows = [len(part) for part in (*tensors, goal)]
-    if min(rows) == 0 or len(set(rows)) > 1:
-        msg = f"inputs and targets must have as many rows, at least one; got {rows}"
-        raise ShapeError(msg)
-    return tuple(tensors), goal
-
-
-def _tensor(name: str, value: Any, flat: FlatModel, dtype: torch.dtype | None) -> torch.Tensor:
-    try:
-        found = value if isinstance(value, torch.Tensor) else torch.as_tensor(np.array(value))
-    except (TypeError, ValueError) as error:
-        msg = f"`{name}` must be a tensor or an array of numbers, got {type(value).__name__}"
-        raise InputError(msg) from error
-    if found.ndim == 0:
-        msg = f"`{name}` must have one row per example, got a single number"
-        raise ShapeError(msg)
-    found = found.detach().to(flat.device)
-    if found.is_floating_point() and (dtype is not None or not isinstance(value, torch.Tensor)):
-        found = found.to(flat.dtype)
-    if found.is_floating_point() and not bool(torch.isfinite(found).all()):
-        msg = f"`{name}` must be finite, got NaN or infinity; drop or mend those examples"
-        raise InputError(msg)
+    found: FloatArray = value.detach().to("cpu", torch.float64).numpy()
     return found

@@ -96,12 +96,20 @@ def refuse_reduction(flat: FlatModel, w: torch.Tensor, x: Examples, y: torch.Ten
     x, y = tuple(part[:n] for part in x), y[:n]
     with torch.no_grad():
         buffers = {name: b.clone() for name, b in flat.module.named_buffers()}
-        whole = _scalar(flat, flat.outputs(w, x), y)
+        try:
+            whole = _scalar(flat, flat.outputs(w, x), y)
+        except (RuntimeError, TypeError, IndexError) as error:
+            msg = (
+                f"the model does not run on these data: {str(error).splitlines()[0]}; give inputs "
+                "and targets as in training, or the precision by `dtype`"
+            )
+            raise InputError(msg) from error
         again = _scalar(flat, flat.outputs(w, x), y)
         if not isfinite(whole):
             msg = f"the loss of the model is {whole}: it has diverged, or its inputs are too large"
             raise InputError(msg)
-        if whole != again:
+        # Not to the last bit: a device may add in another order each time.
+        if not _same(whole, again, _rounding(flat)):
             msg = (
                 "two passes over the same examples gave different losses: the model draws random "
                 "numbers; switch off dropout, noise and augmentation inside `forward`"
@@ -173,7 +181,7 @@ def activations(flat: FlatModel, w: torch.Tensor, x: Examples) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    return max(1, sum(counted))
+    return max(1, int(sum(counted)))
 
 
 def choose_route(flat: FlatModel, w: torch.Tensor, x: Examples, y: torch.Tensor) -> Route:
