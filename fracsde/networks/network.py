@@ -25,7 +25,7 @@ from scipy.linalg.blas import dsyrk
 
 from fracsde._check import choice, finite_array, integer, real
 from fracsde.errors import InputError, ShapeError
-from fracsde.networks import kernels
+from fracsde.networks import kernels, langevin
 from fracsde.networks.curvature import hessian_matrix, hessian_products
 from fracsde.networks.data import class_rows, value_rows
 
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.backends.langevin import Chains, Kernel, Law, Records
 
 __all__ = ["Network"]
 
-_ACTIVATIONS = ("tanh", "relu")
+_ACTIVATIONS = ("tanh", "relu", "identity")
 _OBJECTIVES = ("cross_entropy", "squared_error")
 # Examples whose gradients are held at once when their covariance is summed.
 _HELD = 4096
@@ -62,8 +63,9 @@ class Network:
         error (one axis means one output).
     hidden : sequence of int
         Units of each hidden layer; empty for none.
-    activation : {"tanh", "relu"}
-        Of hidden units; the slope of a ReLU at zero is taken as zero.
+    activation : {"tanh", "relu", "identity"}
+        Of hidden units; the slope of a ReLU at zero is taken as zero.  With the identity the
+        network is linear in its inputs, and still not in its parameters.
     objective : {"cross_entropy", "squared_error"}
         Loss of one example: cross-entropy of the softmax of the outputs, or half the squared
         length of outputs minus targets.
@@ -168,7 +170,7 @@ class Network:
         return tuple(layers)
 
     def initial_parameters(self, rng: np.random.Generator) -> FloatArray:
-        """Draw a start: normal weights of variance 1 / fan in (tanh) or 2 / fan in (ReLU).
+        """Draw a start: normal weights of variance 1 / fan in, or 2 / fan in for ReLU.
 
         Parameters
         ----------
@@ -181,7 +183,7 @@ class Network:
             Biases are zero.
         """
         w = np.zeros(self.parameters)
-        gain = 1.0 if self.activation == "tanh" else 2.0
+        gain = 2.0 if self.activation == "relu" else 1.0
         for layer, (fan_in, fan_out) in enumerate(self.layer_shapes):
             last = layer == len(self.hidden)
             scale = np.sqrt((1.0 if last else gain) / fan_in)
@@ -379,6 +381,38 @@ class Network:
         out = hessian_matrix(self._position(w), self._inputs, self._goals, self._plan)
         out[np.diag_indices_from(out)] += self.weight_decay
         return out
+
+    def example_losses(self, w: ArrayLike) -> FloatArray:
+        """Loss of each example, without weight decay, which is no example's own.
+
+        Parameters
+        ----------
+        w : (P,) array_like [weight]
+            Parameters.
+
+        Returns
+        -------
+        (N,) float64
+        """
+        return langevin.example_losses(self.outputs(w), self._goals, self._plan)
+
+    def advance_langevin(
+        self, chains: Chains, law: Law, kernel: Kernel, span: tuple[int, int], records: Records
+    ) -> None:
+        """Advance Langevin chains of this loss, compiled; see :mod:`fracsde.networks.langevin`.
+
+        What :func:`~fracsde.estimators.learning_coefficient` calls.
+
+        Parameters
+        ----------
+        chains, law, kernel, records : Chains, Law, Kernel, Records
+            Of :mod:`fracsde.backends.langevin`.
+        span : tuple of int [step]
+            From and to.
+        """
+        baseline = self.example_losses(law.anchor) if kernel.batch else np.zeros(1)
+        data = self._inputs, self._goals, self._plan, float(self.weight_decay)
+        langevin.advance(*data, chains, law, kernel, span, records, baseline)
 
     def _position(self, w: Any) -> FloatArray:
         remedy = "pass one flat vector of all parameters"
