@@ -16,8 +16,9 @@ from :math:`p = \xi`.  One leap without a verdict is SGLD, one leap with the ver
 .. math::
     \alpha = \min\{1, e^{U(w) - U(w') + (|\xi|^2 - |p'|^2)/2}\}
 
-is MALA, for the reverse of a move has the noise :math:`-p'`; more leaps are HMC.  The map is its own
-inverse and keeps volume *whatever* the force is, so that the Metropolis chains may shorten it:
+is MALA, for the reverse of a move has the noise :math:`-p'`; more leaps are HMC.  The map, with the
+sign of ``p`` turned, is its own inverse and keeps volume *whatever* the force is, so that the
+Metropolis chains may shorten it:
 
 .. math:: |\tfrac h2\, b| \le \sqrt P .
 
@@ -211,9 +212,7 @@ def _normals_of_all(out: Any, step: Any, key0: Any, key1: Any) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _verdicts_of_all(
-    uniform: Any, leaps: Any, step: Any, most: Any, key0: Any, key1: Any
-) -> None:
+def _verdicts_of_all(uniform: Any, leaps: Any, step: Any, most: Any, key0: Any, key1: Any) -> None:
     for chain in range(uniform.shape[0]):
         uniform[chain], leaps[chain] = draw_verdict(step, chain, most, key0, key1)
 
@@ -228,14 +227,14 @@ def _tune_all(
             count[chain] += 1
 
 
-def noise_of_step(chains: int, size: int, step: int, kernel: Kernel) -> FloatArray:
+def noise_of_step(shape: tuple[int, ...], step: int, kernel: Kernel) -> FloatArray:
     """Return the normals of one step of all chains.
 
     Returns
     -------
     (chain, P) float64
     """
-    out = np.empty((chains, size))
+    out = np.empty(shape)
     _normals_of_all(out, step, kernel.key0, kernel.key1)
     return out
 

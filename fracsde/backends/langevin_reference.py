@@ -67,7 +67,7 @@ def advance(
     with np.errstate(over="ignore", invalid="ignore"):
         for step in range(*span):
             live = chains.lost < 0
-            noise = noise_of_step(*chains.w.shape, step, kernel)
+            noise = noise_of_step(chains.w.shape, step, kernel)
             if kernel.adjusted:
                 _judged_move(evaluate, chains, law, kernel, step, records, noise, live)
             elif kernel.batch:
@@ -109,7 +109,7 @@ def one_leap_acceptance(
     -------
     float
     """
-    noise = noise_of_step(*state[0].shape, _FIRST, kernel)
+    noise = noise_of_step(state[0].shape, _FIRST, kernel)
     root, counts = np.full(len(noise), np.sqrt(step)), np.ones(len(noise), dtype=np.int64)
     with np.errstate(over="ignore", invalid="ignore"):
         w, loss, _, p = _leaps(evaluate, law, state, root, counts, noise.copy(), True)

@@ -6,6 +6,7 @@ array with axes (chain, draw, coordinate).  None of them knows a theory.
 
 from __future__ import annotations
 
+from fracsde.estimators import known_coefficients
 from fracsde.estimators.autocorrelation import (
     autocorrelation_at,
     effective_sample_size,
@@ -28,6 +29,12 @@ from fracsde.estimators.exponents import (
     msd_exponent,
 )
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.function_loss import FunctionLoss
+from fracsde.estimators.learning_coefficient import (
+    Doubt,
+    LearningCoefficient,
+    learning_coefficient,
+)
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
     covariance,
@@ -36,18 +43,30 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
+from fracsde.estimators.quadratic_coefficient import quadratic_coefficient
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
+from fracsde.estimators.temperature_fit import (
+    MultiplicityFit,
+    TemperatureFit,
+    fit_temperatures,
+    learning_coefficient_at,
+)
 
 __all__ = [
     "CovarianceMeasurement",
     "Displacement",
+    "Doubt",
     "ExponentMeasurement",
     "FractionalOrderFit",
+    "FunctionLoss",
     "HillCurve",
+    "LearningCoefficient",
     "LocalExponents",
+    "MultiplicityFit",
     "StationarityCheck",
     "TailMeasurement",
+    "TemperatureFit",
     "autocorrelation_at",
     "autocovariance",
     "check_stationary",
@@ -56,16 +75,21 @@ __all__ = [
     "displacement_exponent",
     "effective_sample_size",
     "fit_fractional_order",
+    "fit_temperatures",
     "from_chains",
     "hill",
     "hill_curve",
     "integrated_time",
     "jackknife_error",
+    "known_coefficients",
+    "learning_coefficient",
+    "learning_coefficient_at",
     "leave_one_out_means",
     "local_exponents",
     "mean",
     "mean_square_displacement",
     "msd_exponent",
+    "quadratic_coefficient",
     "split_r_hat",
     "standard_deviations",
     "stationarity",

@@ -6,7 +6,7 @@ r"""The local learning coefficient: how singular a loss is at a point.
     U(w) = n\beta\,L(w) + \frac\gamma2\,|w - w^*|^2,
 
 with the mean over ``n`` examples :math:`L`, the inverse temperature :math:`n\beta` (by default
-:math:`n / \log n`) and the localization :math:`\gamma`.  At a regular minimum of ``P`` parameters
+:math:`n / \log n`, as in [Watanabe2013]_) and the localization :math:`\gamma`.  At a regular minimum of ``P`` parameters
 it is ``P / 2``; it is less where the loss is flatter than a square.
 
 Draws of the Gibbs law are made by one of
@@ -65,7 +65,7 @@ from fracsde.status import Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fracsde._typing import ArrayLike, FloatArray, IntArray, RandomState
+    from fracsde._typing import ArrayLike, FloatArray, RandomState
 
 __all__ = ["Doubt", "LearningCoefficient", "learning_coefficient"]
 
@@ -353,9 +353,9 @@ def learning_coefficient(
     )
     return LearningCoefficient(
         quantity=_QUANTITY,
-        value=found.value,
-        stderr=found.stderr,
-        n_effective=found.n_effective,
+        value=np.array([found.value]),
+        stderr=np.array([found.stderr]),
+        n_effective=np.array([found.n_effective]),
         method=f"{sampler}, {found.method}",
         n_beta=law_beta,
         localization=gamma,
@@ -414,8 +414,8 @@ def _batch(batch_size: int | None, sampler: str, loss: Any) -> int:
     size = integer("batch_size", batch_size, low=1)
     if sampler != "sgld":
         msg = (
-            f'the verdict of sampler="{sampler}" needs the loss of all examples; leave `batch_size` '
-            'out, or take sampler="sgld"'
+            f'the verdict of sampler="{sampler}" needs the loss of all examples; leave '
+            '`batch_size` out, or take sampler="sgld"'
         )
         raise UnsupportedError(msg)
     batches = getattr(loss, "has_batches", hasattr(loss, "batch_losses_and_gradients"))

@@ -75,6 +75,8 @@ def quadratic_coefficient(
 
     Raises
     ------
+    OutOfRangeError
+        If a diagonal metric is not positive.
     UnstableError
         If the step is beyond the limit of stability, or a direction is not held at all.
 

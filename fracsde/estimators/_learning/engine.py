@@ -159,7 +159,7 @@ def first_step(loss: Any, chains: Chains, law: Law, kernel: Kernel) -> float:
         If none is found: the loss does not confine the chains, or is not finite next to the start.
     """
     few = min(_SEARCH_CHAINS, len(chains.w))
-    state = tuple(part[:few] for part in (chains.w, chains.loss, chains.gradient))
+    state = chains.w[:few], chains.loss[:few], chains.gradient[:few]
     evaluate = evaluator(loss)
     step, grows = 1.0 / (law.n_beta + law.localization), None
     for _ in range(_DOUBLINGS):

@@ -8,7 +8,7 @@ By parts, :math:`E[q] = P` for every Gibbs law on the whole space: the virial th
 ``q`` a control variate with a known mean, for nothing, since the chains compute the gradient
 anyway.  Where the loss is homogeneous and there is no localization ``y`` is a multiple of ``q`` and
 no variance is left.  The slope ``b`` is that of a regression of means of tenths of chains, which
-see the slow part of the variance.
+see the slow part of the variance.  Control variates of this kind are those of [Mira2013]_.
 
 The error is that of :mod:`fracsde.estimators.chains` across chains from four chains on: chains are
 independent, whatever the correlation along them.  With fewer it is the time series'.
@@ -233,7 +233,8 @@ def doubts(evidence: Evidence, found: Estimate) -> tuple[tuple[Doubt, str], ...]
             f"{found.virial:.4g} +- {found.virial_stderr:.2g} of it",
         ),
     )
-    return tuple((doubt, f"{doubt.sentence} ({figures})") for doubt, holds, figures in checks if holds)
+    held = [(doubt, figures) for doubt, holds, figures in checks if holds]
+    return tuple((doubt, f"{doubt.sentence} ({figures})") for doubt, figures in held)
 
 
 def _quantile(replicas: float) -> float:
