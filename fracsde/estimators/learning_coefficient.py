@@ -6,8 +6,8 @@ r"""The local learning coefficient: how singular a loss is at a point.
     U(w) = n\beta\,L(w) + \frac\gamma2\,|w - w^*|^2,
 
 with the mean over ``n`` examples :math:`L`, the inverse temperature :math:`n\beta` (by default
-:math:`n / \log n`, as in [Watanabe2013]_) and the localization :math:`\gamma`.  At a regular minimum of ``P`` parameters
-it is ``P / 2``; it is less where the loss is flatter than a square.
+:math:`n / \log n`, as in [Watanabe2013]_) and the localization :math:`\gamma`.  At a regular
+minimum of ``P`` parameters it is ``P / 2``; it is less where the loss is flatter than a square.
 
 Draws of the Gibbs law are made by one of
 

@@ -35,22 +35,27 @@ if TYPE_CHECKING:
 __all__ = ["advance", "example_losses"]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _times(scale: Any, dense: Any, v: Any, out: Any) -> None:
-    if dense:
-        np.dot(scale, v, out)
-    else:
-        for i in range(v.shape[0]):
+    # Loops over rows: a product with a vector is bound by memory, and compiles in no time.
+    for i in range(v.shape[0]):
+        if dense:
+            total = 0.0
+            for j in range(v.shape[0]):
+                total += scale[i, j] * v[j]
+            out[i] = total
+        else:
             out[i] = scale[0, i] * v[i]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
 def _times_transposed(scale: Any, dense: Any, v: Any, out: Any) -> None:
+    for i in range(v.shape[0]):
+        out[i] = 0.0 if dense else scale[0, i] * v[i]
     if dense:
-        np.dot(scale.T, v, out)
-    else:
         for i in range(v.shape[0]):
-            out[i] = scale[0, i] * v[i]
+            for j in range(v.shape[0]):
+                out[j] += scale[i, j] * v[i]
 
 
 @njit(cache=True, error_model="numpy")
@@ -169,18 +174,18 @@ def _run(
                 records.distances[r, step] = _distance(here, law.anchor)
                 records.losses[r, step] = chains.loss[r]
                 leaps = 1
+            for i in range(size):
+                p[i], new[i], grad[i] = noise[i], here[i], held[i]
             if kernel.batch:
                 fresh = step == span[0]
                 draw_batch(batch, order, words, step, r, kernel.mode, fresh, key0, key1)
-                value = _batch_loss(here, inputs, targets, plan, decay, held, work, batch)
+                value = _batch_loss(here, inputs, targets, plan, decay, grad, work, batch)
                 baseline = 0.0
                 for n in range(batch.shape[0]):
                     baseline += at_anchor[batch[n]]
                 records.losses[r, step] = value - (baseline / batch.shape[0] - level)
             if not kernel.adjusted:
-                records.virials[r, step] = _virial(here, held, law)
-            for i in range(size):
-                p[i], new[i], grad[i] = noise[i], here[i], held[i]
+                records.virials[r, step] = _virial(here, grad, law)
             loss = chains.loss[r]
             for _ in range(leaps):
                 _force(new, grad, law, slope, force)
@@ -210,7 +215,7 @@ def _run(
             if taken:
                 for i in range(size):
                     here[i] = new[i]
-                    held[i] = grad[i]
+                    held[i] = held[i] if kernel.batch else grad[i]
                 chains.loss[r] = loss
             if kernel.adjusted:
                 records.losses[r, step] = chains.loss[r]
