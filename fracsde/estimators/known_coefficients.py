@@ -352,17 +352,24 @@ def monomial_at_temperature(
     panels = int(np.ceil(end))
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     width = end / panels
-    z = (width * (np.arange(panels)[:, None] + 0.5 * (nodes + 1.0))).ravel()
+    inside = 0.5 * width * (nodes + 1.0)
+    z = width * np.arange(panels)[:, None] + inside
     height = np.exp(np.minimum(depth - z, 700.0))
-    # The density over its largest exponential, so that nothing underflows where it matters.
-    mass = np.tile(0.5 * width * weights, panels) * _density(z, rates) * np.exp(-height)
+    mass = 0.5 * width * weights * _density(panels, width, inside, rates) * np.exp(-height)
     return float((mass * height).sum() / mass.sum())
 
 
-def _density(z: FloatArray, rates: FloatArray) -> FloatArray:
-    # Of the sum of independent exponentials: first row of exp(T z) times the exit rates.
+def _density(panels: int, width: float, inside: FloatArray, rates: FloatArray) -> FloatArray:
+    # Of the sum of independent exponentials, (panel, node): first row of exp(T z) times the exit
+    # rate.  All entries of these exponentials are positive, so products of them lose no digits.
     T = np.diag(-rates) + np.diag(rates[:-1], 1)
-    return np.asarray(expm(z[:, None, None] * T)[:, 0, -1] * rates[-1], dtype=np.float64)
+    within = expm(inside[:, None, None] * T)[:, :, -1] * rates[-1]
+    across, row = expm(width * T), np.eye(len(rates))[0]
+    out = np.empty((panels, len(inside)))
+    for panel in range(panels):
+        out[panel] = within @ row
+        row = row @ across
+    return out
 
 
 def _is_the_set(M: list[int], count: int) -> bool:

@@ -135,33 +135,56 @@ def _batch_loss(
 
 @njit(cache=True, error_model="numpy")
 def _finite(w: Any, gradient: Any, loss: Any) -> Any:
-    return np.isfinite(_square(w)) and np.isfinite(_square(gradient)) and np.isfinite(loss)
+    bad = 0
+    for i in range(w.shape[0]):
+        bad += 0 if np.isfinite(w[i]) and np.isfinite(gradient[i]) else 1
+    return bad == 0 and np.isfinite(loss)
+
+
+@njit(cache=True, error_model="numpy")
+def _move(
+    leaps: Any, root: Any, law: Any, kernel: Any, data: Any, w: Any, grad: Any, p: Any, rest: Any
+) -> Any:
+    # All leaps of one move, in place; the loss at its end.  On a batch there is half a leap: the
+    # kick with the gradient at the start, and no other.
+    inputs, targets, plan, decay = data
+    work, slope, force, step = rest
+    loss = 0.0
+    for _ in range(leaps):
+        _force(w, grad, law, slope, force)
+        _kick(p, force, root, kernel.adjusted)
+        _times(law.scale, law.dense, p, step)
+        for i in range(w.shape[0]):
+            w[i] += root * step[i]
+        if kernel.batch == 0:
+            loss = _loss(w, inputs, targets, plan, decay, grad, work)
+            _force(w, grad, law, slope, force)
+            _kick(p, force, root, kernel.adjusted)
+    return loss
+
+
+@njit(cache=True, error_model="numpy")
+def _log_ratio(fall: Any, here: Any, new: Any, noise: Any, p: Any, law: Any) -> Any:
+    # Of the densities of the reverse move and of the move; ``fall`` is that of the loss.
+    away = _distance(here, law.anchor) - _distance(new, law.anchor)
+    change = law.n_beta * fall + 0.5 * law.localization * away
+    change += 0.5 * (_square(noise) - _square(p))
+    return change if np.isfinite(change) else -np.inf
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _run(
-    part: Any,
-    inputs: Any,
-    targets: Any,
-    plan: Any,
-    decay: Any,
-    chains: Any,
-    law: Any,
-    kernel: Any,
-    span: Any,
-    records: Any,
-    at_anchor: Any,
+    part: Any, data: Any, chains: Any, law: Any, kernel: Any, span: Any, records: Any, levels: Any
 ) -> None:
     # Chains part[0] to part[1], one after another, with one set of scratch arrays.
-    size = chains.w.shape[1]
+    inputs, targets, plan, decay = data
+    size, key0, key1 = chains.w.shape[1], kernel.key0, kernel.key1
     cells = max(BLOCK, kernel.batch) * plan.cells[-1]
     work = np.empty(cells), np.empty(cells), np.empty(size)
-    noise, p, move, slope = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
-    force, new, grad = np.empty(size), np.empty(size), np.empty(size)
+    rest = work, np.empty(size), np.empty(size), np.empty(size)
+    noise, p, new, grad = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
     batch, order = np.empty(kernel.batch, dtype=np.int64), np.arange(inputs.shape[0])
     words = np.empty(max(kernel.batch, inputs.shape[0]) + 4, dtype=np.uint32)
-    level = at_anchor.mean()
-    key0, key1 = kernel.key0, kernel.key1
     for r in range(part[0], part[1]):
         here, held = chains.w[r], chains.gradient[r]
         for step in range(span[0], span[1]):
@@ -169,62 +192,39 @@ def _run(
                 break
             draw_normals(noise, step, r, key0, key1)
             uniform, leaps = draw_verdict(step, r, kernel.leaps, key0, key1)
-            root = np.sqrt(chains.step[r])
-            if not kernel.adjusted:
-                records.distances[r, step] = _distance(here, law.anchor)
-                records.losses[r, step] = chains.loss[r]
-                leaps = 1
             for i in range(size):
                 p[i], new[i], grad[i] = noise[i], here[i], held[i]
+            before = chains.loss[r]
             if kernel.batch:
                 fresh = step == span[0]
                 draw_batch(batch, order, words, step, r, kernel.mode, fresh, key0, key1)
-                value = _batch_loss(here, inputs, targets, plan, decay, grad, work, batch)
-                baseline = 0.0
-                for n in range(batch.shape[0]):
-                    baseline += at_anchor[batch[n]]
-                records.losses[r, step] = value - (baseline / batch.shape[0] - level)
+                before = _batch_loss(here, inputs, targets, plan, decay, grad, work, batch)
+                before -= levels[batch].mean() - levels.mean()
             if not kernel.adjusted:
+                records.losses[r, step] = before
+                records.distances[r, step] = _distance(here, law.anchor)
                 records.virials[r, step] = _virial(here, grad, law)
-            loss = chains.loss[r]
-            for _ in range(leaps):
-                _force(new, grad, law, slope, force)
-                _kick(p, force, root, kernel.adjusted)
-                _times(law.scale, law.dense, p, move)
-                for i in range(size):
-                    new[i] += root * move[i]
-                if kernel.batch == 0:
-                    loss = _loss(new, inputs, targets, plan, decay, grad, work)
-                    _force(new, grad, law, slope, force)
-                    _kick(p, force, root, kernel.adjusted)
-            chains.done[r] += 1
-            acceptance, taken = np.nan, True
-            if kernel.batch == 0:
-                away = _distance(here, law.anchor) - _distance(new, law.anchor)
-                change = law.n_beta * (chains.loss[r] - loss) + 0.5 * law.localization * away
-                change += 0.5 * (_square(noise) - _square(p))
-                if not np.isfinite(change):
-                    change = -np.inf
-                acceptance = np.exp(min(0.0, change))
-                taken = np.log(uniform) < change
+            loss = _move(leaps, np.sqrt(chains.step[r]), law, kernel, data, new, grad, p, rest)
+            log_ratio = _log_ratio(before - loss, here, new, noise, p, law)
+            acceptance = np.nan if kernel.batch else np.exp(min(0.0, log_ratio))
             records.acceptances[r, step] = acceptance
-            if not kernel.adjusted:
-                taken = _finite(new, grad, loss)
-                if not taken:
-                    chains.lost[r] = step + 1
+            taken = np.log(uniform) < log_ratio if kernel.adjusted else _finite(new, grad, loss)
             if taken:
                 for i in range(size):
                     here[i] = new[i]
                     held[i] = held[i] if kernel.batch else grad[i]
-                chains.loss[r] = loss
+                chains.loss[r] = chains.loss[r] if kernel.batch else loss
+            chains.done[r] += 1
             if kernel.adjusted:
                 records.losses[r, step] = chains.loss[r]
                 records.distances[r, step] = _distance(here, law.anchor)
                 records.virials[r, step] = _virial(here, held, law)
-                if kernel.tune:
-                    count = chains.tuned[r]
-                    chains.step[r] = tuned(chains.averages[r], count, acceptance, kernel.target)
-                    chains.tuned[r] += 1
+            elif not taken:
+                chains.lost[r] = step + 1
+            if kernel.tune:
+                count = chains.tuned[r]
+                chains.step[r] = tuned(chains.averages[r], count, acceptance, kernel.target)
+                chains.tuned[r] += 1
 
 
 @njit(cache=True, error_model="numpy")
@@ -282,12 +282,13 @@ def advance(
     at_anchor : (N,) float64
         Loss of each example at the anchor; read where batches are drawn.
     """
+    data = inputs, targets, plan, decay
     count = len(chains.w)
     shares = min(get_num_threads(), count)
     cuts = [count * share // shares for share in range(shares + 1)]
 
     def work(part: tuple[int, int]) -> None:
-        _run(part, inputs, targets, plan, decay, chains, law, kernel, span, records, at_anchor)
+        _run(part, data, chains, law, kernel, span, records, at_anchor)
 
     if shares == 1:
         work((0, count))
