@@ -361,7 +361,7 @@ def test_law_linear_network_at_the_origin_has_its_exact_value(widths, seed):
     found = learning_coefficient(net, np.zeros(net.parameters), rng=seed, **options)
     assert found.status.ok, found.warnings
     assert within(found, two_rows(widths[0], widths[2], 200.0, 1.0))
-    assert found.stderr[0] < 0.02
+    assert found.stderr[0] < 0.04
     assert not within(found, float(regular(net.parameters).value))
 
 
@@ -372,7 +372,7 @@ def test_law_smooth_minimum_of_a_linear_network_is_half_its_rank(widths, rank, s
     """Where all layers have full rank the minima are smooth, of the map's own dimension."""
     rng = np.random.default_rng(seed)
     layers = [np.linalg.qr(rng.normal(size=(5, 5)))[0][:a, :b] for a, b in pairwise(widths)]
-    layers = [np.eye(a, b) + 0.3 * layer for (a, b), layer in zip(pairwise(widths), layers)]
+    layers = [np.eye(a, b) + 0.3 * layer for (a, b), layer in zip(pairwise(widths), layers, strict=True)]
     if rank < min(widths):
         layers[-1] = np.outer([1.0, -0.5], [1.0, 0.3, -0.4])
     product = np.linalg.multi_dot(layers)
@@ -393,7 +393,7 @@ def test_law_smooth_minimum_of_a_linear_network_is_half_its_rank(widths, rank, s
         rng=seed,
     )
     assert found.status.ok, found.warnings
-    assert found.stderr[0] < 0.01
+    assert found.stderr[0] < 0.015
     assert follows(found.corrected(hessian).value, directions / 2, found.stderr)
     assert found.farthest < 0.1
     if rank == min(widths):
@@ -403,12 +403,12 @@ def test_law_smooth_minimum_of_a_linear_network_is_half_its_rank(widths, rank, s
 # Intervals --------------------------------------------------------------------------------------
 
 
-def interval_hits(loss, law, truth, control, seed, repeats=300, chains=6, error=1.0):
-    """How many stated intervals of 95 % hold the truth, from one wide run."""
+def interval_hits(loss, law, truth, control, seed, repeats=300, chains=6):
+    """How many stated intervals of 95 %, and of half their width, hold the truth."""
     size = len(law.anchor)
     plan = Plan("mala", 1, 0.574, None, 0, 0, repeats * chains, 200, 150, seed_key(seed))
     _, records = run_chains(loss, law, plan, (0.0, np.zeros(size)), None, None)
-    hits = 0
+    hits, half_hits = 0, 0
     for first in range(0, repeats * chains, chains):
         rows = slice(first, first + chains)
         found = estimate(
@@ -423,9 +423,10 @@ def interval_hits(loss, law, truth, control, seed, repeats=300, chains=6, error=
             ),
             control,
         )
-        half = student.ppf(0.975, found.n_effective - 1.0) * found.stderr * error
+        half = student.ppf(0.975, found.n_effective - 1.0) * found.stderr
         hits += abs(found.value - truth) <= half
-    return hits, repeats
+        half_hits += abs(found.value - truth) <= 0.5 * half
+    return hits, half_hits, repeats
 
 
 @pytest.mark.parametrize("control", [False, True])
@@ -433,9 +434,10 @@ def test_law_intervals_cover_the_truth(control, seed):
     h, t, pull = np.array([1.0, 0.2]), 145.0, 30.0
     law = Law(t, pull, np.zeros(2), np.ones((1, 2)), False)
     truth = quadratic_coefficient(h, n_beta=t, localization=pull)
-    assert covers(*interval_hits(bowl(h), law, truth, control, seed), 0.95)
+    hits, half_hits, repeats = interval_hits(bowl(h), law, truth, control, seed)
+    assert covers(hits, repeats, 0.95)
     # Twin: errors half as large.
-    assert not covers(*interval_hits(bowl(h), law, truth, control, seed, error=0.5), 0.95)
+    assert not covers(half_hits, repeats, 0.95)
 
 
 def test_law_intervals_cover_the_truth_of_a_quartic(seed):
@@ -447,7 +449,8 @@ def test_law_intervals_cover_the_truth_of_a_quartic(seed):
     truth = quad(lambda w: t * w**4 * density(w), 0, 3)[0] / quad(density, 0, 3)[0]
     law = Law(t, pull, np.zeros(1), np.ones((1, 1)), False)
     for control in (False, True):
-        assert covers(*interval_hits(power(2), law, truth, control, seed), 0.95)
+        hits, _, repeats = interval_hits(power(2), law, truth, control, seed)
+        assert covers(hits, repeats, 0.95)
 
 
 # Temperatures -----------------------------------------------------------------------------------
