@@ -13,7 +13,9 @@ from fracsde.estimators.autocorrelation import (
     integrated_time,
 )
 from fracsde.estimators.autocovariance import autocovariance
+from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -21,6 +23,7 @@ from fracsde.estimators.diagnostics import (
     stationarity,
 )
 from fracsde.estimators.displacement import Displacement, mean_square_displacement
+from fracsde.estimators.eigenvalues import EigenvalueMeasurement, covariance_eigenvalues
 from fracsde.estimators.exponents import (
     ExponentMeasurement,
     LocalExponents,
@@ -30,6 +33,7 @@ from fracsde.estimators.exponents import (
 )
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
 from fracsde.estimators.function_loss import FunctionLoss
+from fracsde.estimators.lagged import autocovariance_at
 from fracsde.estimators.learning_coefficient import (
     Doubt,
     LearningCoefficient,
@@ -44,6 +48,7 @@ from fracsde.estimators.moments import (
     variances,
 )
 from fracsde.estimators.quadratic_coefficient import quadratic_coefficient
+from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
 from fracsde.estimators.temperature_fit import (
@@ -55,8 +60,11 @@ from fracsde.estimators.temperature_fit import (
 
 __all__ = [
     "CovarianceMeasurement",
+    "Diagnosis",
+    "DiagnosisRow",
     "Displacement",
     "Doubt",
+    "EigenvalueMeasurement",
     "ExponentMeasurement",
     "FractionalOrderFit",
     "FunctionLoss",
@@ -69,9 +77,14 @@ __all__ = [
     "TemperatureFit",
     "autocorrelation_at",
     "autocovariance",
+    "autocovariance_at",
+    "bulk_effective_size",
+    "burn_in",
     "check_stationary",
     "covariance",
+    "covariance_eigenvalues",
     "covariance_entries",
+    "diagnose",
     "displacement_exponent",
     "effective_sample_size",
     "fit_fractional_order",
@@ -90,9 +103,11 @@ __all__ = [
     "mean_square_displacement",
     "msd_exponent",
     "quadratic_coefficient",
+    "rank_r_hat",
     "split_r_hat",
     "standard_deviations",
     "stationarity",
+    "tail_effective_size",
     "variances",
     "vector_tail_index",
 ]

@@ -18,7 +18,20 @@ error*: the chains, or the windows of the record where chains are too few.  A St
 ``n_effective - 1`` degrees of freedom is then the honest one.  It is not the effective sample size
 of :func:`~fracsde.estimators.autocorrelation.effective_sample_size`, which is larger.
 
-References: [Efron1982]_.
+Second moments are skewed: a sample of them that comes out low also has a small error.  Their
+``n_effective - 1`` are Satterthwaite's degrees of freedom of the variance :math:`s^2` of values
+with kurtosis :math:`\kappa`,
+
+.. math::
+    \nu = \frac{2\,(\mathbb E s^2)^2}{\operatorname{Var} s^2} \simeq
+    \frac{2\,(R - 1)}{\kappa - 1} ,
+
+which is :math:`R - 1` for normal values.  Edgeworth's expansion of Student's statistic of values
+with skewness :math:`\gamma` asks at 95 % for :math:`R / (1 + 0.89\gamma^2 - 0.06(\kappa - 3))`
+[Hall1992]_; along the gamma laws, averages of squares of normal values among them,
+:math:`\kappa - 3 = \tfrac32\gamma^2`, and the two differ by less than a tenth.
+
+References: [Efron1982]_, [Satterthwaite1946]_.
 """
 
 from __future__ import annotations
@@ -132,6 +145,54 @@ def jackknife_error(leave_one_out: FloatArray) -> FloatArray:
     """
     spread: Any = leave_one_out.std(axis=0) * np.sqrt(len(leave_one_out) - 1)
     return np.asarray(spread, dtype=np.float64)
+
+
+def freedom(
+    square: FloatArray, fourth: FloatArray, values: Any, scale: FloatArray | None = None
+) -> FloatArray:
+    """Return Satterthwaite's degrees of freedom of a sample variance, plus one.
+
+    The kurtosis is Fisher's, unbiased for normal values: the plain one of 16 values is far too low.
+
+    Parameters
+    ----------
+    square, fourth : (...) ndarray of float64
+        Second and fourth central moments of the sample.
+    values : float or (...) ndarray of float64
+        Its size, more than 3.
+    scale : (...) ndarray of float64, optional
+        For averages of products, the geometric mean of the two variances: averages of products of
+        normal values have an excess of at least ``6 square / scale**2``, however few they are.
+
+    Returns
+    -------
+    (...) ndarray of float64 [1]
+        Between 2 and ``values``.
+
+    Examples
+    --------
+    >>> y = np.arange(9.0) - 4.0  # lighter tails than normal: no correction
+    >>> float(freedom(np.mean(y**2), np.mean(y**4), 9.0))
+    9.0
+    """
+    n = np.maximum(values, 4.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.nan_to_num(fourth / np.square(square)) - 3.0
+        unbiased = (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * excess + 6.0)
+        least = 0.0 if scale is None else np.nan_to_num(6.0 * square / np.square(scale))
+        degrees = 2.0 * (n - 1.0) / (2.0 + np.maximum(unbiased, least))
+    return np.asarray(1.0 + np.maximum(degrees, 1.0), dtype=np.float64)
+
+
+def freedom_of(values: FloatArray) -> FloatArray:
+    """Return :func:`freedom` of values with one entry per chain, along the first axis.
+
+    Returns
+    -------
+    (...) ndarray of float64 [1]
+    """
+    square = np.square(values - values.mean(axis=0))
+    return freedom(square.mean(axis=0), np.square(square).mean(axis=0), float(len(values)))
 
 
 def measured(

@@ -195,8 +195,7 @@ def covariance(
     run = as_trajectory(trajectory)
     d, names = run.dimension, coordinate_names(run)
     if run.chains >= MIN_CHAINS:
-        value, stderr = across(run, about, outer_products)
-        replicas = np.full((d, d), float(run.chains))
+        value, stderr, replicas = across(run, about, outer_products)
         _refuse_constant(stderr.diagonal(), names)
         method = _ACROSS.format(run.chains)
     else:
@@ -333,8 +332,8 @@ def _entries(
         def products(x: FloatArray) -> FloatArray:
             return np.asarray(np.einsum("rnp,rnp->rp", x[..., i], x[..., j]), dtype=np.float64)
 
-        value, stderr = across(run, about, products)
-        return measured(label, value, stderr, float(run.chains), _ACROSS.format(run.chains))
+        value, stderr, replicas = across(run, about, products)
+        return measured(label, value, stderr, replicas, _ACROSS.format(run.chains))
     value, stderr, replicas = along(_spaced(run), about, i, j)
     return measured(label, value, stderr, replicas, _ALONG.format(run.chains * run.draws))
 

@@ -19,15 +19,16 @@ import numpy as np
 
 from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import centre_of
-from fracsde.estimators.chains import blocks, coordinate_names
+from fracsde.estimators.chains import blocks, coordinate_names, freedom
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._typing import ArrayLike, FloatArray, IntArray
+    from fracsde.estimators.autocorrelation import CorrelationTimes
 
-__all__ = ["across", "along", "mirrored", "outer_products"]
+__all__ = ["across", "along", "along_freedom", "mirrored", "outer_products"]
 
 
 def outer_products(x: FloatArray) -> FloatArray:
@@ -41,41 +42,89 @@ def outer_products(x: FloatArray) -> FloatArray:
 
 
 def across(
-    run: Trajectory, about: ArrayLike | None, products: Callable[[FloatArray], FloatArray]
-) -> tuple[FloatArray, FloatArray]:
+    run: Trajectory,
+    about: ArrayLike | None,
+    products: Callable[[FloatArray], FloatArray],
+    axes: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Average products over chains, with the spread of the jackknife's pseudo-values.
+
+    Parameters
+    ----------
+    run : Trajectory
+        Chains.
+    about : (coordinate,) array_like, optional [x]
+        The mean, if it is known.
+    products : callable
+        Sums the products of each chain's draws.
+    axes : (coordinate, k) ndarray, optional [1]
+        New coordinates, in which products are taken.
 
     Returns
     -------
-    ndarray, ndarray of float64
-        Values and standard errors, of the shape that ``products`` returns for one chain.
+    ndarray, ndarray, ndarray of float64
+        Values, standard errors and effective numbers, of the shape that ``products`` returns for
+        one chain.
     """
     R = run.chains
     centre = centre_of(run, about)
-    # Neither the mean of the chains' values nor their spread needs them all in memory: partial
-    # means and sums of squared distances are merged as blocks of chains arrive.
-    count, average, spread, correction = 0, None, None, None
+    moments, correction, square = _Moments(), None, 0.0
     for part in blocks(run):
         x = run.values[part] - centre
+        x = x if axes is None else x @ axes
+        square = square + np.square(x).sum(axis=(0, 1))
         values = products(x) / run.draws
         if about is None:
             drift = products(x.mean(axis=1, keepdims=True))
             correction = drift.sum(axis=0) + (0.0 if correction is None else correction)
             values += 2.0 / (R - 2.0) * drift
-        size, block_mean = len(values), values.mean(axis=0)
-        block_spread = np.square(values - block_mean).sum(axis=0)
-        if average is None or spread is None:
-            average, spread = block_mean, block_spread
-        else:
-            step = block_mean - average
-            average = average + step * size / (count + size)
-            spread = spread + block_spread + np.square(step) * (count * size / (count + size))
-        count += size
-    assert average is not None and spread is not None  # noqa: PT018 - a record has a chain
+        moments.add(values)
+    average = moments.mean
     if correction is not None:
         # `average` holds 2 P / (R (R - 2)) too much, and P / (R (R - 1)) is what it should hold.
         average = average + correction * (1.0 / (R * (R - 1.0)) - 2.0 / (R * (R - 2.0)))
-    return average, np.sqrt(spread / (R * (R - 1.0)))
+    stderr = np.sqrt(moments.second / (R * (R - 1.0)))
+    scale = products(np.sqrt(square / (R * run.draws))[None, None])[0]
+    return average, stderr, freedom(moments.second / R, moments.fourth / R, float(R), scale)
+
+
+class _Moments:
+    """Mean and sums of central powers, merged as blocks of chains arrive.
+
+    Neither the mean of the chains' values nor their spread needs them all in memory.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.second = self.third = self.fourth = np.zeros(())
+
+    def add(self, values: FloatArray) -> None:
+        """Merge the values of some chains."""
+        n, m = self.count, len(values)
+        total = n + m
+        mean = values.mean(axis=0)
+        away = values - mean
+        square = np.square(away)
+        second, third, fourth = square.sum(0), (square * away).sum(0), np.square(square).sum(0)
+        step = mean - self.mean if n else np.zeros_like(mean)
+        share = step / total
+        # Each line needs the sums below it as they were.
+        fourth = (
+            self.fourth
+            + fourth
+            + step * share**3 * (n * m) * (n * n - n * m + m * m)
+            + 6.0 * share**2 * (n * n * second + m * m * self.second)
+            + 4.0 * share * (n * third - m * self.third)
+        )
+        third = (
+            self.third
+            + third
+            + step * share**2 * (n * m) * (n - m)
+            + 3.0 * share * (n * second - m * self.second)
+        )
+        second = self.second + second + step * share * (n * m)
+        self.mean = self.mean + share * m if n else mean
+        self.count, self.second, self.third, self.fourth = total, second, third, fourth
 
 
 def along(
@@ -86,7 +135,7 @@ def along(
     Returns
     -------
     (pair,), (pair,), (pair,) ndarrays of float64
-        Values, standard errors and independent windows of the entries ``i, j``.
+        Values, standard errors and effective numbers of the entries ``i, j``.
     """
     centre = centre_of(run, about)
     names = coordinate_names(run)
@@ -100,11 +149,29 @@ def along(
         labels = [f"{names[a]}, {names[b]}" for a, b in zip(i[part], j[part], strict=True)]
         times = correlation_times(series, names=labels)
         value[part] = products.mean(axis=(0, 1))
-        stderr[part], replicas[part] = times.stderr_of_mean, times.replicas
+        stderr[part] = times.stderr_of_mean
+        replicas[part] = along_freedom(products - value[part], times)
     if about is None:
         tau = correlation_times(run).tau
         value *= 1.0 + np.sqrt(tau[i] * tau[j]) / (run.chains * run.draws)
     return value, stderr, replicas
+
+
+def along_freedom(away: FloatArray, times: CorrelationTimes) -> FloatArray:
+    """Return the effective number behind the error of a mean of products along draws.
+
+    Degrees of freedom add like resistances in parallel: those of the window, and those of the
+    variance of as many values as are independent.
+
+    Returns
+    -------
+    (pair,) ndarray of float64 [1]
+    """
+    independent = times.count / np.maximum(times.tau, 1.0)
+    square = np.square(away)
+    spread = freedom(square.mean(axis=(0, 1)), np.square(square).mean(axis=(0, 1)), independent)
+    degrees = 1.0 / (1.0 / (times.replicas - 1.0) + 1.0 / (spread - 1.0))
+    return 1.0 + np.maximum(degrees, 1.0)
 
 
 def mirrored(entries: FloatArray, i: IntArray, j: IntArray, d: int) -> FloatArray:

@@ -1,0 +1,1 @@
+"""Cases of :mod:`validation.coverage`, one file per family of estimators."""
