@@ -74,6 +74,7 @@ _HOME = {
     "Measurement": "records.measurement",
     "Prediction": "records.measurement",
     "Status": "status",
+    "StoredRun": "records.store",
     # verbs
     "stationary_covariance": "stationary",
     "tail_index": "tails",
@@ -108,6 +109,7 @@ _HOME = {
     "simulate": "simulate",
     "simulate_into": "simulate",
     "compare": "compare",
+    "open_run": "records.store",
     "cite": "citations",
     # what the verbs return
     "StationaryCovariance": "stationary",
@@ -134,7 +136,16 @@ _HOME = {
     "Report": "compare",
     "Verdict": "compare",
 }
-_FOLDERS = ("errors", "estimators", "networks", "observables", "physics", "potentials", "special")
+_FOLDERS = (
+    "errors",
+    "estimators",
+    "networks",
+    "observables",
+    "physics",
+    "potentials",
+    "recording",
+    "special",
+)
 
 __all__ = [*_HOME]
 

@@ -6,6 +6,7 @@ from fracsde import networks as networks
 from fracsde import observables as observables
 from fracsde import physics as physics
 from fracsde import potentials as potentials
+from fracsde import recording as recording
 from fracsde import special as special
 from fracsde.adaptive import AdaptiveLaw as AdaptiveLaw
 from fracsde.adaptive import adaptive_near_minimum as adaptive_near_minimum
@@ -73,6 +74,8 @@ from fracsde.problems.subordinated import SubordinatedOU as SubordinatedOU
 from fracsde.records.measurement import Measurement as Measurement
 from fracsde.records.measurement import Prediction as Prediction
 from fracsde.records.measurement import Quantity as Quantity
+from fracsde.records.store import StoredRun as StoredRun
+from fracsde.records.store import open_run as open_run
 from fracsde.records.trajectory import Trajectory as Trajectory
 from fracsde.schemes.adaptive import Adaptive as Adaptive
 from fracsde.schemes.all_at_once import AllAtOnce as AllAtOnce

@@ -22,7 +22,7 @@ from fracsde.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
 
 __all__ = [
     "choice",
@@ -32,6 +32,7 @@ __all__ = [
     "node_count",
     "positive_semidefinite",
     "real",
+    "row_numbers",
     "symmetric",
     "truth",
     "vector",
@@ -315,6 +316,33 @@ def integer(name: str, value: Any, *, low: int, high: int | None = None, remedy:
         msg = _join(f"`{name}` must be {wanted}, got {_shown(number)}", remedy)
         raise OutOfRangeError(msg)
     return number
+
+
+def row_numbers(name: str, value: Any, rows: int) -> IntArray:
+    """Return ``value`` as numbers of rows that exist.
+
+    Returns
+    -------
+    (n,) ndarray of int64
+
+    Raises
+    ------
+    InputError
+        If it is not a vector of whole numbers.
+    OutOfRangeError
+        If a row does not exist.
+    """
+    raw = np.asarray(value)
+    if raw.ndim != 1 or raw.dtype.kind not in "iu":
+        msg = f"`{name}` must be a vector of whole numbers, got {_shown(value)}"
+        raise InputError(msg)
+    if raw.size and not 0 <= int(raw.min()) <= int(raw.max()) < rows:
+        msg = (
+            f"`{name}` must lie between 0 and {rows - 1}, one less than the rows there are, got "
+            f"{raw.min()} to {raw.max()}"
+        )
+        raise OutOfRangeError(msg)
+    return raw.astype(np.int64)
 
 
 def node_count(name: str, value: Any, *, low: int) -> int:

@@ -14,25 +14,35 @@ from fracsde.networks import Network, train_to_minimum
 HOWTO = Path(__file__).resolve().parents[1] / "docs" / "howto" / "close-a-loss.md"
 
 
-def test_routes_agree_torch_model_of_the_howto_and_compiled_network() -> None:
-    torch = pytest.importorskip("torch")
+@pytest.fixture(scope="module")
+def network():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 2))
     y = (x[:, 0] + 0.5 * rng.normal(size=40) > 0).astype(np.int64)
-    network = Network(inputs=x, targets=y, hidden=(), weight_decay=0.1)
+    return Network(inputs=x, targets=y, hidden=(), weight_decay=0.1)
+
+
+@pytest.mark.parametrize("form", ["short", "by hand"])
+def test_routes_agree_torch_model_of_the_howto_and_compiled_network(form, network) -> None:
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
     w = train_to_minimum(network, np.zeros(network.parameters)).parameters
-    block = re.findall(r"```python\n(.*?)```", HOWTO.read_text(encoding="utf-8"), re.DOTALL)[1]
+    blocks = re.findall(r"```python\n(.*?)```", HOWTO.read_text(encoding="utf-8"), re.DOTALL)
+    block = blocks[1 if form == "short" else 2]
     names = {
         "fs": fs,
+        "train_to_minimum": train_to_minimum,
         "model": torch.nn.Linear(2, 2),
-        "inputs": torch.tensor(x),
-        "labels": torch.tensor(y),
+        "inputs": torch.tensor(network.inputs),
+        "labels": torch.tensor(network.targets),
         "weight_decay": 0.1,
     }
     exec(compile(block, str(HOWTO), "exec"), names)
     # torch keeps weights as (fan out, fan in), row after row; here it is (fan in, fan out).
     order = np.array([0, 2, 1, 3, 4, 5])
     options = {"learning_rate": 0.5, "batch_size": 4, "draws": 96}
-    theirs = fs.gaussian_closure(fs.examine_minimum(names["loss"], w[order]), **options)
+    at = names["at"] if form == "short" else fs.examine_minimum(names["loss"], w[order])
+    np.testing.assert_allclose(at.position, w[order], atol=1e-8)
+    theirs = fs.gaussian_closure(at, **options)
     ours = fs.gaussian_closure(fs.examine_minimum(network, w), **options)
     np.testing.assert_allclose(theirs.variances, ours.variances, rtol=1e-3, atol=1e-12)

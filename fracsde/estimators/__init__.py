@@ -16,6 +16,7 @@ from fracsde.estimators.autocovariance import autocovariance
 from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
 from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
+from fracsde.estimators.curvature import Curvature, curvature
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -31,6 +32,11 @@ from fracsde.estimators.exponents import (
     local_exponents,
     msd_exponent,
 )
+from fracsde.estimators.fluctuation import (
+    FluctuationRatio,
+    fluctuation_dissipation,
+    second_fluctuation_dissipation,
+)
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
 from fracsde.estimators.function_loss import FunctionLoss
 from fracsde.estimators.lagged import autocovariance_at
@@ -39,6 +45,8 @@ from fracsde.estimators.learning_coefficient import (
     LearningCoefficient,
     learning_coefficient,
 )
+from fracsde.estimators.gradient_noise import Alignment, GradientNoise, gradient_noise
+from fracsde.estimators.loss import DifferentiableLoss, LossCheck, check_loss
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
     covariance,
@@ -49,6 +57,16 @@ from fracsde.estimators.moments import (
 )
 from fracsde.estimators.quadratic_coefficient import quadratic_coefficient
 from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
+from fracsde.estimators.noise_scale import (
+    NoiseScale,
+    gradient_noise_scale,
+    noise_scale_of_batches,
+)
+from fracsde.estimators.spectral_density import (
+    EigenvalueCount,
+    SpectralDensity,
+    spectral_density,
+)
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
 from fracsde.estimators.temperature_fit import (
@@ -59,19 +77,29 @@ from fracsde.estimators.temperature_fit import (
 )
 
 __all__ = [
+    "Alignment",
     "CovarianceMeasurement",
     "Diagnosis",
     "DiagnosisRow",
     "Displacement",
     "Doubt",
     "EigenvalueMeasurement",
+    "Curvature",
+    "DifferentiableLoss",
+    "Displacement",
+    "EigenvalueCount",
     "ExponentMeasurement",
+    "FluctuationRatio",
     "FractionalOrderFit",
     "FunctionLoss",
+    "GradientNoise",
     "HillCurve",
     "LearningCoefficient",
     "LocalExponents",
     "MultiplicityFit",
+    "LossCheck",
+    "NoiseScale",
+    "SpectralDensity",
     "StationarityCheck",
     "TailMeasurement",
     "TemperatureFit",
@@ -80,6 +108,7 @@ __all__ = [
     "autocovariance_at",
     "bulk_effective_size",
     "burn_in",
+    "check_loss",
     "check_stationary",
     "covariance",
     "covariance_eigenvalues",
@@ -89,7 +118,14 @@ __all__ = [
     "effective_sample_size",
     "fit_fractional_order",
     "fit_temperatures",
+    "curvature",
+    "displacement_exponent",
+    "effective_sample_size",
+    "fit_fractional_order",
+    "fluctuation_dissipation",
     "from_chains",
+    "gradient_noise",
+    "gradient_noise_scale",
     "hill",
     "hill_curve",
     "integrated_time",
@@ -104,6 +140,9 @@ __all__ = [
     "msd_exponent",
     "quadratic_coefficient",
     "rank_r_hat",
+    "noise_scale_of_batches",
+    "second_fluctuation_dissipation",
+    "spectral_density",
     "split_r_hat",
     "standard_deviations",
     "stationarity",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
-from fracsde._check import choice, finite_array, integer, real
+from fracsde._check import choice, finite_array, integer, real, row_numbers
 from fracsde.errors import InputError, ShapeError
 from fracsde.networks import kernels, langevin
 from fracsde.networks.curvature import hessian_matrix, hessian_products
@@ -295,20 +295,26 @@ class Network:
         decay = float(self.weight_decay)
         return float(value) + 0.5 * decay * float(flat @ flat), grad + decay * flat
 
-    def per_example_gradients(self, w: ArrayLike) -> FloatArray:
+    def per_example_gradients(self, w: ArrayLike, examples: ArrayLike | None = None) -> FloatArray:
         """Gradient of each example's loss, without weight decay, which is no example's own.
 
         Parameters
         ----------
         w : (P,) array_like [weight]
             Parameters.
+        examples : (n,) array_like of int, optional
+            Rows of the data; all of them if not given.
 
         Returns
         -------
-        (N, P) float64 [1 / weight]
-            Their mean plus ``weight_decay * w`` is :meth:`gradient`.
+        (n, P) float64 [1 / weight]
+            The mean over all plus ``weight_decay * w`` is :meth:`gradient`.
         """
-        return kernels.per_example(self._position(w), self._inputs, self._goals, self._plan)
+        inputs, goals = self._inputs, self._goals
+        if examples is not None:
+            rows = row_numbers("examples", examples, self.examples)
+            inputs, goals = inputs[rows], goals[rows]
+        return kernels.per_example(self._position(w), inputs, goals, self._plan)
 
     def gradient_noise(self, w: ArrayLike) -> FloatArray:
         """Covariance of one example's gradient, ``C``.

@@ -176,7 +176,7 @@ def train_to_minimum(
     Parameters
     ----------
     network : Network
-        Network and data.
+        Network and data, or another loss with its methods, such as a ``TorchLoss``.
     start : (P,) array_like [weight]
         Where to start, for example ``network.initial_parameters(rng)``.
     gradient_tolerance : float [1 / weight]

@@ -1,0 +1,420 @@
+r"""Fluctuation-dissipation relations of SGD, measured along a run.
+
+With :math:`g` the gradient of a batch, the weight decay in it, and steps
+:math:`v' = \mu v - \eta (1 - \tau) g`, :math:`w' = w + v'`, a law that does not change from one
+step to the next has :math:`2 \langle w \cdot v' \rangle + \langle |v'|^2 \rangle = 0` and
+:math:`\langle w \cdot v \rangle = \frac12 \langle |v|^2 \rangle`, and so
+
+.. math::
+    \langle w \cdot g \rangle = \frac{1 + \mu}{2 \eta (1 - \tau)} \langle |v|^2 \rangle
+    = \frac{\eta (1 + \mu)}{2 (1 - \tau)} \langle |b|^2 \rangle , \qquad v = -\eta b,
+
+the second form for the buffer of torch, :math:`b' = \mu b + (1 - \tau) g`,
+:math:`w' = w - \eta b'`.  Without momentum it is
+:math:`\langle w \cdot g \rangle = \frac\eta2 \langle |g|^2 \rangle`.  This holds for every loss and
+every way to draw batches, and :math:`w` may be counted from any place: over consecutive steps the
+two sides differ by what :math:`|w|^2` has gained, and by nothing else.
+
+Contracted with the curvature, for noise that is independent from step to step,
+
+.. math::
+    \langle |\nabla L|^2 \rangle = \frac{1 + \mu}{2\eta(1 - \tau)} \langle v^T H v \rangle,
+
+exact for a quadratic loss.  Without momentum the right side is
+:math:`\frac\eta2 \langle g^T H g \rangle`.  [Yaida2019]_ has the first with momentum, and the
+second without.
+
+Each is measured as left over right, 1 where it holds, with the error of a ratio of two means of
+one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from fracsde._check import choice, finite_array, integer, real
+from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
+from fracsde.estimators.diagnostics import check_stationary
+from fracsde.estimators.loss import at
+from fracsde.estimators.ratios import ratio_of_means
+from fracsde.records.measurement import Measurement, Quantity
+from fracsde.records.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.estimators.loss import DifferentiableLoss
+
+__all__ = [
+    "FluctuationRatio",
+    "fluctuation_dissipation",
+    "second_fluctuation_dissipation",
+]
+
+_NORMS = ("weight_dot_gradient", "gradient_norm_squared")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FluctuationRatio(Measurement):
+    """Left over right side of a fluctuation-dissipation relation: 1 where it holds.
+
+    Parameters
+    ----------
+    left, right : float [loss, or loss^2/weight^2 of the second]
+        Both sides.
+    interval : tuple of float [1]
+        Fieller's interval of the ratio at the level asked for.
+    stationary : bool
+        Whether both sides kept their means and spreads from the first half of the record to the
+        second: without that the relation is not expected to hold.
+    sentence : str
+        What was found, in words.
+    """
+
+    citation: ClassVar[tuple[str, ...]] = ("Yaida2019",)
+
+    left: float
+    right: float
+    interval: tuple[float, float]
+    stationary: bool
+    sentence: str
+
+
+def fluctuation_dissipation(
+    run: Any,
+    *,
+    learning_rate: float | None = None,
+    momentum: float | None = None,
+    dampening: float | None = None,
+    weight_decay: float | None = None,
+    velocity: str = "buffer",
+    start: int = 0,
+    level: float = 1e-3,
+    quantity: Quantity | None = None,
+) -> FluctuationRatio:
+    r"""Measure the first fluctuation-dissipation relation along a run.
+
+    .. math:: \langle w \cdot g \rangle \Big/ \tfrac{1+\mu}{2\eta(1-\tau)} \langle |v|^2 \rangle
+
+    Parameters
+    ----------
+    run : StoredRun or mapping
+        A stored run with the streams named below; or arrays by these names, ``(chain, draw)`` or
+        ``(draw,)``.  Consecutive steps give by far the smallest error.
+
+        ``"weight_dot_gradient"``, ``"gradient_norm_squared"``: of the weights before a step and
+        the gradient of that step.  In their place vectors ``"weights"`` (before the step) and
+        ``"gradients"``, ``(chain, draw, P)``, may be given; weights are then counted from their
+        mean, which removes most of the error of a record that skips steps.
+
+        ``"velocity_norm_squared"``: needed with momentum.
+
+        ``"weight_norm_squared"``: needed where an optimiser adds a weight decay to gradients that
+        were recorded without it.
+    learning_rate, momentum, dampening, weight_decay : float, optional
+        Of the optimiser; by default what a stored run says, else no momentum, dampening or decay.
+    velocity : {"buffer", "step"}
+        What the velocity is: torch's momentum buffer, in units of the gradient, or the step of
+        the weights.
+    start : int
+        Draws that are left out at the beginning.
+    level : float [1]
+        Chance that the interval misses, and that a stationary run is called drifting.
+    quantity : Quantity, optional
+        Name of the result.
+
+    Returns
+    -------
+    FluctuationRatio
+        From few chains, whose blocks share their ends, the error is larger than need be.
+
+    Raises
+    ------
+    RecordError
+        If a stream is missing, the record is too short, or it diverged.
+    UnsupportedError
+        If the run used Nesterov's momentum, or no plain SGD at all.
+
+    References
+    ----------
+    [Yaida2019]_, [Fieller1954]_
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> w, cross, square = np.zeros(32), [], []
+    >>> for _ in range(400):  # 32 chains of one weight on a parabola
+    ...     g = w + rng.normal(size=32)
+    ...     cross += [w * g]
+    ...     square += [g * g]
+    ...     w = w - 0.2 * g
+    >>> streams = {"weight_dot_gradient": np.transpose(cross),
+    ...            "gradient_norm_squared": np.transpose(square)}
+    >>> found = fluctuation_dissipation(streams, learning_rate=0.2, start=100)
+    >>> found.interval[0] < 1.0 < found.interval[1], found.stationary
+    (True, True)
+    """
+    streams, told = _streams(run)
+    eta, mu, tau, decay = _settings(told, learning_rate, momentum, dampening, weight_decay)
+    choice("velocity", velocity, ("buffer", "step"))
+    level = real("level", level, low=0.0, high=1.0)
+    cross, square = _products(streams, decay)
+    right = 0.5 * eta * square
+    if mu > 0.0:
+        speed = _stream(streams, "velocity_norm_squared", f"the momentum {mu:g} needs it")
+        unit = eta if velocity == "buffer" else 1.0 / eta
+        right = 0.5 * unit * (1.0 + mu) / (1.0 - tau) * speed
+    label = quantity or Quantity(name="first fluctuation-dissipation ratio")
+    return _measured(label, cross, right, start, level)
+
+
+def second_fluctuation_dissipation(
+    loss: DifferentiableLoss,
+    *,
+    weights: ArrayLike,
+    gradients: ArrayLike,
+    velocities: ArrayLike | None = None,
+    learning_rate: float,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    velocity: str = "buffer",
+    level: float = 1e-3,
+    quantity: Quantity | None = None,
+) -> FluctuationRatio:
+    r"""Measure the second fluctuation-dissipation relation at points of a run.
+
+    .. math:: \langle |\nabla L|^2 \rangle \Big/
+        \tfrac{1+\mu}{2\eta(1-\tau)} \langle v^T H v \rangle
+
+    Parameters
+    ----------
+    loss : DifferentiableLoss
+        The loss that was trained, weight decay included; asked for its gradient and one product
+        at every point.
+    weights, gradients : (chain, draw, P) or (draw, P) array_like
+        Weights before a step, and the gradient of the batch of that step, without weight decay.
+        Points far apart serve as well as consecutive ones.
+    velocities : like weights, optional
+        After the step; needed with momentum.
+    learning_rate, momentum, dampening : float
+        Of the optimiser.
+    velocity : {"buffer", "step"}
+        What velocities are: torch's buffer, or the step of the weights.
+    level : float [1]
+        Chance that the interval misses, and that a stationary run is called drifting.
+    quantity : Quantity, optional
+        Name of the result.
+
+    Returns
+    -------
+    FluctuationRatio
+        Not 1 where the loss is not quadratic over the law of the run, or noise of successive
+        steps is not independent, as in shuffled epochs.
+
+    Raises
+    ------
+    RecordError
+        If there is momentum and there are no velocities, or the record is too short.
+    ShapeError
+        If the arrays do not have one shape.
+
+    References
+    ----------
+    [Yaida2019]_, [Fieller1954]_
+
+    Examples
+    --------
+    >>> from fracsde.networks import Network
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(40, 1))
+    >>> line = Network(inputs=x, targets=2 * x[:, 0] + rng.normal(size=40), hidden=(), bias=False,
+    ...                objective="squared_error")
+    >>> w, weights, gradients = np.zeros((32, 1)), [], []
+    >>> for _ in range(200):  # 32 chains, one example a step
+    ...     chosen = rng.integers(40, size=32)
+    ...     g = [line.per_example_gradients(v, [i])[0] for v, i in zip(w, chosen)]
+    ...     weights += [w]
+    ...     gradients += [g]
+    ...     w = w - 0.1 * np.array(g)
+    >>> points, slopes = (np.swapaxes(rows, 0, 1)[:, 60:] for rows in (weights, gradients))
+    >>> found = second_fluctuation_dissipation(line, weights=points, gradients=slopes,
+    ...                                        learning_rate=0.1)
+    >>> found.interval[0] < 1.0 < found.interval[1], found.stationary
+    (True, True)
+    """
+    told: dict[str, Any] = {}
+    eta, mu, tau, _ = _settings(told, learning_rate, momentum, dampening, None)
+    choice("velocity", velocity, ("buffer", "step"))
+    level = real("level", level, low=0.0, high=1.0)
+    w, g = _vectors("weights", weights), _vectors("gradients", gradients)
+    moves = g + float(getattr(loss, "weight_decay", 0.0)) * w
+    factor = 0.5 * eta
+    if mu > 0.0:
+        if velocities is None:
+            msg = f"the momentum {mu:g} needs `velocities`; record the momentum buffer"
+            raise RecordError(msg)
+        moves = _vectors("velocities", velocities)
+        unit = eta if velocity == "buffer" else 1.0 / eta
+        factor = 0.5 * unit * (1.0 + mu) / (1.0 - tau)
+    if not w.shape == g.shape == moves.shape:
+        msg = f"weights, gradients and velocities must have one shape, got {w.shape}, {g.shape}"
+        raise ShapeError(msg)
+    at(loss, w[0, 0])
+    left, right = np.empty(w.shape[:2]), np.empty(w.shape[:2])
+    for place in np.ndindex(*w.shape[:2]):
+        slope = loss.gradient(w[place])
+        left[place] = slope @ slope
+        right[place] = factor * moves[place] @ loss.hessian_vector_product(w[place], moves[place])
+    label = quantity or Quantity(name="second fluctuation-dissipation ratio")
+    return _measured(label, left, right, 0, level)
+
+
+def _measured(
+    label: Quantity, left: FloatArray, right: FloatArray, start: int, level: float
+) -> FluctuationRatio:
+    draws = left.shape[1]
+    start = integer("start", start, low=0, high=draws - 1)
+    values = np.stack([left, right], axis=2)[:, start:]
+    times = np.arange(start, draws, dtype=np.float64)
+    series = Trajectory(values=values, times=times, names=("left side", "right side"))
+    settled = check_stationary(series, level=level)
+    ratio = ratio_of_means(series, level=level)
+    low, high = ratio.interval
+    sentence = (
+        f"Left over right is {ratio.value:.4g} with standard error {ratio.stderr:.2g}; at level "
+        f"{level:g} it lies between {low:.4g} and {high:.4g}."
+    )
+    if not settled.stationary:
+        sentence += f"  The run had not settled: {settled.sentence}"
+    return FluctuationRatio(
+        quantity=label,
+        value=np.array(ratio.value),
+        stderr=np.array(ratio.stderr),
+        n_effective=np.array(ratio.n_effective),
+        method=f"ratio of means over {ratio.method}",
+        left=ratio.top,
+        right=ratio.bottom,
+        interval=ratio.interval,
+        stationary=settled.stationary,
+        sentence=sentence,
+    )
+
+
+def _settings(
+    told: Mapping[str, Any],
+    learning_rate: float | None,
+    momentum: float | None,
+    dampening: float | None,
+    weight_decay: float | None,
+) -> tuple[float, float, float, float]:
+    given = {"learning_rate": learning_rate, "momentum": momentum, "dampening": dampening}
+    given |= {"weight_decay": weight_decay}
+    values = {name: told.get(name) if value is None else value for name, value in given.items()}
+    if told.get("nesterov") or told.get("optimizer", "SGD") != "SGD":
+        what = "Nesterov's momentum" if told.get("nesterov") else str(told["optimizer"])
+        msg = f"the relation is that of SGD with heavy-ball momentum, not of {what}"
+        raise UnsupportedError(msg)
+    if values["learning_rate"] is None:
+        msg = "`learning_rate` is not known: the run does not say it; pass it"
+        raise InputError(msg)
+    eta = real("learning_rate", values["learning_rate"], low=0.0)
+    mu = real("momentum", values["momentum"] or 0.0, low=0.0, high=1.0, closed="low")
+    tau = real("dampening", values["dampening"] or 0.0, low=0.0, high=1.0, closed="low")
+    decay = real("weight_decay", values["weight_decay"] or 0.0, low=0.0, closed="low")
+    if tau > 0.0 and mu == 0.0:
+        msg = (
+            "`dampening` without momentum: torch does not apply it, other optimisers do; put it "
+            "into the learning rate if yours does, else leave it out"
+        )
+        raise InputError(msg)
+    return eta, mu, tau, decay
+
+
+def _streams(run: Any) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
+    if isinstance(run, Mapping):
+        return {name: _rows(name, values) for name, values in run.items()}, {}
+    if not all(hasattr(run, name) for name in ("array", "chains", "streams")):
+        msg = (
+            "`run` must be a stored run or a mapping from stream names to arrays, got "
+            f"{type(run).__name__}"
+        )
+        raise InputError(msg)
+    told = dict(run.metadata).get("training", {})
+    found = {}
+    for name in (*_NORMS, "velocity_norm_squared", "weight_norm_squared"):
+        if name in run.streams:
+            found[name] = _of_chains(run, name)
+    if "learning_rate" in run.streams:
+        rates = np.unique([run.array("learning_rate", c)[1:] for c in run.chains])
+        if len(rates) > 1:
+            msg = (
+                f"the learning rate of the run changed, from {rates[0]:g} to {rates[-1]:g}: no law "
+                "is stationary; measure a part at one rate, as a mapping of arrays"
+            )
+            raise UnsupportedError(msg)
+        told = {"learning_rate": float(rates[0]), **told}
+    return found, told
+
+
+def _of_chains(run: Any, name: str) -> FloatArray:
+    # Step 0 has no gradient yet.
+    rows = []
+    for chain in run.chains:
+        values = np.asarray(run.array(name, chain), dtype=np.float64)[:, 0]
+        rows.append(values[np.asarray(run.steps(chain)) > 0])
+    lengths = sorted({len(row) for row in rows})
+    if len(lengths) > 1:
+        msg = (
+            f"chains of the run have unequal lengths, {lengths} rows of {name!r}; pass a mapping "
+            "of arrays cut to the shortest"
+        )
+        raise RecordError(msg)
+    return np.stack(rows)
+
+
+def _rows(name: str, values: Any) -> FloatArray:
+    found = np.asarray(values, dtype=np.float64)
+    wanted = 3 if name in {"weights", "gradients"} else 2
+    found = found[None] if found.ndim == wanted - 1 else found
+    if found.ndim != wanted or found.size == 0:
+        axes = "(chain, draw, P)" if wanted == 3 else "(chain, draw)"
+        msg = f"{name!r} must have axes {axes}, got shape {np.shape(values)}"
+        raise ShapeError(msg)
+    return found
+
+
+def _vectors(name: str, values: Any) -> FloatArray:
+    found = finite_array(name, values, ndim=(2, 3))
+    return found[None] if found.ndim == 2 else found
+
+
+def _stream(streams: Mapping[str, FloatArray], name: str, why: str) -> FloatArray:
+    if name not in streams:
+        msg = f"the run has no stream {name!r}: {why}; record it"
+        raise RecordError(msg)
+    return streams[name]
+
+
+def _products(streams: Mapping[str, FloatArray], decay: float) -> tuple[FloatArray, FloatArray]:
+    # w . g and |g|^2, with the weight decay in g.
+    if "weights" in streams and "gradients" in streams:
+        w, g = streams["weights"], streams["gradients"]
+        if w.shape != g.shape:
+            msg = f"'weights' and 'gradients' must have one shape, got {w.shape} and {g.shape}"
+            raise ShapeError(msg)
+        g = g + decay * w
+        w = w - w.mean(axis=(0, 1))
+        return np.einsum("cdp,cdp->cd", w, g), np.einsum("cdp,cdp->cd", g, g)
+    pair = [_stream(streams, name, "the relation is about it") for name in _NORMS]
+    if pair[0].shape != pair[1].shape:
+        msg = f"streams must have one shape, got {pair[0].shape} and {pair[1].shape}"
+        raise ShapeError(msg)
+    cross, square = pair
+    if decay > 0.0:
+        weight = _stream(streams, "weight_norm_squared", f"the weight decay {decay:g} needs it")
+        square = square + 2.0 * decay * cross + decay**2 * weight
+        cross = cross + decay * weight
+    return cross, square

@@ -1,0 +1,475 @@
+r"""The noise of one example's gradient at a point, with its sampling error.
+
+With the gradients :math:`g_i` of ``n`` examples, their mean :math:`\bar g` and
+:math:`d_i = g_i - \bar g`,
+
+.. math::
+    S = \frac{1}{n-1} \sum_i d_i d_i^T, \qquad
+    C = \frac{N-1}{N}\, S, \qquad
+    \mathrm{se}(C_{ab})^2 = \Big(1 - \frac nN\Big) \frac{n}{(n-1)(n-2)^2}
+        \sum_i (d_{ia} d_{ib} - \overline{d_a d_b})^2 .
+
+The default is about the data as they are: ``C`` is the covariance of the gradient of an example
+drawn uniformly from all ``N``, the noise of SGD on these data.  From all examples it is exact, with
+the divisor ``N``; from ``n`` drawn without replacement it is unbiased, and the error knows that
+the population is finite.  With ``population="distribution"`` the examples stand for all that might
+have been drawn: then ``S`` itself is unbiased, and its error has no such factor.
+
+The error is exactly that of the delete-one jackknife.  A weight decay is no example's own and
+leaves all of this as it is.
+
+Not here: batches, whose noise is ``C / B`` with replacement and ``C (N - B) / (B (N - 1))``
+without.
+
+References: [Cochran1977]_ for finite populations, [Efron1982]_ for the jackknife.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import eigh
+
+from fracsde._check import choice, finite_array, integer, row_numbers
+from fracsde.errors import OutOfRangeError, RecordError, ShapeError, UnsupportedError
+from fracsde.estimators.loss import HELD, at, gradient_blocks
+from fracsde.provenance import Provenance, provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fracsde._typing import ArrayLike, FloatArray, IntArray, RandomState
+    from fracsde.estimators.curvature import Curvature
+    from fracsde.estimators.loss import DifferentiableLoss
+
+__all__ = ["Alignment", "GradientNoise", "gradient_noise"]
+
+_DENSE = 3000  # parameters up to which the whole matrix is formed
+_FACTOR = 1 << 26  # entries of a factor: half a gigabyte
+_PASSES = 3  # sweeps over the gradients that sharpen a truncated factor
+_SPARE = 10  # directions beyond the rank asked for
+_NOTHING = 1e-10  # share of a trace that is rounding
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Alignment:
+    """How gradient noise lies in the eigenvectors of a curvature.
+
+    Parameters
+    ----------
+    along : (r,) float64 [loss^2/weight^2]
+        Variance of one example's gradient along each eigenvector.
+    share : (r,) float64 [1]
+        The same over the trace of the noise.
+    cosine : float [1] or None
+        ``Tr(HC) / (|H| |C|)`` in Frobenius norms, 1 where noise is proportional to curvature;
+        known where every eigenpair and the norm of the noise are.
+    """
+
+    along: FloatArray
+    share: FloatArray
+    cosine: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GradientNoise:
+    """Covariance of one example's gradient; made by :func:`gradient_noise`.
+
+    Parameters
+    ----------
+    form : {"dense", "low_rank", "products", "block"}
+        What of it is held.
+    matrix : (P, P) or (k, k) float64 [loss^2/weight^2] or None
+        The covariance, or its block along ``directions``.
+    stderr : like matrix, or None
+        Standard error of each entry.
+    factor : (P, r) float64 [loss/weight] or None
+        ``factor @ factor.T`` is the covariance, or its best part of that rank.
+    directions : (P, k) float64 [1] or None
+        Directions of a block.
+    mean : (P,) float64 [loss/weight]
+        Mean of the examples' gradients, without weight decay.
+    trace, trace_stderr : float [loss^2/weight^2]
+        Trace of the whole covariance and its standard error.
+    examples, population : int
+        Examples used, and how many there are.
+    sampling : str
+        What the standard errors refer to, in words.
+    provenance : Provenance
+        Where it came from.
+    """
+
+    form: str
+    matrix: FloatArray | None
+    stderr: FloatArray | None
+    factor: FloatArray | None
+    directions: FloatArray | None
+    mean: FloatArray
+    trace: float
+    trace_stderr: float
+    examples: int
+    population: int
+    sampling: str
+    provenance: Provenance
+    _sample: Sample = field(repr=False)
+
+    def products(self, vectors: ArrayLike) -> FloatArray:
+        """Multiply the whole covariance with columns.
+
+        Parameters
+        ----------
+        vectors : (P,) or (P, k) array_like
+            Vectors.
+
+        Returns
+        -------
+        (P,) or (P, k) float64
+            From the matrix or the factor where they are the whole; otherwise by one pass over
+            the gradients.
+
+        Raises
+        ------
+        ShapeError
+            If vectors do not have one entry per parameter.
+        """
+        V = finite_array("vectors", vectors, ndim=(1, 2))
+        if len(V) != len(self.mean):
+            msg = f"`vectors` must have {len(self.mean)} rows, one per parameter, got {V.shape}"
+            raise ShapeError(msg)
+        if self.form == "dense" and self.matrix is not None:
+            return np.asarray(self.matrix @ V)
+        if self.factor is not None and self.missing == 0.0:
+            return np.asarray(self.factor @ (self.factor.T @ V))
+        gradients = Gradients(self._sample, keep=False)
+        return gradients.products(self.mean, V.reshape(len(V), -1)).reshape(V.shape)
+
+    def block(self, directions: ArrayLike) -> FloatArray:
+        r"""Return the covariance along directions, :math:`V^T C V`.
+
+        Parameters
+        ----------
+        directions : (P, k) array_like [1]
+            One direction per column.
+
+        Returns
+        -------
+        (k, k) float64
+        """
+        V = finite_array("directions", directions, shape=(len(self.mean), None))
+        found = V.T @ self.products(V)
+        return 0.5 * (found + found.T)
+
+    @property
+    def missing(self) -> float:
+        """Share of the trace that a truncated factor leaves out [1]."""
+        if self.factor is None or self.factor.shape[1] >= self.examples or self.trace == 0.0:
+            return 0.0
+        share = 1.0 - float(np.vdot(self.factor, self.factor)) / self.trace
+        return share if share > _NOTHING else 0.0
+
+    @property
+    def square(self) -> float:
+        """Trace of the square of the covariance [loss^4/weight^4].
+
+        Raises
+        ------
+        UnsupportedError
+            If neither the matrix nor a complete factor is held.
+        """
+        if self.form == "dense" and self.matrix is not None:
+            return float(np.vdot(self.matrix, self.matrix))
+        if self.factor is None or self.missing > 0.0:
+            msg = (
+                f'the form "{self.form}" does not hold the whole covariance; use "dense", or '
+                '"low_rank" without a rank'
+            )
+            raise UnsupportedError(msg)
+        narrow = self.factor if self.factor.shape[1] <= len(self.factor) else self.factor.T
+        gram = narrow.T @ narrow
+        return float(np.vdot(gram, gram))
+
+    @property
+    def effective_rank(self) -> float:
+        """Number of directions that share the noise, ``(Tr C)^2 / Tr C^2`` [1]."""
+        return self.trace**2 / self.square
+
+    def alignment(self, curvature: Curvature) -> Alignment:
+        """Describe the noise in the eigenvectors of a curvature.
+
+        Parameters
+        ----------
+        curvature : Curvature
+            At the same point.
+
+        Returns
+        -------
+        Alignment
+        """
+        along = np.einsum("pi,pi->i", curvature.vectors, self.products(curvature.vectors))
+        cosine = None
+        whole = self.form == "dense" or (self.factor is not None and self.missing == 0.0)
+        if curvature.complete and whole:
+            norm = float(np.linalg.norm(curvature.eigenvalues)) * self.square**0.5
+            cosine = float(curvature.eigenvalues @ along) / norm
+        return Alignment(along=along, share=along / self.trace, cosine=cosine)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """Examples of a loss, and what their gradients estimate."""
+
+    loss: Any
+    point: FloatArray
+    chosen: IntArray | None  # None: all
+    count: int  # n
+    population: int  # N
+    finite: bool  # whether the data are all there is
+
+    @property
+    def scale(self) -> float:
+        """Factor of the sum of squared distances to the mean: ``C = scale * sum``."""
+        share = (self.population - 1.0) / self.population if self.finite else 1.0
+        return share / (self.count - 1.0)
+
+    @property
+    def left(self) -> float:
+        """Share of the variance that sampling leaves, ``1 - n/N`` of a finite population."""
+        return 1.0 - self.count / self.population if self.finite else 1.0
+
+    @property
+    def sentence(self) -> str:
+        """What standard errors refer to."""
+        if self.finite and self.count == self.population:
+            return f"exact for the {self.population} examples there are (divisor N)"
+        if self.finite:
+            return f"{self.count} of {self.population} examples, drawn without replacement"
+        return f"{self.count} examples that stand for a distribution (divisor n - 1)"
+
+    def error_of_sum(self, spread: Any) -> Any:
+        """Return the jackknife error of ``scale * sum_i q_i`` from ``sum_i (q_i - mean)^2``."""
+        n = self.count
+        delete = n / ((n - 1.0) * (n - 2.0) ** 2) * np.maximum(spread, 0.0)
+        return np.sqrt(self.left * delete) * (self.scale * (n - 1.0))
+
+
+class Gradients:
+    """Gradients of a sample in blocks of rows, computed once where they fit in memory."""
+
+    def __init__(self, sample: Sample, *, keep: bool = True) -> None:
+        self.sample = sample
+        small = sample.count * len(sample.point) <= HELD
+        self._kept = list(self._blocks()) if keep and small else None
+
+    def _blocks(self) -> Iterator[FloatArray]:
+        return gradient_blocks(self.sample.loss, self.sample.point, self.sample.chosen)
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        return iter(self._kept) if self._kept is not None else self._blocks()
+
+    def mean(self, progress: Callable[[int], None] | None = None) -> FloatArray:
+        """Return the mean gradient."""
+        total, done = np.zeros(len(self.sample.point)), 0
+        for block in self:
+            total += block.sum(axis=0)
+            done += len(block)
+            if progress is not None:
+                progress(done)
+        return total / self.sample.count
+
+    def squares(self, mean: FloatArray) -> FloatArray:
+        """Return each example's squared distance to the mean, ``(n,)``."""
+        parts = [block - mean for block in self]
+        return np.concatenate([np.einsum("ij,ij->i", d, d) for d in parts])
+
+    def products(self, mean: FloatArray, V: FloatArray) -> FloatArray:
+        """Return the covariance times columns."""
+        total = np.zeros(V.shape)
+        for block in self:
+            d = block - mean
+            total += d.T @ (d @ V)
+        return np.asarray(self.sample.scale * total)
+
+
+def sample_of(
+    loss: Any, w: ArrayLike, examples: int | ArrayLike | None, rng: RandomState, population: str
+) -> Sample:
+    """Return the examples to look at, checked.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    RecordError
+        If there are fewer than three examples.
+    OutOfRangeError
+        If an example is asked for twice.
+    """
+    point = at(loss, w)
+    total = int(loss.examples)
+    choice("population", population, ("examples", "distribution"))
+    chosen: IntArray | None = None
+    if examples is not None and np.ndim(examples) == 0:
+        count = integer("examples", examples, low=3, high=total)
+        if count < total:
+            chosen = np.sort(np.random.default_rng(rng).choice(total, count, replace=False))
+    elif examples is not None:
+        chosen = row_numbers("examples", examples, total)
+        if len(np.unique(chosen)) < len(chosen):
+            msg = "`examples` must name each example once; pass how many to have them drawn"
+            raise OutOfRangeError(msg)
+    count = total if chosen is None else len(chosen)
+    if count < 3:
+        msg = f"the noise of one example's gradient needs at least 3 examples, got {count}"
+        raise RecordError(msg)
+    return Sample(
+        loss=loss,
+        point=point,
+        chosen=chosen,
+        count=count,
+        population=total,
+        finite=population == "examples",
+    )
+
+
+def gradient_noise(
+    loss: DifferentiableLoss,
+    w: ArrayLike,
+    *,
+    form: str = "auto",
+    examples: int | ArrayLike | None = None,
+    rng: RandomState = 0,
+    directions: ArrayLike | None = None,
+    rank: int | None = None,
+    population: str = "examples",
+    progress: Callable[[int], None] | None = None,
+) -> GradientNoise:
+    """Measure the covariance of one example's gradient.
+
+    Parameters
+    ----------
+    loss : DifferentiableLoss
+        A network of :mod:`fracsde.networks`, a ``TorchLoss``, or an object with their methods.
+    w : (P,) array_like [weight]
+        The point; it need not be a minimum.
+    form : {"auto", "dense", "low_rank", "products"}
+        What to hold: the matrix, a factor of it, or nothing but a way to multiply.  By default
+        the matrix for up to 3000 parameters, beyond that a factor where it fits in half a
+        gigabyte, else products.
+    examples : int or (n,) array_like of int, optional
+        How many examples to draw, without replacement, or which; all if not given.
+    rng : int, SeedSequence or Generator
+        Randomness of that draw, and of a truncated factor.
+    directions : (P, k) array_like, optional
+        Directions: the result is the block along them, with an error for each entry.
+    rank : int, optional
+        Columns of the factor; all that there are if not given.
+    population : {"examples", "distribution"}
+        What the covariance is of, see the module: the data as they are, or the law they came
+        from.
+    progress : callable, optional
+        Called as ``progress(examples)`` after each block of gradients of the first sweep.
+
+    Returns
+    -------
+    GradientNoise
+
+    Raises
+    ------
+    RecordError
+        If there are fewer than three examples.
+
+    References
+    ----------
+    [Cochran1977]_, [Efron1982]_
+
+    Examples
+    --------
+    >>> from fracsde.networks import SoftmaxRegression
+    >>> rng = np.random.default_rng(0)
+    >>> net = SoftmaxRegression(inputs=rng.normal(size=(60, 2)), targets=np.arange(60) % 3)
+    >>> w = np.zeros(net.parameters)
+    >>> noise = gradient_noise(net, w)
+    >>> np.allclose(noise.matrix, net.gradient_noise(w)), noise.trace_stderr, noise.sampling
+    (True, 0.0, 'exact for the 60 examples there are (divisor N)')
+    >>> half = gradient_noise(net, w, examples=30)
+    >>> bool(abs(half.trace - noise.trace) < 4 * half.trace_stderr)
+    True
+    """
+    sample = sample_of(loss, w, examples, rng, population)
+    size = len(sample.point)
+    choice("form", form, ("auto", "dense", "low_rank", "products"))
+    if rank is not None:
+        rank = integer("rank", rank, low=1, high=min(size, sample.count))
+    V = None
+    if directions is not None:
+        V = finite_array("directions", directions, shape=(size, None), remedy="one per column")
+    columns = sample.count if rank is None else rank
+    if form == "auto":
+        fits = size * columns <= _FACTOR
+        form = "dense" if size <= _DENSE else "low_rank" if fits else "products"
+    form = "block" if V is not None else form
+    gradients = Gradients(sample)
+    mean = gradients.mean(progress)
+    squares = gradients.squares(mean)
+    trace = sample.scale * float(squares.sum())
+    spread = float(np.square(squares - squares.mean()).sum())
+    held: dict[str, FloatArray | None] = {"matrix": None, "stderr": None, "factor": None}
+    if V is not None or form == "dense":
+        held["matrix"], held["stderr"] = _entries(gradients, mean, V)
+    elif form == "low_rank":
+        held["factor"] = _factor(gradients, mean, rank, np.random.default_rng(rng))
+    return GradientNoise(
+        form=form,
+        directions=V,
+        mean=mean,
+        trace=trace,
+        trace_stderr=float(sample.error_of_sum(spread)),
+        examples=sample.count,
+        population=sample.population,
+        sampling=sample.sentence,
+        provenance=provenance(sample.point, form, rank, population, seed=rng),
+        _sample=sample,
+        **held,
+    )
+
+
+def _entries(
+    gradients: Gradients, mean: FloatArray, V: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    sample, size = gradients.sample, len(mean) if V is None else V.shape[1]
+    total, fourth = np.zeros((size, size)), np.zeros((size, size))
+    for block in gradients:
+        d = block - mean
+        d = d if V is None else d @ V
+        total += d.T @ d
+        if sample.left > 0.0:
+            square = d * d
+            fourth += square.T @ square
+    total = 0.5 * (total + total.T)
+    spread = fourth - total * total / sample.count
+    return sample.scale * total, np.asarray(sample.error_of_sum(spread))
+
+
+def _factor(
+    gradients: Gradients, mean: FloatArray, rank: int | None, rng: np.random.Generator
+) -> FloatArray:
+    sample, size = gradients.sample, len(mean)
+    root = sample.scale**0.5
+    if rank is None or (sample.count <= _DENSE and size * sample.count <= _FACTOR):
+        D = root * np.concatenate([block - mean for block in gradients])
+        if rank is None:
+            return np.ascontiguousarray(D.T)
+        _, vectors = eigh(D @ D.T, subset_by_index=[sample.count - rank, sample.count - 1])
+        # D^T u has the length of a singular value: no division by one that may vanish.
+        return np.ascontiguousarray((D.T @ vectors)[:, ::-1])
+    # Subspace iteration: each sweep multiplies the error by the ratio of eigenvalues.
+    Q = rng.standard_normal((size, min(rank + _SPARE, size, sample.count)))
+    for _ in range(_PASSES):
+        Q, _ = np.linalg.qr(gradients.products(mean, Q))
+    values, small = np.linalg.eigh(Q.T @ gradients.products(mean, Q))
+    leading = slice(None, -rank - 1, -1)
+    return np.asarray((Q @ small[:, leading]) * np.sqrt(np.maximum(values[leading], 0.0)))

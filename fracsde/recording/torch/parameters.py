@@ -1,0 +1,143 @@
+"""Which numbers of a model are its weights: the vector ``w`` that is recorded.
+
+``w`` holds what the optimiser moves, and nothing else: the parameters of the model in the order of
+``model.named_parameters()``, each flattened row after row and a tied one once, without those that
+are frozen (``requires_grad`` is False) or unknown to the optimiser, then the optimiser's other
+parameters, a learned temperature of the loss, say.  Buffers, such as the running statistics of
+batch normalisation, are no weights.
+
+What is left out is listed with its reason in the metadata of the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fracsde.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["TrainedParameters", "trained_parameters"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedParameters:
+    """The tensors that make up the recorded vector.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Their names in the model.
+    tensors : tuple of torch.nn.Parameter
+        The parameters themselves, not copies.
+    excluded : mapping
+        Reason by name, of the model's other parameters.
+    """
+
+    names: tuple[str, ...]
+    tensors: tuple[Any, ...]
+    excluded: Mapping[str, str]
+
+    @property
+    def count(self) -> int:
+        """Length ``P`` of the vector."""
+        return sum(int(p.numel()) for p in self.tensors)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Where each tensor begins in the vector, and the vector's end."""
+        return tuple(accumulate((int(p.numel()) for p in self.tensors), initial=0))
+
+    @property
+    def wide(self) -> bool:
+        """Whether a tensor needs double precision to be recorded as it is."""
+        return any(p.dtype == torch.float64 for p in self.tensors)
+
+    def described(self) -> dict[str, Any]:
+        """Return names, shapes and number formats, for the metadata of a run.
+
+        Returns
+        -------
+        dict
+        """
+        return {
+            "names": list(self.names),
+            "shapes": [list(p.shape) for p in self.tensors],
+            "dtypes": [str(p.dtype).removeprefix("torch.") for p in self.tensors],
+            "excluded": dict(self.excluded),
+        }
+
+
+def trained_parameters(model: Any, optimizer: Any) -> TrainedParameters:
+    """Return the parameters that the optimiser moves.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    optimizer : torch.optim.Optimizer
+        Its optimiser.
+
+    Returns
+    -------
+    TrainedParameters
+
+    Raises
+    ------
+    InputError
+        If model or optimiser are something else, or the optimiser moves none of the model's
+        parameters.
+    UnsupportedError
+        If parameters are complex, not yet materialised, or spread over processes.
+    """
+    if not isinstance(model, torch.nn.Module):
+        msg = f"`model` must be a torch.nn.Module, got {type(model).__name__}"
+        raise InputError(msg)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        msg = f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
+        raise InputError(msg)
+    moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    kept: dict[str, Any] = {}
+    excluded: dict[str, str] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            excluded[name] = "frozen: requires_grad is False"
+        elif id(parameter) not in moved:
+            excluded[name] = "not among the optimiser's parameters"
+        else:
+            kept[name] = parameter
+    if not kept:
+        msg = (
+            "the optimiser moves none of the model's trainable parameters; make it from "
+            "model.parameters() of this very model, after any change that replaces them"
+        )
+        raise InputError(msg)
+    own = {id(p) for p in model.parameters()}
+    for g, group in enumerate(optimizer.param_groups):
+        for i, parameter in enumerate(group["params"]):
+            if id(parameter) not in own and parameter.requires_grad:
+                kept[f"optimizer.param_groups.{g}.{i}"] = parameter
+    for name, parameter in kept.items():
+        _refuse(name, parameter)
+    return TrainedParameters(names=tuple(kept), tensors=tuple(kept.values()), excluded=excluded)
+
+
+def _refuse(name: str, parameter: Any) -> None:
+    if isinstance(parameter, torch.nn.parameter.UninitializedTensorMixin):
+        msg = f"{name!r} has no shape yet; run the model once on a batch before it is recorded"
+        raise UnsupportedError(msg)
+    if parameter.is_complex():
+        msg = f"{name!r} is complex; record a model of its real and imaginary parts instead"
+        raise UnsupportedError(msg)
+    if hasattr(parameter, "placements"):
+        msg = (
+            f"{name!r} is spread over processes, which cannot be recorded; record a run whose "
+            "parameters are whole on one process, as DataParallel and DistributedDataParallel keep "
+            "them"
+        )
+        raise UnsupportedError(msg)

@@ -1,0 +1,296 @@
+"""Both fluctuation-dissipation relations along simulated runs, with the right and wrong factors."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
+from fracsde.estimators import fluctuation_dissipation, second_fluctuation_dissipation
+from tests.support.laws import BUDGET, LOOKS, covers
+from tests.support.quadratic_loss import QuadraticLoss
+
+N, BATCH, SIZE = 40, 4, 3
+ALARM = BUDGET / LOOKS
+
+
+def regression(seed):
+    """Finite-data least squares: noise depends on the state, no Gaussian assumption anywhere."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(N, SIZE)) * np.array([1.5, 1.0, 0.5])
+    return x, x @ np.array([2.0, -1.0, 3.0]) + rng.normal(size=N)
+
+
+def batches(sampling, chains, steps, rng):
+    if sampling == "with replacement":
+        return rng.integers(N, size=(chains, steps, BATCH))
+    if sampling == "without replacement":
+        return np.argsort(rng.random((chains, steps, N)), axis=2)[..., :BATCH]
+    epochs = -(-steps * BATCH // N)
+    order = np.argsort(rng.random((chains, epochs, N)), axis=2)
+    return order.reshape(chains, -1, BATCH)[:, :steps]
+
+
+def run(
+    seed,
+    *,
+    eta,
+    mu=0.0,
+    tau=0.0,
+    decay=0.0,
+    sampling="with replacement",
+    chains=24,
+    steps=400,
+    burn=200,
+):
+    """SGD as torch does it; streams of the weights before and the buffer after each step."""
+    rng = np.random.default_rng(seed)
+    x, y = regression(0)
+    chosen = batches(sampling, chains, steps + burn, rng)
+    H = x.T @ x / N
+    w = np.tile(np.linalg.solve(H + decay * np.eye(SIZE), x.T @ y / N), (chains, 1))
+    b = np.zeros_like(w)
+    kept = {"weights": [], "gradients": [], "velocities": []}
+    for t in range(steps + burn):
+        rows = chosen[:, t]
+        errors = np.einsum("cbk,ck->cb", x[rows], w) - y[rows]
+        g = np.einsum("cb,cbk->ck", errors, x[rows]) / BATCH
+        b = mu * b + (1.0 - tau) * (g + decay * w)
+        if t >= burn:
+            for name, value in zip(kept, (w, g, b), strict=True):
+                kept[name].append(value)
+        w = w - eta * b
+    kept = {name: np.swapaxes(values, 0, 1) for name, values in kept.items()}
+    w, g, b = kept.values()
+    streams = {
+        "weight_dot_gradient": np.sum(w * g, axis=2),
+        "gradient_norm_squared": np.sum(g * g, axis=2),
+        "weight_norm_squared": np.sum(w * w, axis=2),
+        "velocity_norm_squared": np.sum(b * b, axis=2),
+    }
+    return streams, kept
+
+
+SETTINGS = [
+    {"eta": 0.1},
+    {"eta": 0.1, "sampling": "without replacement"},
+    {"eta": 0.1, "sampling": "epochs", "mu": 0.5},
+    {"eta": 0.05, "mu": 0.9},
+    {"eta": 0.05, "mu": 0.9, "tau": 0.4, "decay": 0.1},
+    {"eta": 0.1, "decay": 0.3},
+]
+
+
+def told(settings):
+    names = {"eta": "learning_rate", "mu": "momentum", "tau": "dampening", "decay": "weight_decay"}
+    return {names[k]: v for k, v in settings.items() if k in names}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_law_first_relation_holds_for_any_sampling(settings, seed) -> None:
+    streams, vectors = run(seed, **settings)
+    options = {**told(settings), "level": ALARM}
+    found = fluctuation_dissipation(streams, **options)
+    assert found.stationary, found.sentence
+    assert found.interval[0] < 1.0 < found.interval[1]
+    assert found.stderr[0] < 0.1
+    speeds = settings["eta"] ** 2 * streams["velocity_norm_squared"]
+    steps = {**streams, "velocity_norm_squared": speeds}
+    other = fluctuation_dissipation(steps, velocity="step", **options)
+    assert other.value[0] == pytest.approx(found.value[0], rel=1e-12)
+    # Whole vectors are counted from their mean: the error is smaller, also of every fourth step.
+    del vectors["velocities"]
+    centred = fluctuation_dissipation(streams | vectors, **options)
+    assert centred.interval[0] < 1.0 < centred.interval[1]
+    assert centred.stderr[0] < min(0.02, found.stderr[0])
+    part = {name: values[:, ::4] for name, values in (streams | vectors).items()}
+    fourth = fluctuation_dissipation(part, **options)
+    assert fourth.interval[0] < 1.0 < fourth.interval[1]
+    del part["weights"]
+    plain = fluctuation_dissipation(part, **options)
+    assert plain.stderr[0] > 2.0 * fourth.stderr[0]
+
+
+@pytest.mark.twin
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        ({"eta": 0.1}, {"learning_rate": 0.11}),
+        ({"eta": 0.05, "mu": 0.9}, {"learning_rate": 0.0275, "momentum": 0.0}),
+        ({"eta": 0.05, "mu": 0.9}, {"momentum": 0.8}),
+        ({"eta": 0.05, "mu": 0.9, "tau": 0.4}, {"dampening": 0.0}),
+        ({"eta": 0.1, "decay": 0.3}, {"weight_decay": 0.0}),
+    ],
+)
+def test_twin_wrong_factors_are_rejected(settings, wrong, seed) -> None:
+    streams, vectors = run(seed, **settings)
+    del vectors["velocities"]
+    options = {**told(settings), **wrong, "level": ALARM}
+    found = fluctuation_dissipation(streams | vectors, **options)
+    assert not found.interval[0] < 1.0 < found.interval[1]
+
+
+def test_a_run_that_drifts_is_named(seed) -> None:
+    rng = np.random.default_rng(seed)
+    w, cross, square = np.full(32, 8.0), [], []
+    for _ in range(100):
+        g = w + rng.normal(size=32)
+        cross.append(w * g)
+        square.append(g * g)
+        w = w - 0.02 * g
+    streams = {"weight_dot_gradient": np.transpose(cross)}
+    streams["gradient_norm_squared"] = np.transpose(square)
+    found = fluctuation_dissipation(streams, learning_rate=0.02)
+    assert not found.stationary
+    assert "had not settled" in found.sentence
+    assert found.value[0] > 5.0
+
+
+def chains_of(rng, chains, draws, eta=0.5):
+    """Weights on a parabola with Gaussian noise, started in their law."""
+    w = rng.normal(size=chains) * np.sqrt(eta / (2.0 - eta))
+    rows = []
+    for _ in range(draws):
+        g = w + rng.normal(size=chains)
+        rows.append((w, g))
+        w = w - eta * g
+    return np.transpose(rows)  # (chain, 2, draw)
+
+
+def test_law_intervals_cover(seed) -> None:
+    # 2000 runs of 16 chains and 20 draws.
+    found = chains_of(np.random.default_rng(seed), 16 * 2000, 20).reshape(2000, 16, 2, 20)
+    hits = 0
+    for w, g in found.swapaxes(0, 0).transpose(0, 2, 1, 3):
+        streams = {"weight_dot_gradient": w * g, "gradient_norm_squared": g * g}
+        ratio = fluctuation_dissipation(streams, learning_rate=0.5, level=0.05)
+        hits += ratio.interval[0] <= 1.0 <= ratio.interval[1]
+    assert abs(hits / 2000 - 0.95) < 0.03
+    assert covers(hits, 2000, 0.95)
+
+
+def test_one_chain_errs_on_the_side_of_caution(seed) -> None:
+    # Over consecutive steps the difference of the sides is that of two ends; blocks count theirs.
+    rows = chains_of(np.random.default_rng(seed), 300, 1000)
+    hits = 0
+    for w, g in rows:
+        streams = {"weight_dot_gradient": w * g, "gradient_norm_squared": g * g}
+        found = fluctuation_dissipation(streams, learning_rate=0.5, level=0.05)
+        hits += found.interval[0] <= 1.0 <= found.interval[1]
+        assert "blocks" in found.method
+    assert hits >= 294
+    assert found.stderr[0] < 0.05
+
+
+def quadratic_run(seed, eta, mu=0.0, sampling="independent", chains=32, draws=60, every=5):
+    rng = np.random.default_rng(seed)
+    H = np.array([[1.0, 0.3], [0.3, 0.5]])
+    shifts = np.random.default_rng(1).normal(size=(30, 2))
+    shifts -= shifts.mean(axis=0)
+    loss = QuadraticLoss(H=H, shifts=shifts, centre=np.array([3.0, -2.0]))
+    w, b = np.tile(loss.centre, (chains, 1)), np.zeros((chains, 2))
+    kept = []
+    order = np.argsort(rng.random((chains, 30)), axis=1)
+    for t in range(150 + draws * every):
+        if t % 30 == 0:
+            order = np.argsort(rng.random((chains, 30)), axis=1)
+        row = order[:, t % 30] if sampling == "epochs" else rng.integers(30, size=chains)
+        g = (w - loss.centre) @ H + shifts[row]
+        b = mu * b + g
+        if t >= 150 and (t - 150) % every == 0:
+            kept.append((w, g, b))
+        w = w - eta * b
+    w, g, b = np.array(kept).transpose(1, 2, 0, 3)
+    return loss, {"weights": w, "gradients": g, "velocities": b}
+
+
+@pytest.mark.parametrize(("eta", "mu"), [(0.4, 0.0), (0.1, 0.8)])
+def test_law_second_relation_is_exact_on_a_quadratic_loss(eta, mu, seed) -> None:
+    loss, vectors = quadratic_run(seed, eta, mu)
+    found = second_fluctuation_dissipation(
+        loss, **vectors, learning_rate=eta, momentum=mu, level=ALARM
+    )
+    assert found.interval[0] < 1.0 < found.interval[1]
+    assert found.stationary
+    assert found.stderr[0] < 0.05
+    steps = {**vectors, "velocities": eta * vectors["velocities"]}
+    other = second_fluctuation_dissipation(
+        loss, **steps, learning_rate=eta, momentum=mu, velocity="step"
+    )
+    assert other.value[0] == pytest.approx(found.value[0], rel=1e-12)
+
+
+@pytest.mark.twin
+def test_twin_second_relation_fails_for_epochs_and_for_the_printed_momentum(seed) -> None:
+    loss, vectors = quadratic_run(seed, 0.1, sampling="epochs")
+    shuffled = second_fluctuation_dissipation(loss, **vectors, learning_rate=0.1)
+    assert shuffled.interval[1] < 0.9
+    loss, vectors = quadratic_run(seed, 0.1, 0.8)
+    # The relation without momentum, taken over as it is printed.
+    printed = second_fluctuation_dissipation(loss, **vectors, learning_rate=0.1)
+    assert printed.interval[0] > 1.5
+
+
+def stored(streams, training, skipped=0):
+    """What a stored run offers, row 0 without gradients."""
+    arrays = {}
+    for name, values in streams.items():
+        for chain, row in enumerate(values):
+            whole = np.concatenate([[np.nan], row]).astype(np.float32)[:, None]
+            arrays[name, chain] = whole[: len(whole) - (skipped if chain == 0 else 0)]
+    count = len(next(iter(streams.values())))
+    return SimpleNamespace(
+        streams=dict.fromkeys(streams),
+        chains=tuple(range(count)),
+        metadata={"training": training},
+        array=lambda name, chain: arrays[name, chain],
+        steps=lambda chain: np.arange(len(arrays["gradient_norm_squared", chain])),
+    )
+
+
+def test_reads_a_stored_run_and_what_it_says_of_itself(seed) -> None:
+    streams, _ = run(seed, eta=0.05, mu=0.9, tau=0.4, decay=0.1)
+    training = {"optimizer": "SGD", "learning_rate": 0.05, "momentum": 0.9, "dampening": 0.4}
+    training |= {"nesterov": False, "weight_decay": 0.1}
+    found = fluctuation_dissipation(stored(streams, training))
+    plain = fluctuation_dissipation(
+        streams, learning_rate=0.05, momentum=0.9, dampening=0.4, weight_decay=0.1
+    )
+    assert found.value[0] == pytest.approx(plain.value[0], rel=1e-5)
+    with pytest.raises(UnsupportedError, match="Nesterov"):
+        fluctuation_dissipation(stored(streams, {**training, "nesterov": True}))
+    with pytest.raises(UnsupportedError, match="Adam"):
+        fluctuation_dissipation(stored(streams, {**training, "optimizer": "Adam"}))
+    with pytest.raises(RecordError, match="unequal lengths"):
+        fluctuation_dissipation(stored(streams, training, skipped=3))
+    rates = np.linspace(0.1, 0.2, 400) + np.zeros((24, 1))
+    with pytest.raises(UnsupportedError, match="learning rate of the run changed"):
+        fluctuation_dissipation(stored({**streams, "learning_rate": rates}, training))
+
+
+def test_refuses_what_it_cannot_measure(seed) -> None:
+    streams, vectors = run(seed, eta=0.1, steps=60, burn=0)
+    with pytest.raises(InputError, match=r"learning_rate. is not known"):
+        fluctuation_dissipation(streams)
+    with pytest.raises(InputError, match=r"dampening. without momentum"):
+        fluctuation_dissipation(streams, learning_rate=0.1, dampening=0.5)
+    norms = {name: streams[name] for name in ("weight_dot_gradient", "gradient_norm_squared")}
+    with pytest.raises(RecordError, match=r"velocity_norm_squared.*momentum 0.9"):
+        fluctuation_dissipation(norms, learning_rate=0.1, momentum=0.9)
+    with pytest.raises(RecordError, match=r"weight_norm_squared.*weight decay"):
+        fluctuation_dissipation(norms, learning_rate=0.1, weight_decay=0.1)
+    with pytest.raises(RecordError, match="no stream 'weight_dot_gradient'"):
+        fluctuation_dissipation({}, learning_rate=0.1)
+    with pytest.raises(InputError, match="stored run or a mapping"):
+        fluctuation_dissipation(3.0, learning_rate=0.1)
+    with pytest.raises(ShapeError, match=r"\(chain, draw, P\)"):
+        fluctuation_dissipation({"weights": np.ones(3)}, learning_rate=0.1)
+    broken = {**norms, "gradient_norm_squared": np.full((24, 60), np.nan)}
+    with pytest.raises(RecordError, match="diverged"):
+        fluctuation_dissipation(broken, learning_rate=0.1)
+    loss = QuadraticLoss(H=np.eye(SIZE), shifts=np.zeros((5, SIZE)))
+    del vectors["velocities"]
+    with pytest.raises(RecordError, match="velocities"):
+        second_fluctuation_dissipation(loss, **vectors, learning_rate=0.1, momentum=0.9)

@@ -1,0 +1,576 @@
+"""A recorded PyTorch run holds what a hand-written recording of the same run holds."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import fracsde as fs
+from fracsde.errors import FileWriteError, InputError, RecordError, UnsupportedError
+from fracsde.recording import (
+    Coordinates,
+    Every,
+    Full,
+    LogSpaced,
+    Projection,
+    RandomProjection,
+    Recorder,
+    RunStatus,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+torch = pytest.importorskip("torch")
+from fracsde.recording.torch import TorchRecorder, record  # noqa: E402
+from fracsde.recording.torch.reading import HostReader, TensorReader  # noqa: E402
+
+torch.set_num_threads(1)
+EXAMPLES = 40
+
+
+class Run:
+    """A small training run whose every step is noted by hand."""
+
+    def __init__(self, dtype: Any = None, groups: bool = False, **options: Any) -> None:
+        generator = torch.Generator().manual_seed(3)
+        self.model = torch.nn.Sequential(
+            torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3)
+        )
+        with torch.no_grad():
+            for p in self.model.parameters():
+                p.copy_(torch.randn(p.shape, generator=generator) / 2)
+        self.model.to(dtype or torch.float32)
+        settings = {"lr": 0.2, "momentum": 0.5} | options
+        parts: Any = self.model.parameters()
+        if groups:
+            parts = [
+                {"params": self.model[0].parameters(), "lr": 0.1},
+                {"params": self.model[2].parameters()},
+            ]
+        self.optimizer = torch.optim.SGD(parts, **settings)
+        self.x = torch.randn(EXAMPLES, 5, generator=generator).to(dtype or torch.float32)
+        self.y = torch.randint(0, 3, (EXAMPLES,), generator=generator)
+        self.generator = torch.Generator().manual_seed(4)
+        self.rows: list[dict[str, Any]] = [{"w": self.weights()}]
+
+    def weights(self) -> np.ndarray:
+        return flat(p.detach() for p in self.model.parameters())
+
+    def step(self, recorder: Any = None, batches: int = 1) -> None:
+        self.optimizer.zero_grad()
+        for _ in range(batches):
+            i = torch.randint(0, EXAMPLES, (8,), generator=self.generator)
+            loss = torch.nn.functional.cross_entropy(self.model(self.x[i]), self.y[i]) / batches
+            loss.backward()
+        if recorder is not None:
+            recorder.note_loss(loss)
+        w, g = self.weights(), flat(p.grad for p in self.model.parameters())
+        self.optimizer.step()
+        state = self.optimizer.state
+        v = flat(state[p].get("momentum_buffer") for p in self.model.parameters())
+        self.rows.append(
+            {"w": self.weights(), "before": w, "g": g, "v": v, "loss": float(loss.detach())}
+        )
+
+
+def flat(tensors: Any) -> np.ndarray:
+    parts = [torch.zeros(1) if t is None else t for t in tensors]
+    return torch.cat([p.reshape(-1) for p in parts]).double().numpy().copy()
+
+
+def kept(folder: Path, stream: str, chain: int = 0) -> np.ndarray:
+    return np.array(fs.open_run(folder).array(stream, chain), dtype=np.float64)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_exact_full_recording_equals_the_one_by_hand_bit_for_bit(
+    tmp_path: Path, dtype: str
+) -> None:
+    run = Run(getattr(torch, dtype))
+    with record(run.model, run.optimizer, tmp_path / "run", gradients=True) as recorder:
+        for _ in range(6):
+            run.step(recorder)
+    stored = fs.open_run(tmp_path / "run")
+    assert stored.status is RunStatus.CLOSED
+    assert stored.steps(0).tolist() == list(range(7))
+    assert np.array_equal(kept(stored.path, "weights"), [row["w"] for row in run.rows])
+    assert np.array_equal(kept(stored.path, "gradients")[1:], [row["g"] for row in run.rows[1:]])
+    assert not stored.present("gradients", 0)[0]
+    assert kept(stored.path, "loss")[1:, 0].tolist() == [row["loss"] for row in run.rows[1:]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize(
+    "observe",
+    [
+        RandomProjection(3, seed=1),
+        RandomProjection(4, seed=1, form="disjoint"),
+        RandomProjection(1, seed=1, form="disjoint"),
+        Coordinates([60, 0, 35, 41]),
+        Projection(np.linspace(-1.0, 1.0, 132).reshape(66, 2)),
+    ],
+    ids=["dense", "disjoint", "one", "coordinates", "given"],
+)
+def test_routes_agree_recorded_projections_and_products_with_the_directions(
+    tmp_path: Path, dtype: str, observe: Any
+) -> None:
+    run = Run(getattr(torch, dtype))
+    path = tmp_path / "run"
+    with record(run.model, run.optimizer, path, observe=observe, gradients=True) as recorder:
+        reader = TensorReader if dtype == "bfloat16" else HostReader
+        assert isinstance(recorder._rows.reader, reader)
+        for _ in range(5):
+            run.step()
+    observation = fs.open_run(path).observation
+    if observation.kind == "coordinates":
+        directions = np.eye(66)[:, observation.indices]
+    else:
+        directions = np.asarray(observation.directions, dtype=np.float64)
+    eps = np.finfo("float64" if dtype == "float64" else "float32").eps
+    for stream, key in (("weights", "w"), ("gradients", "g")):
+        rows = [row[key] for row in run.rows[1:]]
+        error = np.abs(kept(path, stream)[1:] - np.array(rows) @ directions)
+        assert error.max() < 30 * eps * np.abs(rows).max()
+
+
+def test_exact_scalars_are_those_of_whole_vectors(tmp_path: Path) -> None:
+    run = Run(torch.float64, weight_decay=0.01)
+    with record(run.model, run.optimizer, tmp_path / "run", observe=Coordinates([0])):
+        for _ in range(9):
+            run.step()
+    rows = run.rows[1:]
+    for stream, expected in {
+        "gradient_norm_squared": [row["g"] @ row["g"] for row in rows],
+        "weight_dot_gradient": [row["before"] @ row["g"] for row in rows],
+        "weight_norm_squared": [row["before"] @ row["before"] for row in rows],
+        "velocity_norm_squared": [row["v"] @ row["v"] for row in rows],
+        "learning_rate": [0.2] * 9,
+        "batch_size": [8.0] * 9,
+    }.items():
+        np.testing.assert_allclose(kept(tmp_path / "run", stream)[1:, 0], expected, rtol=1e-14)
+
+
+@pytest.mark.twin
+def test_product_of_weights_and_gradient_rejects_weights_after_the_step(tmp_path: Path) -> None:
+    run = Run(torch.float64)
+    with record(run.model, run.optimizer, tmp_path / "run"):
+        for _ in range(9):
+            run.step()
+    after = [row["w"] @ row["g"] for row in run.rows[1:]]
+    measured = kept(tmp_path / "run", "weight_dot_gradient")[1:, 0]
+    assert np.abs(measured / after - 1.0).max() > 1e-3
+
+
+def test_keeps_training_bit_for_bit_and_detaches(tmp_path: Path) -> None:
+    bare, watched = Run(), Run()
+    with record(watched.model, watched.optimizer, tmp_path / "run", gradients=True) as recorder:
+        for _ in range(12):
+            bare.step()
+            watched.step(recorder)
+    assert np.array_equal(bare.weights(), watched.weights())
+    watched.step()
+    assert fs.open_run(tmp_path / "run").steps(0)[-1] == 12
+    assert not watched.optimizer._optimizer_step_pre_hooks
+    assert not watched.optimizer._optimizer_step_post_hooks
+    assert not watched.model._forward_pre_hooks
+
+
+def test_rows_are_only_those_of_the_schedule(tmp_path: Path) -> None:
+    run = Run()
+    schedule = Every(4) | LogSpaced(2)
+    with record(run.model, run.optimizer, tmp_path / "run", schedule=schedule):
+        for _ in range(12):
+            run.step()
+    steps = fs.open_run(tmp_path / "run").steps(0)
+    assert steps.tolist() == [0, 1, 3, 4, 8, 10, 12]
+    assert np.array_equal(kept(tmp_path / "run", "weights"), [run.rows[s]["w"] for s in steps])
+
+
+def test_settings_are_read_from_optimiser_and_groups(tmp_path: Path) -> None:
+    run = Run(groups=True, nesterov=True, weight_decay=1e-3)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(run.optimizer, 0.5)
+    with record(run.model, run.optimizer, tmp_path / "run", dataset_size=EXAMPLES):
+        for _ in range(2):
+            run.step()
+            scheduler.step()
+    training = fs.open_run(tmp_path / "run").metadata["training"]
+    assert training["optimizer"] == "SGD"
+    assert training["groups"] == [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
+    expected = {"momentum": 0.5, "dampening": 0, "nesterov": True, "weight_decay": 1e-3}
+    expected |= {"learning_rate": 0.1, "batch_size": 8, "dataset_size": EXAMPLES}
+    assert {key: training[key] for key in expected} == expected
+    assert kept(tmp_path / "run", "learning_rate")[1:].tolist() == [[0.1, 0.2], [0.05, 0.1]]
+
+
+def test_loaders_say_how_batches_are_drawn() -> None:
+    from torch.utils.data import (
+        DataLoader,
+        RandomSampler,
+        SequentialSampler,
+        SubsetRandomSampler,
+        TensorDataset,
+        WeightedRandomSampler,
+    )
+
+    from fracsde.recording.torch.settings import drawing_of
+
+    data = TensorDataset(torch.zeros(10, 2))
+    found = {
+        "with_replacement": {"sampler": RandomSampler(data, replacement=True)},
+        "shuffled": {"shuffle": True, "drop_last": True},
+    }
+    for sampling, options in found.items():
+        drawn = drawing_of(DataLoader(data, batch_size=3, **options))
+        assert drawn["sampling"] == sampling
+        assert (drawn["batch_size"], drawn["dataset_size"]) == (3, 10)
+        assert drawn["drop_last"] is (sampling == "shuffled")
+    part = drawing_of(DataLoader(data, batch_size=3, sampler=SubsetRandomSampler(range(6))))
+    assert (part["sampling"], part["dataset_size"]) == ("shuffled", 6)
+    for sampler in (SequentialSampler(data), WeightedRandomSampler([1.0] * 10, 10)):
+        drawn = drawing_of(DataLoader(data, batch_size=3, sampler=sampler))
+        assert drawn["sampling"] == "unknown"
+    with pytest.raises(InputError, match="DataLoader"):
+        drawing_of(data)
+
+
+def test_batches_that_vary_are_said_to(tmp_path: Path) -> None:
+    run = Run()
+    with record(run.model, run.optimizer, tmp_path / "run"):
+        run.step()
+        with torch.no_grad():
+            run.model(run.x)  # an evaluation is no part of a batch
+        run.step(batches=3)
+        run.step()
+    training = fs.open_run(tmp_path / "run").metadata["training"]
+    assert (training["batch_size"], training["batch_size_varies"]) == (8, True)
+    assert kept(tmp_path / "run", "batch_size")[1:, 0].tolist() == [8, 24, 8]
+    np.testing.assert_allclose(
+        kept(tmp_path / "run", "gradient_norm_squared")[2, 0],
+        run.rows[2]["g"] @ run.rows[2]["g"],
+        rtol=1e-6,
+    )
+
+
+def test_frozen_and_foreign_parameters_are_left_out_and_named(tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    model[0].weight.requires_grad_(False)
+    model[2].bias = torch.nn.Parameter(model[2].bias.detach().clone())
+    temperature = torch.nn.Parameter(torch.ones(1))
+    trained = [model[0].bias, *model[1].parameters(), model[2].weight, temperature]
+    optimizer = torch.optim.SGD(trained, lr=0.1)
+    with record(model, optimizer, tmp_path / "run"):
+        optimizer.zero_grad()
+        (model(torch.ones(4, 2)).mean() / temperature).sum().backward()
+        optimizer.step()
+    stored = fs.open_run(tmp_path / "run")
+    described = stored.metadata["model"]
+    assert described["names"] == [
+        "0.bias", "1.weight", "1.bias", "2.weight", "optimizer.param_groups.0.4",
+    ]  # fmt: skip
+    assert set(described["excluded"]) == {"0.weight", "2.bias"}
+    assert "frozen" in described["excluded"]["0.weight"]
+    assert np.array_equal(kept(stored.path, "weights")[1], flat(p.detach() for p in trained))
+
+
+def test_tied_weights_count_once_and_unused_ones_have_zero_gradient(tmp_path: Path) -> None:
+    model = torch.nn.ModuleList([torch.nn.Linear(3, 3, bias=False) for _ in range(3)])
+    model[1].weight = model[0].weight
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with record(model, optimizer, tmp_path / "run", gradients=True):
+        optimizer.zero_grad()
+        model[1](model[0](torch.ones(4, 3))).sum().backward()
+        optimizer.step()
+    assert fs.open_run(tmp_path / "run").parameters == 18
+    gradient = kept(tmp_path / "run", "gradients")[1]
+    assert np.abs(gradient[:9]).min() > 0
+    assert not gradient[9:].any()
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_sparse_gradients_and_mixed_types_are_read_as_what_they_stand_for(
+    tmp_path: Path, mixed: bool
+) -> None:
+    torch.manual_seed(0)
+    table = torch.nn.Embedding(6, 2, sparse=not mixed)
+    head = torch.nn.Linear(2, 1)
+    if mixed:
+        head.double()
+        table.half()
+    model = torch.nn.ModuleList([table, head])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    observe = RandomProjection(3, seed=2, form="disjoint")
+    with record(model, optimizer, tmp_path / "run", observe=observe, gradients=True):
+        start = flat(p.detach() for p in model.parameters())
+        optimizer.zero_grad()
+        head(table(torch.tensor([1, 4, 4])).to(head.weight.dtype)).sum().backward()
+        gradients = [p.grad.to_dense() if p.grad.is_sparse else p.grad for p in model.parameters()]
+        optimizer.step()
+    end = flat(p.detach() for p in model.parameters())
+    directions = np.asarray(fs.open_run(tmp_path / "run").observation.directions, np.float64)
+    rows = kept(tmp_path / "run", "weights")
+    np.testing.assert_allclose(rows, np.array([start, end]) @ directions, atol=1e-6)
+    np.testing.assert_allclose(
+        kept(tmp_path / "run", "gradients")[1], flat(gradients) @ directions, atol=1e-6
+    )
+
+
+def test_closures_give_loss_and_gradient_of_their_first_evaluation(tmp_path: Path) -> None:
+    run = Run(torch.float64)
+    optimizer = torch.optim.LBFGS(run.model.parameters(), max_iter=4)
+    seen: list[list[Any]] = []
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(run.model(run.x), run.y)
+        loss.backward()
+        g = flat(p.grad for p in run.model.parameters())
+        seen[-1].append((loss.item(), g @ g, run.weights() @ g))
+        return loss
+
+    with record(run.model, optimizer, tmp_path / "run", batch_size=EXAMPLES):
+        for _ in range(3):
+            seen.append([])
+            optimizer.step(closure)
+    assert min(map(len, seen)) > 1
+    first = np.array([evaluations[0] for evaluations in seen])
+    for column, stream in enumerate(("loss", "gradient_norm_squared", "weight_dot_gradient")):
+        np.testing.assert_allclose(
+            kept(tmp_path / "run", stream)[1:, 0], first[:, column], rtol=1e-13
+        )
+
+
+def test_steps_that_a_gradient_scaler_skips_are_none(tmp_path: Path) -> None:
+    run = Run()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    with record(run.model, run.optimizer, tmp_path / "run") as recorder:
+        for overflow in (False, True, False):
+            run.optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(run.model(run.x), run.y)
+            scaler.scale(loss * (float("inf") if overflow else 1.0)).backward()
+            norms = [
+                float((p.grad.double() / scaler.get_scale()).square().sum())
+                for p in run.model.parameters()
+            ]
+            scaler.step(run.optimizer)
+            scaler.update()
+        assert recorder.step == 2
+    np.testing.assert_allclose(
+        kept(tmp_path / "run", "gradient_norm_squared")[2, 0], sum(norms), rtol=1e-5
+    )
+
+
+def test_fused_optimisers_unscale_inside_and_so_does_the_record(tmp_path: Path) -> None:
+    run = Run(momentum=0.0, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**6)
+    with record(run.model, run.optimizer, tmp_path / "run", gradients=True) as recorder:
+        for overflow in (False, True):
+            run.optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(run.model(run.x), run.y)
+            scaler.scale(loss * (float("inf") if overflow else 1.0)).backward()
+            if not overflow:
+                g = flat(p.grad for p in run.model.parameters()) / 2.0**6
+                w = run.weights()
+            scaler.step(run.optimizer)
+            scaler.update()
+        assert recorder.step == 1
+    np.testing.assert_allclose(kept(tmp_path / "run", "gradients")[1], g, rtol=1e-6)
+    for stream, value in {"gradient_norm_squared": g @ g, "weight_dot_gradient": w @ g}.items():
+        np.testing.assert_allclose(kept(tmp_path / "run", stream)[1, 0], value, rtol=1e-5)
+
+
+def test_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
+    whole, broken = Run(), Run()
+    with record(whole.model, whole.optimizer, tmp_path / "whole"):
+        for _ in range(9):
+            whole.step()
+    first = record(broken.model, broken.optimizer, tmp_path / "broken")
+    for _ in range(4):
+        broken.step()
+    checkpoint = copy.deepcopy((broken.model.state_dict(), broken.optimizer.state_dict()))
+    drawn = broken.generator.get_state()
+    step = first.step
+    for _ in range(2):
+        broken.step()
+    first.close(RunStatus.RECORDING)
+    with pytest.raises(RecordError, match="resume=True"):
+        record(broken.model, broken.optimizer, tmp_path / "broken")
+    broken.model.load_state_dict(checkpoint[0])
+    broken.optimizer.load_state_dict(checkpoint[1])
+    broken.generator.set_state(drawn)
+    with pytest.raises(RecordError, match="not where chain 0"):
+        record(broken.model, broken.optimizer, tmp_path / "broken", resume=True)
+    with pytest.raises(RecordError, match="after step 3"):
+        record(broken.model, broken.optimizer, tmp_path / "broken", resume=3)
+    assert len(fs.open_run(tmp_path / "broken").steps(0)) == 7
+    with record(broken.model, broken.optimizer, tmp_path / "broken", resume=step) as recorder:
+        for _ in range(5):
+            broken.step()
+        assert recorder.step == 9
+    for stream in ("weights", "gradient_norm_squared", "velocity_norm_squared"):
+        for folder in ("whole", "broken"):
+            assert fs.open_run(tmp_path / folder).steps(0).tolist() == list(range(10))
+        assert np.array_equal(
+            kept(tmp_path / "whole", stream), kept(tmp_path / "broken", stream), equal_nan=True
+        )
+
+
+def test_divergence_is_said_once_with_its_step_and_training_goes_on(tmp_path: Path) -> None:
+    for choice, rows in (("record", 6), ("stop", 4)):
+        run = Run()
+        path = tmp_path / choice
+        recorder = record(run.model, run.optimizer, path, on_divergence=choice)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for step in range(5):
+                if step == 2:
+                    with torch.no_grad():
+                        run.model[0].bias[0] = float("nan")
+                run.step()
+                recorder.flush()
+        assert [str(w.message).split(":")[0] for w in caught] == ["the run diverged"]
+        assert "step 3" in str(caught[0].message)
+        assert len(run.rows) == 6
+        recorder.close()
+        stored = fs.open_run(path)
+        assert stored.status is RunStatus.DIVERGED
+        assert stored.divergence.step == 3
+        assert len(stored.steps(0)) == rows
+
+
+@pytest.mark.parametrize("choice", ["raise", "warn"])
+def test_full_disk_ends_recording_and_not_training(
+    tmp_path: Path, choice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare, run = Run(), Run()
+    recorder = record(run.model, run.optimizer, tmp_path / "run", on_write_error=choice)
+    for _ in range(3):
+        bare.step()
+        run.step()
+    recorder.flush()
+
+    def refuse(self: Recorder, *_: Any, **__: Any) -> int:
+        msg = "cannot write: no space left on device"
+        raise FileWriteError(msg)
+
+    monkeypatch.setattr(Recorder, "record_block", refuse)
+    recorder._rows._most = 1
+    with (
+        pytest.warns(RuntimeWarning, match="no space")
+        if choice == "warn"
+        else pytest.raises(FileWriteError, match="no space")
+    ):
+        run.step()
+    bare.step()
+    bare.step()
+    run.step()
+    assert np.array_equal(bare.weights(), run.weights())
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == [0, 1, 2, 3]
+
+
+def test_optimisers_and_models_can_be_copied_while_recorded(tmp_path: Path) -> None:
+    run = Run()
+    with record(run.model, run.optimizer, tmp_path / "run"):
+        run.step()
+        twin = copy.deepcopy(run.optimizer)
+        model = copy.deepcopy(run.model)
+        again = pickle.loads(pickle.dumps((run.optimizer, run.model)))
+        twin.step()
+        model(run.x).sum().backward()
+        again[1](run.x).sum().backward()
+        again[0].step()
+        run.step()
+    assert kept(tmp_path / "run", "batch_size")[1:, 0].tolist() == [8, 8]
+    assert np.array_equal(kept(tmp_path / "run", "weights")[2], run.weights())
+
+
+def test_compiled_and_wrapped_models_are_recorded_like_plain_ones(tmp_path: Path) -> None:
+    run = Run()
+    wrapped = torch.nn.DataParallel(run.model)
+    with record(wrapped, run.optimizer, tmp_path / "run"):
+        i = torch.arange(10)
+        torch.nn.functional.cross_entropy(wrapped(run.x[i]), run.y[i]).backward()
+        run.optimizer.step()
+    stored = fs.open_run(tmp_path / "run")
+    assert stored.metadata["training"]["batch_size"] == 10
+    assert np.array_equal(kept(stored.path, "weights")[1], run.weights())
+
+
+def test_chains_share_a_folder_and_settings(tmp_path: Path) -> None:
+    for chain in range(3):
+        run = Run()
+        with record(
+            run.model, run.optimizer, tmp_path / "run", chain=chain, chain_metadata={"seed": chain}
+        ):
+            run.step()
+    stored = fs.open_run(tmp_path / "run")
+    assert stored.chains == (0, 1, 2)
+    assert stored.trajectory().values.shape == (3, 2, 66)
+    assert stored.chain_metadata(2)["seed"] == 2
+
+
+def test_run_that_nobody_closed_is_on_disk_and_may_go_on(tmp_path: Path) -> None:
+    run = Run()
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    run.step()
+    recorder._end()
+    stored = fs.open_run(tmp_path / "run")
+    assert stored.status is RunStatus.RECORDING
+    assert stored.steps(0).tolist() == [0, 1]
+
+
+def test_without_scalars_only_weights_are_kept(tmp_path: Path) -> None:
+    run = Run()
+    with record(
+        run.model, run.optimizer, tmp_path / "run", scalars=False, observe=Full(), batch_size=8
+    ) as recorder:
+        assert isinstance(recorder, TorchRecorder)
+        run.step(recorder)
+    assert set(fs.open_run(tmp_path / "run").streams) == {"weights"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"model": 3}, InputError, "torch.nn.Module"),
+        ({"optimizer": 3}, InputError, "torch.optim.Optimizer"),
+        ({"optimizer": "other"}, InputError, "moves none"),
+        ({"sampling": "often"}, InputError, "sampling"),
+        ({"batch_size": 0}, InputError, "batch_size"),
+        ({"dataset_size": 1.5}, InputError, "dataset_size"),
+        ({"resume": -1}, InputError, "resume"),
+        ({"scalars": 1}, InputError, "scalars"),
+        ({"on_divergence": "cry"}, InputError, "on_divergence"),
+        ({"observe": 3}, InputError, "observe"),
+        ({"metadata": 3}, InputError, "metadata"),
+        ({"observe": Projection(np.eye(3))}, InputError, "directions"),
+    ],
+)
+def test_refuses_what_cannot_be_recorded(
+    tmp_path: Path, change: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    run = Run()
+    asked: dict[str, Any] = {"model": run.model, "optimizer": run.optimizer} | change
+    if asked["optimizer"] == "other":
+        asked["optimizer"] = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1)
+    with pytest.raises(error, match=match):
+        record(asked.pop("model"), asked.pop("optimizer"), tmp_path / "run", **asked)
+    assert not run.optimizer._optimizer_step_pre_hooks
+    assert not (tmp_path / "run").exists()
+
+
+def test_refuses_complex_parameters_and_losses_of_many_numbers(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2, dtype=torch.complex64)
+    with pytest.raises(UnsupportedError, match="complex"):
+        record(model, torch.optim.SGD(model.parameters(), lr=0.1), tmp_path / "run")
+    run = Run()
+    with (
+        record(run.model, run.optimizer, tmp_path / "run") as recorder,
+        pytest.raises(InputError, match="one number"),
+    ):
+        recorder.note_loss(torch.ones(3))
