@@ -15,8 +15,8 @@ from fracsde.estimators.autocorrelation import (
 from fracsde.estimators.autocovariance import autocovariance
 from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
-from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.curvature import Curvature, curvature
+from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.diagnostics import (
     StationarityCheck,
     check_stationary,
@@ -39,13 +39,13 @@ from fracsde.estimators.fluctuation import (
 )
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
 from fracsde.estimators.function_loss import FunctionLoss
+from fracsde.estimators.gradient_noise import Alignment, GradientNoise, gradient_noise
 from fracsde.estimators.lagged import autocovariance_at
 from fracsde.estimators.learning_coefficient import (
     Doubt,
     LearningCoefficient,
     learning_coefficient,
 )
-from fracsde.estimators.gradient_noise import Alignment, GradientNoise, gradient_noise
 from fracsde.estimators.loss import DifferentiableLoss, LossCheck, check_loss
 from fracsde.estimators.moments import (
     CovarianceMeasurement,
@@ -55,13 +55,13 @@ from fracsde.estimators.moments import (
     standard_deviations,
     variances,
 )
-from fracsde.estimators.quadratic_coefficient import quadratic_coefficient
-from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.noise_scale import (
     NoiseScale,
     gradient_noise_scale,
     noise_scale_of_batches,
 )
+from fracsde.estimators.quadratic_coefficient import quadratic_coefficient
+from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.spectral_density import (
     EigenvalueCount,
     SpectralDensity,
@@ -79,15 +79,14 @@ from fracsde.estimators.temperature_fit import (
 __all__ = [
     "Alignment",
     "CovarianceMeasurement",
+    "Curvature",
     "Diagnosis",
     "DiagnosisRow",
-    "Displacement",
-    "Doubt",
-    "EigenvalueMeasurement",
-    "Curvature",
     "DifferentiableLoss",
     "Displacement",
+    "Doubt",
     "EigenvalueCount",
+    "EigenvalueMeasurement",
     "ExponentMeasurement",
     "FluctuationRatio",
     "FractionalOrderFit",
@@ -96,8 +95,8 @@ __all__ = [
     "HillCurve",
     "LearningCoefficient",
     "LocalExponents",
-    "MultiplicityFit",
     "LossCheck",
+    "MultiplicityFit",
     "NoiseScale",
     "SpectralDensity",
     "StationarityCheck",
@@ -113,15 +112,12 @@ __all__ = [
     "covariance",
     "covariance_eigenvalues",
     "covariance_entries",
+    "curvature",
     "diagnose",
     "displacement_exponent",
     "effective_sample_size",
     "fit_fractional_order",
     "fit_temperatures",
-    "curvature",
-    "displacement_exponent",
-    "effective_sample_size",
-    "fit_fractional_order",
     "fluctuation_dissipation",
     "from_chains",
     "gradient_noise",
@@ -138,9 +134,9 @@ __all__ = [
     "mean",
     "mean_square_displacement",
     "msd_exponent",
+    "noise_scale_of_batches",
     "quadratic_coefficient",
     "rank_r_hat",
-    "noise_scale_of_batches",
     "second_fluctuation_dissipation",
     "spectral_density",
     "split_r_hat",

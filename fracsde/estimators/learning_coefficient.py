@@ -21,7 +21,7 @@ sampler    one draw                                                error of the 
 
 Burn-in chooses the step by dual averaging for an acceptance of 0.574 (``mala``), 0.651 (``hmc``) or
 0.95 (what Metropolis would accept of ``sgld``); it is then frozen.  Judged chains also measure the
-virial :math:`(w - w^*) \cdot \nabla U`, whose mean is known, and use it as a control variate, see
+virial :math:`(w - w^*) \cdot \nabla U`, whose mean is known: a test, and a control variate, see
 :mod:`fracsde.estimators._learning.statistics`.
 
 The number belongs to a temperature and a localization: both are in the result, and so is how far
@@ -260,7 +260,8 @@ def learning_coefficient(
     leaps : int
         Largest number of leapfrog steps of a move of ``hmc``; each draws its own.
     control : {"auto", "virial", "none"}
-        Whether the virial is the control variate; "auto": for chains judged by Metropolis.
+        Whether the virial is the control variate; "auto": for judged chains that are long enough
+        for its slowest direction.
     rng : int, SeedSequence or Generator
         Seed of all random numbers.
     progress : callable, optional
@@ -337,17 +338,17 @@ def learning_coefficient(
     evidence = Evidence(
         heights=law_beta * heights[:, after],
         virials=records.virials[live, after],
+        distances=records.distances[live, after],
         parameters=len(point),
         acceptances=records.acceptances[live, after].mean(axis=1),
         adjusted=sampler != "sgld",
         full=batch == 0,
         lost=plan.chains - len(live),
     )
-    found = estimate(evidence, control == "virial" or (control == "auto" and evidence.adjusted))
+    found = estimate(evidence, control)
     reasons = doubts(evidence, found)
     if throw and reasons:
         raise ComputationError(reasons[0][0].status, " ".join(text for _, text in reasons))
-    distances = records.distances[live, after]
     origin = provenance(
         loss, law, plan[:-1], backend=_backend(loss), seed=f"key {plan.key[0]}, {plan.key[1]}"
     )
@@ -365,8 +366,8 @@ def learning_coefficient(
         loss_at_point=there[0],
         per_chain=found.per_chain,
         acceptance=evidence.acceptances,
-        travelled=float(np.sqrt(distances.mean())),
-        farthest=float(np.sqrt(distances.max())),
+        travelled=float(np.sqrt(evidence.distances.mean())),
+        farthest=float(np.sqrt(evidence.distances.max())),
         effective_draws=found.effective_draws,
         r_hat=found.r_hat,
         virial=found.virial,

@@ -52,6 +52,7 @@ class _Runs:
             yield Evidence(
                 heights=_T * records.losses[rows, _BURN_IN:],
                 virials=records.virials[rows, _BURN_IN:],
+                distances=records.distances[rows, _BURN_IN:],
                 parameters=size,
                 acceptances=records.acceptances[rows, _BURN_IN:].mean(axis=1),
                 adjusted=True,
@@ -62,7 +63,7 @@ class _Runs:
 
 def _measure(control: bool) -> Callable[[Any], Measurement]:
     def measure(evidence: Evidence) -> Measurement:
-        found = estimate(evidence, control)
+        found = estimate(evidence, "virial" if control else "none")
         return Measurement(
             quantity=Quantity(name="local learning coefficient"),
             value=np.array([found.value]),

@@ -10,6 +10,10 @@ anyway.  Where the loss is homogeneous and there is no localization ``y`` is a m
 no variance is left.  The slope ``b`` is that of a regression of means of tenths of chains, which
 see the slow part of the variance.  Control variates of this kind are those of [Mira2013]_.
 
+It also carries over what the chains have not yet seen: directions that the localization alone holds
+are slow, the virial waits for them, and the loss need not.  By default it is used only where there
+are twenty effective draws per chain of the squared distance from the point, the slow part of ``q``.
+
 The error is that of :mod:`fracsde.estimators.chains` across chains from four chains on: chains are
 independent, whatever the correlation along them.  With fewer it is the time series'.
 """
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Doubt", "Estimate", "Evidence", "doubts", "estimate"]
 
 MIN_DRAWS = 20
+_PER_CHAIN = 20.0  # effective draws of the distance, from which the virial may be a control
 _PARTS = 10  # of a chain, whose means are regressed
 _ACROSS = 4  # chains from which the spread across them is the error
 _LEVEL = 1e-3  # chance of a false alarm of each test
@@ -85,10 +90,11 @@ class Doubt(Enum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """What chains left: losses over that of the anchor and virials, (chain, draw)."""
+    """What chains left, (chain, draw)."""
 
     heights: FloatArray  # y [1]
     virials: FloatArray  # q [1]
+    distances: FloatArray  # |w - w*|^2 [weight^2]
     parameters: int
     acceptances: FloatArray
     adjusted: bool
@@ -112,8 +118,8 @@ class Estimate:
     method: str
 
 
-def estimate(evidence: Evidence, control: bool) -> Estimate:
-    """Estimate the coefficient from what chains left.
+def estimate(evidence: Evidence, control: str) -> Estimate:
+    """Estimate the coefficient from what chains left; ``control`` is that of the caller.
 
     Returns
     -------
@@ -129,7 +135,8 @@ def estimate(evidence: Evidence, control: bool) -> Estimate:
     if not np.ptp(y) > 0.0:
         detail = f"The loss is the same at all draws of {len(y)} chains. {Doubt.STUCK.sentence}"
         raise ComputationError(Status.NOT_CONVERGED, detail)
-    slope = _slope(y, q) if control else 0.0
+    controlled = control == "virial" or (control == "auto" and _seen(evidence))
+    slope = _slope(y, q) if controlled else 0.0
     series = y - slope * (q - evidence.parameters)
     value, stderr, replicas, method = _mean_and_error(series)
     plain = _mean_and_error(y, strict=False)
@@ -146,8 +153,19 @@ def estimate(evidence: Evidence, control: bool) -> Estimate:
         r_hat=_r_hat(y),
         virial=virial,
         virial_stderr=virial_stderr,
-        method=method + (", virial control" if control else ""),
+        method=method + (", virial control" if controlled else ""),
     )
+
+
+def _seen(evidence: Evidence) -> bool:
+    # Whether judged chains are long enough for the virial.
+    if not evidence.adjusted:
+        return False
+    try:
+        found = effective_sample_size(evidence.distances[..., None])[0]
+    except RecordError:
+        return False
+    return bool(found >= _PER_CHAIN * len(evidence.distances))
 
 
 def _slope(y: FloatArray, q: FloatArray) -> float:

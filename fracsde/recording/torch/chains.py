@@ -73,8 +73,10 @@ class ManyPositions:
         x, y = tuple(part[chosen] for part in self._inputs), self._targets[chosen]
         return self._with_decay(w, *self._at(self._points(w), x, y, (0, 0, 0)))
 
-    def _passes(self) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
-        raise NotImplementedError
+    def _passes(
+        self, chosen: torch.Tensor | None = None, size: int | None = None
+    ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
+        raise NotImplementedError  # TorchLoss has it
 
     def _points(self, w: FloatArray) -> torch.Tensor:
         return torch.tensor(w, device=self._flat.device, dtype=self._flat.dtype)
