@@ -97,7 +97,7 @@ class ManyPositions:
             ]
             values = torch.stack([value for value, _ in found])
             slopes = torch.stack([slope for _, slope in found])
-        return tuple(part.detach().double().cpu().numpy() for part in (values, slopes))  # type: ignore[return-value]
+        return tuple(part.detach().double().cpu().numpy() for part in (values, slopes))
 
     def _with_decay(
         self, w: FloatArray, values: FloatArray, slopes: FloatArray
