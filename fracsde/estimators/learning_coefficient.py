@@ -33,8 +33,7 @@ References: [Lau2025]_ for the estimator, [Watanabe2009]_ for the coefficient,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,160 +56,23 @@ from fracsde.estimators._learning.statistics import (
     doubts,
     estimate,
 )
-from fracsde.estimators.quadratic_coefficient import quadratic_covariance
-from fracsde.provenance import Provenance, provenance
-from fracsde.records.measurement import Measurement, Quantity
+from fracsde.estimators.learning_result import LearningCoefficient
+from fracsde.provenance import provenance
+from fracsde.records.measurement import Quantity
 from fracsde.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._typing import ArrayLike, FloatArray, RandomState
+    from fracsde.backends.langevin import Chains, Records
+    from fracsde.provenance import Provenance
 
 __all__ = ["Doubt", "LearningCoefficient", "learning_coefficient"]
 
 SAMPLERS = ("mala", "hmc", "sgld")
 _TARGETS = {"mala": 0.574, "hmc": 0.651, "sgld": 0.95}
 _QUANTITY = Quantity(name="local learning coefficient")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LearningCoefficient(Measurement):
-    """A measured local learning coefficient and everything that it depends on.
-
-    ``value``, ``stderr`` and ``n_effective`` are those of a :class:`Measurement` with one entry.
-
-    Parameters
-    ----------
-    n_beta : float [1]
-        Inverse temperature.
-    localization : float [1 / weight**2]
-        Strength of the square about the point.
-    sampler : str
-        Which sampler.
-    step : float [weight**2]
-        Step of the draws.
-    batch_size : int or None
-        Examples per step, None for all.
-    loss_at_point : float
-        Loss of all examples at the point.
-    per_chain : (chain,) float64 [1]
-        The estimate of each chain.
-    acceptance : (chain,) float64 [1]
-        Mean acceptance of each chain; of ``sgld`` what it would be, NaN on batches.
-    travelled : float [weight]
-        Root mean square distance of the draws from the point.
-    farthest : float [weight]
-        The largest of them.
-    effective_draws : float [1]
-        Independent draws that would fix the mean loss as well, over all chains.
-    r_hat : float [1]
-        Split R-hat of the loss.
-    virial : float [1]
-        Mean of ``(w - w*) . dU/dw`` over the number of parameters: 1 for draws of the law.
-    virial_stderr : float [1]
-        Its standard error; NaN where the chains are too few and too correlated for one.
-    control_slope : float [1]
-        Slope of the control variate, 0 without.
-    doubts : tuple of Doubt
-        What speaks against the estimate.
-    warnings : tuple of str
-        The same in words, with numbers.
-    losses : (chain, draw) float64 or None
-        Loss of every draw, less that at the point.
-    burn_in_losses : (chain, draw) float64 or None
-        The same of burn-in.
-    provenance : Provenance
-        Seed, versions, hash of the input.
-    """
-
-    citation: ClassVar[tuple[str, ...]] = ("Lau2025", "Watanabe2009")
-
-    n_beta: float
-    localization: float
-    sampler: str
-    step: float
-    batch_size: int | None
-    loss_at_point: float
-    per_chain: FloatArray
-    acceptance: FloatArray
-    travelled: float
-    farthest: float
-    effective_draws: float
-    r_hat: float
-    virial: float
-    virial_stderr: float
-    control_slope: float
-    doubts: tuple[Doubt, ...]
-    warnings: tuple[str, ...]
-    losses: FloatArray | None
-    burn_in_losses: FloatArray | None
-    provenance: Provenance
-    _scale: FloatArray
-    _dense: bool
-
-    @property
-    def status(self) -> Status:
-        """``SUCCESS`` if nothing speaks against the estimate."""
-        return self.doubts[0].status if self.doubts else Status.SUCCESS
-
-    def corrected(
-        self, curvature: ArrayLike, *, gradient_noise: ArrayLike | None = None
-    ) -> Measurement:
-        r"""Take out what localization and step do to the directions with a resolved curvature.
-
-        In a direction of curvature :math:`h` with :math:`n\beta h > \gamma` the closed form of a
-        square valley is put in place of one half; other directions keep what was measured, since
-        nothing says that the loss goes on as a square where the localization holds the chain.
-
-        Parameters
-        ----------
-        curvature : (P,) or (P, P) array_like [1 / weight**2]
-            Eigenvalues of the Hessian at the point, or the Hessian; with a metric the latter.
-        gradient_noise : (P, P) array_like, optional [1 / weight**2]
-            Covariance of one example's gradient, for ``sgld`` on batches.
-
-        Returns
-        -------
-        Measurement
-
-        Raises
-        ------
-        InputError
-            If a metric, or gradient noise, was used and only eigenvalues are given.
-        UnstableError
-            If the step is beyond the limit of stability of the square valley.
-
-        Examples
-        --------
-        >>> from fracsde.estimators import FunctionLoss
-        >>> bowl = FunctionLoss(value=lambda w: 0.5 * (w * w).sum(1), gradient=lambda w: w,
-        ...                     parameters=4, examples=1000, vectorized=True)
-        >>> found = learning_coefficient(bowl, np.zeros(4), localization=100.0, rng=1)
-        >>> bool(found.value[0] < 1.4), bool(abs(found.corrected(np.ones(4)).value[0] - 2) < 0.1)
-        (True, True)
-        """
-        matrix, covariance = quadratic_covariance(
-            curvature,
-            n_beta=self.n_beta,
-            localization=self.localization,
-            step=self.step if self.sampler == "sgld" else 0.0,
-            scale=self._scale,
-            dense=self._dense,
-            gradient_noise=gradient_noise,
-            batch_size=self.batch_size,
-        )
-        values, vectors = np.linalg.eigh(matrix)
-        kept = self.n_beta * values > self.localization
-        along = np.einsum("ik,ij,jk->k", vectors, covariance, vectors)
-        shift = 0.5 * (1.0 - self.n_beta * values * along)[kept].sum()
-        return Measurement(
-            quantity=self.quantity,
-            value=self.value + shift,
-            stderr=self.stderr,
-            n_effective=self.n_effective,
-            method=f"{self.method}, corrected in {int(kept.sum())} of {len(values)} directions",
-        )
 
 
 def learning_coefficient(
@@ -326,32 +188,13 @@ def learning_coefficient(
     there = _start(loss, point)
     rows = batch_rows(int(loss.examples), plan) if batch else None
     state, records = run_chains(loss, law, plan, there, rows, progress)
-    live = np.flatnonzero(state.lost < 0)
-    if not live.size:
-        detail = (
-            f"All {plan.chains} chains left the finite numbers, the first at step "
-            f"{state.lost.min()}, with steps of {state.step[0]:.3g}; take shorter ones."
-        )
-        raise ComputationError(Status.NOT_FINITE, detail)
-    heights = records.losses[live] - there[0]
-    after = slice(plan.burn_in, None)
-    evidence = Evidence(
-        heights=law_beta * heights[:, after],
-        virials=records.virials[live, after],
-        distances=records.distances[live, after],
-        parameters=len(point),
-        acceptances=records.acceptances[live, after].mean(axis=1),
-        adjusted=sampler != "sgld",
-        full=batch == 0,
-        lost=plan.chains - len(live),
-    )
+    evidence = _evidence(state, records, law, plan, there[0])
     found = estimate(evidence, control)
     reasons = doubts(evidence, found)
     if throw and reasons:
         raise ComputationError(reasons[0][0].status, " ".join(text for _, text in reasons))
-    origin = provenance(
-        loss, law, plan[:-1], backend=_backend(loss), seed=f"key {plan.key[0]}, {plan.key[1]}"
-    )
+    live = np.flatnonzero(state.lost < 0)
+    heights = records.losses[live] - there[0] if keep_trace else None
     return LearningCoefficient(
         quantity=_QUANTITY,
         value=np.array([found.value]),
@@ -375,11 +218,46 @@ def learning_coefficient(
         control_slope=found.slope,
         doubts=tuple(doubt for doubt, _ in reasons),
         warnings=tuple(text for _, text in reasons),
-        losses=heights[:, after] if keep_trace else None,
-        burn_in_losses=heights[:, : plan.burn_in] if keep_trace else None,
-        provenance=origin,
+        losses=None if heights is None else heights[:, plan.burn_in :],
+        burn_in_losses=None if heights is None else heights[:, : plan.burn_in],
+        provenance=_origin(loss, law, plan),
         _scale=scale,
         _dense=dense,
+    )
+
+
+def _evidence(state: Chains, records: Records, law: Law, plan: Plan, level: float) -> Evidence:
+    # What the chains that stayed finite left after burn-in.
+    live = np.flatnonzero(state.lost < 0)
+    if not live.size:
+        detail = (
+            f"All {plan.chains} chains left the finite numbers, the first at step "
+            f"{state.lost.min()}, with steps of {state.step[0]:.3g}; take shorter ones."
+        )
+        raise ComputationError(Status.NOT_FINITE, detail)
+    after = slice(plan.burn_in, None)
+    return Evidence(
+        heights=law.n_beta * (records.losses[live, after] - level),
+        virials=records.virials[live, after],
+        distances=records.distances[live, after],
+        parameters=len(law.anchor),
+        acceptances=records.acceptances[live, after].mean(axis=1),
+        adjusted=plan.sampler != "sgld",
+        full=plan.batch == 0,
+        lost=plan.chains - len(live),
+    )
+
+
+def _origin(loss: Any, law: Law, plan: Plan) -> Provenance:
+    compiled = hasattr(loss, "advance_langevin")
+    # Other losses hold functions and tensors, which have no content to hash.
+    content = loss if compiled else f"{type(loss).__qualname__} of {loss.examples} examples"
+    return provenance(
+        content,
+        law,
+        plan[:-1],
+        backend="numba" if compiled else "numpy",
+        seed=f"key {plan.key[0]}, {plan.key[1]}",
     )
 
 
@@ -439,7 +317,3 @@ def _start(loss: Any, point: FloatArray) -> tuple[float, FloatArray]:
         msg = f"the loss at `w` must be finite with a finite gradient, got a loss of {value}"
         raise NotFiniteError(msg)
     return float(value), slope
-
-
-def _backend(loss: Any) -> str:
-    return "numba" if hasattr(loss, "advance_langevin") else "numpy"

@@ -25,12 +25,13 @@ from scipy.optimize import minimize_scalar
 from fracsde._check import finite_array, integer
 from fracsde.backends.philox import seed_key
 from fracsde.errors import InputError, OutOfRangeError, ShapeError
-from fracsde.estimators.learning_coefficient import LearningCoefficient, learning_coefficient
+from fracsde.estimators.learning_coefficient import learning_coefficient
 from fracsde.records.measurement import Measurement, Quantity
 from fracsde.status import Status
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray, RandomState
+    from fracsde.estimators.learning_result import LearningCoefficient
 
 __all__ = ["MultiplicityFit", "TemperatureFit", "fit_temperatures", "learning_coefficient_at"]
 

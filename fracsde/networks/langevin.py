@@ -28,11 +28,11 @@ from fracsde.networks.kernels import (
 from fracsde.networks.sampling import draw_batch
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
+    from fracsde._typing import ArrayLike, FloatArray
     from fracsde.backends.langevin import Chains, Kernel, Law, Records
     from fracsde.networks.kernels import Plan
 
-__all__ = ["advance", "example_losses"]
+__all__ = ["Chained", "advance"]
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
@@ -233,18 +233,6 @@ def _each_loss(z: Any, targets: Any, loss: Any, out: Any) -> None:
         out[n] = data_loss(z[n : n + 1], targets[n : n + 1], loss)
 
 
-def example_losses(outputs: FloatArray, targets: FloatArray, plan: Plan) -> FloatArray:
-    """Return the loss of each example from the outputs of a network.
-
-    Returns
-    -------
-    (n,) float64
-    """
-    out = np.empty(len(outputs))
-    _each_loss(outputs, targets, plan.loss, out)
-    return out
-
-
 def advance(
     inputs: FloatArray,
     targets: FloatArray,
@@ -295,3 +283,51 @@ def advance(
         return
     with ThreadPoolExecutor(max_workers=shares) as pool:
         list(pool.map(work, pairwise(cuts)))
+
+
+class Chained:
+    """Methods of :class:`~fracsde.networks.Network` that chains need."""
+
+    weight_decay: float
+    _inputs: FloatArray
+    _goals: FloatArray
+    _plan: Plan
+
+    def outputs(self, w: ArrayLike, inputs: ArrayLike | None = None) -> FloatArray:
+        """Return the outputs before any softmax; the network has it."""
+        raise NotImplementedError
+
+    def example_losses(self, w: ArrayLike) -> FloatArray:
+        """Loss of each example, without weight decay, which is no example's own.
+
+        Parameters
+        ----------
+        w : (P,) array_like [weight]
+            Parameters.
+
+        Returns
+        -------
+        (N,) float64
+        """
+        outputs = self.outputs(w)
+        out = np.empty(len(outputs))
+        _each_loss(outputs, self._goals, self._plan.loss, out)
+        return out
+
+    def advance_langevin(
+        self, chains: Chains, law: Law, kernel: Kernel, span: tuple[int, int], records: Records
+    ) -> None:
+        """Advance Langevin chains of this loss, compiled; see :mod:`fracsde.networks.langevin`.
+
+        What :func:`~fracsde.estimators.learning_coefficient` calls.
+
+        Parameters
+        ----------
+        chains, law, kernel, records : Chains, Law, Kernel, Records
+            Of :mod:`fracsde.backends.langevin`.
+        span : tuple of int [step]
+            From and to.
+        """
+        baseline = self.example_losses(law.anchor) if kernel.batch else np.zeros(1)
+        data = self._inputs, self._goals, self._plan, float(self.weight_decay)
+        advance(*data, chains, law, kernel, span, records, baseline)

@@ -25,15 +25,15 @@ from scipy.linalg.blas import dsyrk
 
 from fracsde._check import choice, finite_array, integer, real, row_numbers
 from fracsde.errors import InputError, ShapeError
-from fracsde.networks import kernels, langevin
+from fracsde.networks import kernels
 from fracsde.networks.curvature import hessian_matrix, hessian_products
 from fracsde.networks.data import class_rows, value_rows
+from fracsde.networks.langevin import Chained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fracsde._typing import ArrayLike, FloatArray
-    from fracsde.backends.langevin import Chains, Kernel, Law, Records
 
 __all__ = ["Network"]
 
@@ -51,7 +51,7 @@ def _widths(hidden: Any) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Network:
+class Network(Chained):
     """A fully connected network, its data and its objective.
 
     Parameters
@@ -387,38 +387,6 @@ class Network:
         out = hessian_matrix(self._position(w), self._inputs, self._goals, self._plan)
         out[np.diag_indices_from(out)] += self.weight_decay
         return out
-
-    def example_losses(self, w: ArrayLike) -> FloatArray:
-        """Loss of each example, without weight decay, which is no example's own.
-
-        Parameters
-        ----------
-        w : (P,) array_like [weight]
-            Parameters.
-
-        Returns
-        -------
-        (N,) float64
-        """
-        return langevin.example_losses(self.outputs(w), self._goals, self._plan)
-
-    def advance_langevin(
-        self, chains: Chains, law: Law, kernel: Kernel, span: tuple[int, int], records: Records
-    ) -> None:
-        """Advance Langevin chains of this loss, compiled; see :mod:`fracsde.networks.langevin`.
-
-        What :func:`~fracsde.estimators.learning_coefficient` calls.
-
-        Parameters
-        ----------
-        chains, law, kernel, records : Chains, Law, Kernel, Records
-            Of :mod:`fracsde.backends.langevin`.
-        span : tuple of int [step]
-            From and to.
-        """
-        baseline = self.example_losses(law.anchor) if kernel.batch else np.zeros(1)
-        data = self._inputs, self._goals, self._plan, float(self.weight_decay)
-        langevin.advance(*data, chains, law, kernel, span, records, baseline)
 
     def _position(self, w: Any) -> FloatArray:
         remedy = "pass one flat vector of all parameters"

@@ -35,6 +35,7 @@ __all__ = ["Plan", "metric", "run_chains"]
 
 _CALL_SECONDS = 0.3
 _SEARCH_CHAINS, _DOUBLINGS = 4, 200
+_HELD = 1 << 20  # entries of gradients held at once
 _FLOOR = 1e-12  # smallest curvature of a metric, relative to the largest
 
 
@@ -238,13 +239,21 @@ def _runner(
         return compiled
     evaluate, options = evaluator(loss), {}
     if rows is not None:
-        each = np.arange(loss.examples)[:, None]
-        everywhere = np.broadcast_to(law.anchor, (loss.examples, len(law.anchor)))
         on_batch = loss.batch_losses_and_gradients
-        baseline = on_batch(everywhere, each)[0]
+        baseline = _each_at(on_batch, law.anchor, int(loss.examples))
         options = {"on_batch": on_batch, "rows": rows, "at_anchor": baseline}
 
     def plain(kernel: Kernel, span: tuple[int, int]) -> None:
         advance(evaluate, chains, law, kernel, span, records, **options)
 
     return plain
+
+
+def _each_at(on_batch: Any, w: FloatArray, examples: int) -> FloatArray:
+    # Loss of each example at one point, from batches of one; few at a time, for their gradients.
+    together = max(1, _HELD // len(w))
+    parts = []
+    for first in range(0, examples, together):
+        rows = np.arange(first, min(first + together, examples))[:, None]
+        parts.append(on_batch(np.tile(w, (len(rows), 1)), rows)[0])
+    return np.concatenate(parts)
