@@ -17,10 +17,12 @@ regular, ``d`` directions                 :math:`d/2`                        1
 sum, separate parameters                  :math:`\lambda_1 + \lambda_2`      :math:`m_1+m_2-1`
 product, separate parameters              smaller one                        its own; the sum of
                                                                              both if equal
-reduced-rank regression                   [AoyagiWatanabe2005]_, 4 cases     1 or 2
-deep linear network                       [Aoyagi2024]_, theorem 1           :math:`a(l-a)+1`
-tanh, one input and output, truth 0       [AoyagiWatanabe2005b]_              1 or 2
+reduced-rank regression                   four cases                         1 or 2
+deep linear network                       theorem 1                          :math:`a(l-a)+1`
+tanh, one input and output, truth 0       of the number of units             1 or 2
 ========================================  =================================  ==================
+
+The last three are [AoyagiWatanabe2005]_, [Aoyagi2024]_ and [AoyagiWatanabe2005b]_.
 
 The loss of a network is the mean square distance to the truth, or anything of the same order, and
 the coefficient is that of the worst singularity among all minima.  At a minimum where the zero set
