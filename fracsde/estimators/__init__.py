@@ -6,7 +6,7 @@ array with axes (chain, draw, coordinate).  None of them knows a theory.
 
 from __future__ import annotations
 
-from fracsde.estimators import assumptions
+from fracsde.estimators import assumptions, known_coefficients
 from fracsde.estimators.aging import AgedDisplacement, aged_displacement
 from fracsde.estimators.autocorrelation import (
     autocorrelation_at,
@@ -57,6 +57,7 @@ from fracsde.estimators.fractional_likelihood import (
 )
 from fracsde.estimators.fractional_moments import FractionalMomentsFit, fit_fractional_moments
 from fracsde.estimators.fractional_order import FractionalOrderFit, fit_fractional_order
+from fracsde.estimators.function_loss import FunctionLoss
 from fracsde.estimators.gradient_noise import Alignment, GradientNoise, gradient_noise
 from fracsde.estimators.graphs import (
     ExactWalk,
@@ -67,6 +68,7 @@ from fracsde.estimators.graphs import (
 )
 from fracsde.estimators.growth_laws import GrowthComparison, GrowthLaw, growth_laws
 from fracsde.estimators.lagged import autocovariance_at
+from fracsde.estimators.learning_coefficient import Doubt, LearningCoefficient, learning_coefficient
 from fracsde.estimators.loss import DifferentiableLoss, LossCheck, check_loss
 from fracsde.estimators.memory import (
     MemoryTest,
@@ -84,11 +86,18 @@ from fracsde.estimators.moments import (
     variances,
 )
 from fracsde.estimators.noise_scale import NoiseScale, gradient_noise_scale, noise_scale_of_batches
+from fracsde.estimators.quadratic_coefficient import quadratic_coefficient
 from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.estimators.spectral_density import EigenvalueCount, SpectralDensity, spectral_density
 from fracsde.estimators.stable_sums import vector_tail_index
 from fracsde.estimators.survival import Survival, mean_passage_time, survival
 from fracsde.estimators.tail_index import HillCurve, TailMeasurement, hill, hill_curve
+from fracsde.estimators.temperature_fit import (
+    MultiplicityFit,
+    TemperatureFit,
+    fit_temperatures,
+    learning_coefficient_at,
+)
 from fracsde.estimators.walks import random_walks, visited_sites, walk_positions
 
 __all__ = [
@@ -101,6 +110,7 @@ __all__ = [
     "DifferentiableLoss",
     "DimensionMeasurement",
     "Displacement",
+    "Doubt",
     "EigenvalueCount",
     "EigenvalueMeasurement",
     "ExactWalk",
@@ -111,21 +121,25 @@ __all__ = [
     "FractionalLikelihoodFit",
     "FractionalMomentsFit",
     "FractionalOrderFit",
+    "FunctionLoss",
     "GradientNoise",
     "GrowthComparison",
     "GrowthLaw",
     "HillCurve",
+    "LearningCoefficient",
     "LikelihoodExponent",
     "LocalExponents",
     "LossCheck",
     "MemoryTest",
     "MemoryVerdict",
+    "MultiplicityFit",
     "NoiseScale",
     "SiteGraph",
     "SpectralDensity",
     "StationarityCheck",
     "Survival",
     "TailMeasurement",
+    "TemperatureFit",
     "aged_displacement",
     "alexander_orbach",
     "assumptions",
@@ -152,6 +166,7 @@ __all__ = [
     "fit_fractional_likelihood",
     "fit_fractional_moments",
     "fit_fractional_order",
+    "fit_temperatures",
     "fluctuation_dissipation",
     "from_chains",
     "gradient_noise",
@@ -161,7 +176,10 @@ __all__ = [
     "hill_curve",
     "integrated_time",
     "jackknife_error",
+    "known_coefficients",
     "lattice_graph",
+    "learning_coefficient",
+    "learning_coefficient_at",
     "leave_one_out_means",
     "local_exponents",
     "log_clock_variance",
@@ -172,6 +190,7 @@ __all__ = [
     "memory_or_modes",
     "msd_exponent",
     "noise_scale_of_batches",
+    "quadratic_coefficient",
     "random_walks",
     "range_dimension",
     "rank_r_hat",

@@ -32,6 +32,7 @@ from numba import njit
 from fracsde.networks.kernels import (
     BLOCK,
     CROSS_ENTROPY,
+    RELU,
     TANH,
     backward,
     column_sums,
@@ -60,7 +61,7 @@ def _tangent_delta(delta: Any, a: Any, dz: Any, back: Any, activation: Any) -> N
         for i in range(a.shape[0]):
             slope = 1.0 - a[i] * a[i]
             delta[i] = slope * (delta[i] - 2.0 * a[i] * dz[i] * back[i])
-    else:
+    elif activation == RELU:
         for i in range(a.shape[0]):
             delta[i] = delta[i] if a[i] > 0.0 else 0.0
 

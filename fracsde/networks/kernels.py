@@ -27,9 +27,9 @@ from numba.extending import intrinsic
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
 
-__all__ = ["CROSS_ENTROPY", "RELU", "SQUARED_ERROR", "TANH", "Plan"]
+__all__ = ["CROSS_ENTROPY", "IDENTITY", "RELU", "SQUARED_ERROR", "TANH", "Plan"]
 
-TANH, RELU = 0, 1
+TANH, RELU, IDENTITY = 0, 1, 2
 CROSS_ENTROPY, SQUARED_ERROR = 0, 1
 
 # Rows per block of a sum over all examples: activations of a block stay in second-level cache.
@@ -182,7 +182,7 @@ def _activate(z: Any, flat: Any, activation: Any) -> None:
     if activation == TANH:
         for i in range(flat.shape[0]):
             flat[i] = _tanh(flat[i])
-    else:
+    elif activation == RELU:
         for i in range(flat.shape[0]):
             flat[i] = 0.0 if flat[i] < 0.0 else flat[i]
 
@@ -242,7 +242,7 @@ def times_slope(delta: Any, a: Any, activation: Any) -> None:
     if activation == TANH:
         for i in range(a.shape[0]):
             delta[i] *= 1.0 - a[i] * a[i]
-    else:
+    elif activation == RELU:
         for i in range(a.shape[0]):
             delta[i] = delta[i] if a[i] > 0.0 else 0.0
 
@@ -304,16 +304,18 @@ def data_loss(z: Any, targets: Any, loss: Any) -> Any:
 
 
 @njit(cache=True, error_model="numpy")
-def loss_and_gradient(w: Any, inputs: Any, targets: Any, plan: Any, grad: Any) -> Any:
-    """Return the mean loss of the data and write its gradient into ``grad``.
+def loss_and_gradient_in(
+    w: Any, inputs: Any, targets: Any, plan: Any, grad: Any, acts: Any, deltas: Any, part: Any
+) -> Any:
+    """Return the mean loss and write its gradient, in scratch memory that the caller keeps.
+
+    ``acts`` and ``deltas`` have ``BLOCK * plan.cells[-1]`` entries, ``part`` one per parameter.
 
     Returns
     -------
     float
     """
     count = inputs.shape[0]
-    acts, deltas = np.empty(BLOCK * plan.cells[-1]), np.empty(BLOCK * plan.cells[-1])
-    part = np.empty(grad.shape[0])
     for i in range(grad.shape[0]):
         grad[i] = 0.0
     total = 0.0
@@ -331,6 +333,19 @@ def loss_and_gradient(w: Any, inputs: Any, targets: Any, plan: Any, grad: Any) -
         for i in range(grad.shape[0]):
             grad[i] += part[i]
     return total / count
+
+
+@njit(cache=True, error_model="numpy")
+def loss_and_gradient(w: Any, inputs: Any, targets: Any, plan: Any, grad: Any) -> Any:
+    """Return the mean loss of the data and write its gradient into ``grad``.
+
+    Returns
+    -------
+    float
+    """
+    acts, deltas = np.empty(BLOCK * plan.cells[-1]), np.empty(BLOCK * plan.cells[-1])
+    part = np.empty(grad.shape[0])
+    return loss_and_gradient_in(w, inputs, targets, plan, grad, acts, deltas, part)
 
 
 @njit(cache=True, error_model="numpy")

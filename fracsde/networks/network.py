@@ -28,6 +28,7 @@ from fracsde.errors import InputError, ShapeError
 from fracsde.networks import kernels
 from fracsde.networks.curvature import hessian_matrix, hessian_products
 from fracsde.networks.data import class_rows, value_rows
+from fracsde.networks.langevin import Chained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Network"]
 
-_ACTIVATIONS = ("tanh", "relu")
+_ACTIVATIONS = ("tanh", "relu", "identity")
 _OBJECTIVES = ("cross_entropy", "squared_error")
 # Examples whose gradients are held at once when their covariance is summed.
 _HELD = 4096
@@ -50,7 +51,7 @@ def _widths(hidden: Any) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Network:
+class Network(Chained):
     """A fully connected network, its data and its objective.
 
     Parameters
@@ -62,8 +63,9 @@ class Network:
         error (one axis means one output).
     hidden : sequence of int
         Units of each hidden layer; empty for none.
-    activation : {"tanh", "relu"}
-        Of hidden units; the slope of a ReLU at zero is taken as zero.
+    activation : {"tanh", "relu", "identity"}
+        Of hidden units; the slope of a ReLU at zero is taken as zero.  With the identity the
+        network is linear in its inputs, and still not in its parameters.
     objective : {"cross_entropy", "squared_error"}
         Loss of one example: cross-entropy of the softmax of the outputs, or half the squared
         length of outputs minus targets.
@@ -168,7 +170,7 @@ class Network:
         return tuple(layers)
 
     def initial_parameters(self, rng: np.random.Generator) -> FloatArray:
-        """Draw a start: normal weights of variance 1 / fan in (tanh) or 2 / fan in (ReLU).
+        """Draw a start: normal weights of variance 1 / fan in, or 2 / fan in for ReLU.
 
         Parameters
         ----------
@@ -181,7 +183,7 @@ class Network:
             Biases are zero.
         """
         w = np.zeros(self.parameters)
-        gain = 1.0 if self.activation == "tanh" else 2.0
+        gain = 2.0 if self.activation == "relu" else 1.0
         for layer, (fan_in, fan_out) in enumerate(self.layer_shapes):
             last = layer == len(self.hidden)
             scale = np.sqrt((1.0 if last else gain) / fan_in)

@@ -28,6 +28,7 @@ import torch
 
 from fracsde._check import finite_array, integer, real, row_numbers
 from fracsde.errors import InputError, ShapeError
+from fracsde.recording.torch.chains import ManyPositions
 from fracsde.recording.torch.functional import FlatModel
 from fracsde.recording.torch.tensors import copy_of, data_of
 from fracsde.recording.torch.trials import activations, choose_route, refuse_model, refuse_reduction
@@ -47,7 +48,7 @@ _COLUMNS = 64  # columns of one pass at most
 
 
 @dataclass(frozen=True, eq=False)
-class TorchLoss:
+class TorchLoss(ManyPositions):
     """A torch model, a loss function and data: a loss of one flat vector.
 
     Parameters

@@ -1,0 +1,1 @@
+"""What :func:`fracsde.estimators.learning_coefficient` is made of."""

@@ -1,0 +1,135 @@
+"""Learning coefficients of judged chains, whose law and whose integrals are known.
+
+One repetition is a run of a few chains; many repetitions are chains of one wide run, which never
+meet.  What is counted is the interval of the estimator that a user calls, less its diagnostics.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.integrate import quad
+
+from fracsde.backends.langevin import Law
+from fracsde.backends.philox import seed_key
+from fracsde.estimators import FunctionLoss, quadratic_coefficient
+from fracsde.estimators._learning.engine import Plan, run_chains
+from fracsde.estimators._learning.statistics import Evidence, estimate
+from fracsde.records import Measurement, Quantity
+from validation.coverage import REPETITIONS, Case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["CASES"]
+
+_T, _BURN_IN = 145.0, 250
+_BLOCK = 500  # repetitions of one wide run
+
+
+class _Runs:
+    """Repetitions handed out one by one from wide runs."""
+
+    def __init__(self, loss: FunctionLoss, pull: float, chains: int, draws: int) -> None:
+        self.loss, self.pull, self.chains, self.draws = loss, pull, chains, draws
+        self.source: Iterator[Evidence] = iter(())
+
+    def __call__(self, rng: np.random.Generator) -> Evidence:
+        found = next(self.source, None)
+        if found is None:
+            self.source = self.block(rng)
+            found = next(self.source)
+        return found
+
+    def block(self, rng: np.random.Generator) -> Iterator[Evidence]:
+        size, wide = self.loss.parameters, _BLOCK * self.chains
+        plan = Plan("mala", 1, 0.574, None, 0, 0, wide, _BURN_IN, self.draws, seed_key(rng))
+        law = Law(_T, self.pull, np.zeros(size), np.ones((1, size)), False)
+        _, records = run_chains(self.loss, law, plan, (0.0, np.zeros(size)), None, None)
+        for first in range(0, wide, self.chains):
+            rows = slice(first, first + self.chains)
+            yield Evidence(
+                heights=_T * records.losses[rows, _BURN_IN:],
+                virials=records.virials[rows, _BURN_IN:],
+                distances=records.distances[rows, _BURN_IN:],
+                parameters=size,
+                acceptances=records.acceptances[rows, _BURN_IN:].mean(axis=1),
+                adjusted=True,
+                full=True,
+                lost=0,
+            )
+
+
+def _measure(control: bool) -> Callable[[Any], Measurement]:
+    def measure(evidence: Evidence) -> Measurement:
+        found = estimate(evidence, "virial" if control else "none")
+        return Measurement(
+            quantity=Quantity(name="local learning coefficient"),
+            value=np.array([found.value]),
+            stderr=np.array([found.stderr]),
+            n_effective=np.array([found.n_effective]),
+        )
+
+    return measure
+
+
+def _naive(evidence: Evidence) -> Measurement:
+    # All draws taken for independent.
+    y = evidence.heights
+    return Measurement(
+        quantity=Quantity(name="local learning coefficient"),
+        value=np.array([y.mean()]),
+        stderr=np.array([y.std() / y.size**0.5]),
+        n_effective=np.array([float(y.size)]),
+    )
+
+
+def _case(
+    law: str, loss: FunctionLoss, pull: float, truth: float, chains: int, control: bool
+) -> Case:
+    draws = 200
+    return Case(
+        name=f"learning coefficient{' by virials' if control else ''}: {law}, {chains} x {draws}",
+        law=law,
+        chains=chains,
+        draws=draws,
+        truth={"": truth},
+        sample=_Runs(loss, pull, chains, draws),
+        measure=_measure(control),
+        naive=None if control else _naive,
+        repetitions=REPETITIONS,
+    )
+
+
+_H = np.array([1.0, 0.3, 0.1])
+_BOWL = FunctionLoss(
+    value=lambda w: 0.5 * (w * w) @ _H,
+    gradient=lambda w: w * _H,
+    parameters=3,
+    examples=1000,
+    vectorized=True,
+)
+_QUARTIC = FunctionLoss(
+    value=lambda w: (w**4).sum(axis=1),
+    gradient=lambda w: 4 * w**3,
+    parameters=1,
+    examples=1000,
+    vectorized=True,
+)
+
+
+def _density(w: float) -> float:
+    return float(np.exp(-_T * w**4 - 5.0 * w * w))
+
+
+_QUARTIC_VALUE = quad(lambda w: _T * w**4 * _density(w), 0.0, 3.0)[0] / quad(_density, 0.0, 3.0)[0]
+_BOWL_VALUE = quadratic_coefficient(_H, n_beta=_T, localization=30.0)
+
+CASES = (
+    _case("square valley", _BOWL, 30.0, _BOWL_VALUE, 8, control=False),
+    _case("square valley", _BOWL, 30.0, _BOWL_VALUE, 8, control=True),
+    _case("square valley", _BOWL, 30.0, _BOWL_VALUE, 4, control=True),
+    _case("quartic", _QUARTIC, 0.0, 0.25, 8, control=False),
+    _case("quartic, localized", _QUARTIC, 10.0, _QUARTIC_VALUE, 8, control=True),
+)
