@@ -337,10 +337,8 @@ def row_numbers(name: str, value: Any, rows: int) -> IntArray:
         msg = f"`{name}` must be a vector of whole numbers, got {_shown(value)}"
         raise InputError(msg)
     if raw.size and not 0 <= int(raw.min()) <= int(raw.max()) < rows:
-        msg = (
-            f"`{name}` must lie between 0 and {rows - 1}, one less than the rows there are, got "
-            f"{raw.min()} to {raw.max()}"
-        )
+        found = f"{raw.min()} to {raw.max()}"
+        msg = f"`{name}` must lie between 0 and {rows - 1}, of {rows} rows, got {found}"
         raise OutOfRangeError(msg)
     return raw.astype(np.int64)
 
