@@ -10,7 +10,8 @@ the next call may try it again.
 
 Standard names of streams: ``"weights"`` after the step; ``"gradients"`` of the batch, observed as
 the weights are; and the scalars ``"loss"``, ``"gradient_norm_squared"``,
-``"weight_dot_gradient"`` (weights before the step), ``"velocity_norm_squared"``,
+``"weight_dot_gradient"`` (weights before the step), ``"velocity_norm_squared"`` (of the step of
+the weights, or of torch's buffers, in units of the gradient: its unit says which),
 ``"learning_rate"``.  Step ``t`` holds the weights after ``t`` updates, step 0 the start.
 """
 
@@ -76,7 +77,10 @@ class Recorder:
     schedule : Schedule
         When: :class:`Every`, :class:`LogSpaced`, :class:`Windows`, joined by ``|``.
     streams : mapping of str to int or Stream
-        What else, and how many numbers of it.  ``"gradients"`` is observed as the weights are.
+        What else, and how many numbers of it.  ``"gradients"`` is observed as the weights are;
+        scalars with a meaning to the package are ``"loss"``, ``"gradient_norm_squared"``,
+        ``"weight_dot_gradient"`` (weights before the step), ``"velocity_norm_squared"`` and
+        ``"learning_rate"``.
     chain : int
         Number of the chain.
     metadata, chain_metadata : mapping, optional

@@ -571,7 +571,8 @@ def _streams(optimizer: Any, gradients: bool, scalars: bool, *, width: int) -> d
     streams |= {"gradient_norm_squared": 1, "weight_dot_gradient": 1}
     streams["weight_norm_squared"] = Stream("weight_norm_squared", 1, "float64", "weight**2")
     if any(group.get("momentum") for group in optimizer.param_groups):
-        streams["velocity_norm_squared"] = 1
+        name = "velocity_norm_squared"  # of the buffers, which are sums of gradients
+        streams[name] = Stream(name, 1, "float64", "(loss/weight)**2")
     groups = len(optimizer.param_groups)
     names = tuple(f"group {g}" for g in range(groups)) if groups > 1 else ()
     rates = Stream("learning_rate", groups, "float64", "weight**2/loss", names)
