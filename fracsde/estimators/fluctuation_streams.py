@@ -64,7 +64,8 @@ def streams_of(run: Any) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
                 "is stationary; measure a part at one rate, as a mapping of arrays"
             )
             raise UnsupportedError(msg)
-        told = {**{"learning_rate": float(rate) for rate in rates}, **told}
+        if len(rates):
+            told = {"learning_rate": float(rates[0]), **told}
     return found, told
 
 

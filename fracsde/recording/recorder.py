@@ -179,6 +179,11 @@ class Recorder:
         return self._bound
 
     @property
+    def schedule(self) -> Schedule:
+        """When it records."""
+        return self._schedule
+
+    @property
     def streams(self) -> tuple[Stream, ...]:
         """What is kept at each step, the weights first."""
         return self._layout.streams

@@ -316,7 +316,7 @@ def test_routes_agree_recorded_by_torch_and_by_hand(tmp_path, seed) -> None:
 
 def test_routes_agree_velocity_is_read_as_the_unit_of_its_stream_says(tmp_path, seed) -> None:
     settings = {"eta": 0.05, "mu": 0.9}
-    streams, _ = run(seed, chains=2, steps=200, **settings)
+    streams, _ = run(seed, chains=16, steps=60, **settings)
     names = ("weight_dot_gradient", "gradient_norm_squared", "velocity_norm_squared")
     kinds = {
         "buffer": {n: Stream(n, 1, unit="(loss/weight)**2") for n in names[2:]},
@@ -324,7 +324,7 @@ def test_routes_agree_velocity_is_read_as_the_unit_of_its_stream_says(tmp_path, 
         "odd": {n: Stream(n, 1, unit="m**2/s**2") for n in names[2:]},
     }
     for kind, declared in kinds.items():
-        for chain in range(2):
+        for chain in range(16):
             with Recorder(
                 tmp_path / kind,
                 parameters=1,
@@ -333,7 +333,7 @@ def test_routes_agree_velocity_is_read_as_the_unit_of_its_stream_says(tmp_path, 
                 metadata={"training": {**told(settings), "optimizer": "SGD"}},
             ) as recorder:
                 recorder.record(0, [0.0])
-                for t in range(200):
+                for t in range(60):
                     row = {n: float(streams[n][chain, t]) for n in names}
                     if kind == "step":
                         row[names[2]] *= settings["eta"] ** 2

@@ -149,21 +149,23 @@ def test_engine_kernels_equal_numpy_over_many_tensors_and_blocks(dtype: str) -> 
     w, g = rng.normal(size=(2, total)).astype(dtype)
     cuts = np.cumsum(sizes)[:-1]
     there = [np.split(v, cuts) for v in (w, g)]
-    places, grads = (np.array([part.ctypes.data for part in v]) for v in there)
-    grads[3] = 0
+    table = np.array([sizes, *([part.ctypes.data for part in v] for v in (*there, there[1]))])
+    table[2:, 3] = 0
     g[cuts[2] : cuts[3]] = 0.0
     signs = rng.choice(np.array([-1, 1], dtype=np.int8), size=total)
+    lengths = np.array([0.5, 2.0, 3.0], dtype)
     like, out, kept = np.zeros(1, dtype), np.zeros(3), np.zeros(k, dtype)
     x, y = w.astype(np.float64), g.astype(np.float64)
     rtol = 100 * np.finfo(dtype).eps
-    _kernels.products(places, grads, sizes, like, out)
+    _kernels.products(table, like, out)
     expected = [x @ y, y @ y, x @ x]
     np.testing.assert_allclose(out, expected, rtol=rtol, atol=rtol * (x @ x))
-    np.testing.assert_allclose(_kernels.squares(grads, sizes, like), y @ y, rtol=rtol)
-    _kernels.fold(places, sizes, signs, run, np.ones(6 * k * run, dtype), kept)
+    np.testing.assert_allclose(_kernels.squares(table, like), y @ y, rtol=rtol)
     belongs = np.arange(total) // run % k
-    sums = np.bincount(belongs, weights=signs * x)
-    np.testing.assert_allclose(kept, sums, atol=rtol * np.sqrt(x @ x))
+    for which, v in ((1, x), (2, y)):
+        _kernels.fold(table, which, signs, run, np.ones(6 * k * run, dtype), lengths, kept)
+        sums = lengths * np.bincount(belongs, weights=signs * v)
+        np.testing.assert_allclose(kept, sums, atol=rtol * np.sqrt(v @ v))
 
 
 def test_exact_scalars_are_those_of_whole_vectors(tmp_path: Path) -> None:
@@ -486,7 +488,7 @@ def test_full_disk_ends_recording_and_not_training(
         raise FileWriteError(msg)
 
     monkeypatch.setattr(Recorder, "record_block", refuse)
-    recorder._rows._most = 1
+    recorder._rows.most = 1
     with (
         pytest.warns(RuntimeWarning, match="no space")
         if choice == "warn"
