@@ -502,6 +502,68 @@ def test_full_disk_ends_recording_and_not_training(
     assert fs.open_run(tmp_path / "run").steps(0).tolist() == [0, 1, 2, 3]
 
 
+def test_step_of_a_checkpoint_is_never_ahead_of_the_record(tmp_path: Path) -> None:
+    run = Run()
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    for _ in range(5):
+        run.step()
+    assert fs.open_run(tmp_path / "run").steps(0).size == 0  # twin: rows wait
+    assert recorder.step == 5
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == list(range(6))
+    run.step()
+    recorder.close()
+    assert recorder.step == 6
+
+
+def test_interrupts_lose_no_row_and_write_none_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run()
+    plain = Recorder.record_block
+    with record(run.model, run.optimizer, tmp_path / "run", gradients=True) as recorder:
+        for when in ("before", "after"):
+            for _ in range(3):
+                run.step(recorder)
+
+            def stopped(self: Recorder, *args: Any, when: str = when, **streams: Any) -> int:
+                if when == "after":
+                    plain(self, *args, **streams)
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(Recorder, "record_block", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                recorder.flush()
+            monkeypatch.setattr(Recorder, "record_block", plain)
+        run.step(recorder)
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == list(range(8))
+    assert np.array_equal(kept(tmp_path / "run", "weights"), [row["w"] for row in run.rows])
+
+
+@pytest.mark.parametrize("form", ["disjoint", "full"])
+def test_rows_that_wait_keep_their_numbers_while_slots_are_used_again(
+    tmp_path: Path, form: str
+) -> None:
+    observe = Full() if form == "full" else RandomProjection(4, seed=1, form="disjoint")
+    bare, run = Run(), Run()
+
+    def between(*_: Any) -> None:  # a block is written between a gradient and its weights
+        if len(run.rows) % 3 == 0:
+            watched.flush()
+
+    options = {"observe": observe, "gradients": True}
+    with record(run.model, run.optimizer, tmp_path / "run", **options) as watched:
+        watched._rows.most, watched._rows.slots = 4, 12
+        run.optimizer.register_step_pre_hook(between)
+        for _ in range(40):
+            run.step(watched)
+    with record(bare.model, bare.optimizer, tmp_path / "bare", **options) as recorder:
+        for _ in range(40):
+            bare.step(recorder)
+    for stream in fs.open_run(tmp_path / "bare").streams:
+        whole = kept(tmp_path / "bare", stream)
+        assert np.array_equal(kept(tmp_path / "run", stream), whole, equal_nan=True), stream
+
+
 def test_optimisers_and_models_can_be_copied_while_recorded(tmp_path: Path) -> None:
     run = Run()
     with record(run.model, run.optimizer, tmp_path / "run"):
