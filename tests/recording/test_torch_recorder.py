@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import pickle
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -502,6 +504,31 @@ def test_full_disk_ends_recording_and_not_training(
     assert fs.open_run(tmp_path / "run").steps(0).tolist() == [0, 1, 2, 3]
 
 
+def test_full_disk_takes_the_rows_that_there_is_space_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, real = Run(), os.write
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    for _ in range(9):
+        run.step()
+    full = int(3.5 * recorder.recorder._layout.row_bytes)
+
+    def limited(file: int, data: Any) -> int:
+        room = full - os.fstat(file).st_size
+        if room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, bytes(data)[:room])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", limited)
+        with pytest.raises(FileWriteError, match="3 rows before are whole"):
+            recorder.flush()
+    stored = fs.open_run(tmp_path / "run")
+    assert stored.steps(0).tolist() == [0, 1, 2]
+    assert np.array_equal(kept(stored.path, "weights"), [row["w"] for row in run.rows[:3]])
+    assert stored.verify() == 3
+
+
 def test_step_of_a_checkpoint_is_never_ahead_of_the_record(tmp_path: Path) -> None:
     run = Run()
     recorder = record(run.model, run.optimizer, tmp_path / "run")
@@ -513,6 +540,20 @@ def test_step_of_a_checkpoint_is_never_ahead_of_the_record(tmp_path: Path) -> No
     run.step()
     recorder.close()
     assert recorder.step == 6
+
+
+def test_gap_between_record_and_checkpoint_is_said(tmp_path: Path) -> None:
+    run = Run()
+    with record(run.model, run.optimizer, tmp_path / "run", schedule=Every(4)):
+        for _ in range(6):
+            run.step()
+    for _ in range(3):
+        run.step()
+    options: dict[str, Any] = {"schedule": Every(4), "resume": 9}
+    with pytest.warns(RuntimeWarning, match="steps from 8 to 9 are missing"):
+        record(run.model, run.optimizer, tmp_path / "run", **options).close()
+    options["resume"] = 7  # no step between 4 and 7 was due
+    record(run.model, run.optimizer, tmp_path / "run", **options).close()
 
 
 def test_interrupts_lose_no_row_and_write_none_twice(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,8 @@ def record(
         resume=resume is not False,
         rewind_to=rewind_to,
     )
+    if recorder.rows and step > 0:
+        _warn_of_gap(recorder, step)
     return TorchRecorder(
         recorder,
         model,
@@ -188,6 +191,17 @@ def _observe(asked: Any, parameters: int) -> Observe:
         msg = f"`observe` must be a value such as Full(), got {type(asked).__name__}"
         raise InputError(msg)
     return asked
+
+
+def _warn_of_gap(recorder: Recorder, step: int) -> None:
+    start = recorder.next_step
+    lost = next((s for s in range(start, step + 1) if recorder.due(s)), None)
+    if lost is not None:
+        message = (
+            f"the record of chain {recorder.chain} ends before the model: steps from {lost} to "
+            f"{step} are missing, in {recorder.path}; load an older checkpoint to have them"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:

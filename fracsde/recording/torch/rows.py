@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fracsde.errors import FileWriteError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -96,9 +98,16 @@ class Rows:
         written = self.recorder.next_step
         waiting = [row for row in self._waiting if row[0] >= written]
         self._since = monotonic()
-        bad = self._record(waiting) if waiting else None
+        bad = self._saved(waiting) if waiting else None
         self._waiting.clear()
         return bad
+
+    def _saved(self, waiting: list[tuple[int, dict[str, Any]]]) -> int | None:
+        try:
+            return self._record(waiting)
+        except FileWriteError:  # of a full disk: as many as there is space for, then the error
+            found = [self._record([row]) for row in waiting]
+        return next((step for step in found if step is not None), None)
 
     def _record(self, waiting: list[tuple[int, dict[str, Any]]]) -> int | None:
         steps, values = [step for step, _ in waiting], [row for _, row in waiting]
