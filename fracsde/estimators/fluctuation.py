@@ -38,7 +38,12 @@ import numpy as np
 from fracsde._check import choice, finite_array, integer, real
 from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 from fracsde.estimators.diagnostics import check_stationary
-from fracsde.estimators.fluctuation_streams import products_of_streams, stream, streams_of
+from fracsde.estimators.fluctuation_streams import (
+    products_of_streams,
+    stream,
+    streams_of,
+    velocity_of,
+)
 from fracsde.estimators.loss import at
 from fracsde.estimators.ratios import ratio_of_means
 from fracsde.records.measurement import Measurement, Quantity
@@ -90,7 +95,7 @@ def fluctuation_dissipation(
     momentum: float | None = None,
     dampening: float | None = None,
     weight_decay: float | None = None,
-    velocity: str = "buffer",
+    velocity: str | None = None,
     start: int = 0,
     level: float = 1e-3,
     quantity: Quantity | None = None,
@@ -117,9 +122,10 @@ def fluctuation_dissipation(
         were recorded without it.
     learning_rate, momentum, dampening, weight_decay : float, optional
         Of the optimiser; by default what a stored run says, else no momentum, dampening or decay.
-    velocity : {"buffer", "step"}
+    velocity : {"buffer", "step"}, optional
         What the velocity is: torch's momentum buffer, in units of the gradient, or the step of
-        the weights.
+        the weights.  By default the unit of the stream of a stored run says it, and of arrays it
+        is the buffer.
     start : int
         Draws that are left out at the beginning.
     level : float [1]
@@ -160,7 +166,7 @@ def fluctuation_dissipation(
     """
     streams, told = streams_of(run)
     eta, mu, tau, decay = _settings(told, learning_rate, momentum, dampening, weight_decay)
-    choice("velocity", velocity, ("buffer", "step"))
+    velocity = velocity_of(run, velocity)
     level = real("level", level, low=0.0, high=1.0)
     cross, square = products_of_streams(streams, decay)
     right = 0.5 * eta * square

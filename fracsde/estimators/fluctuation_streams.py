@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fracsde._check import choice
 from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["products_of_streams", "stream", "streams_of"]
+__all__ = ["products_of_streams", "stream", "streams_of", "velocity_of"]
 
 _HELD = 1 << 26  # entries of whole vectors that are read: half a gigabyte
+_VELOCITIES = {"(loss/weight)**2": "buffer", "weight**2": "step"}
 _NORMS = ("weight_dot_gradient", "gradient_norm_squared")
 
 
@@ -54,15 +56,52 @@ def streams_of(run: Any) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
             found[name] = _of_chains(run, name)
     found |= _whole_vectors(run)
     if "learning_rate" in run.streams:
-        rates = np.unique([run.array("learning_rate", c)[1:] for c in run.chains])
+        there = np.concatenate([run.array("learning_rate", c).ravel() for c in run.chains])
+        rates = np.unique(there[~np.isnan(there)])  # the start has none
         if len(rates) > 1:
             msg = (
                 f"the learning rate of the run changed, from {rates[0]:g} to {rates[-1]:g}: no law "
                 "is stationary; measure a part at one rate, as a mapping of arrays"
             )
             raise UnsupportedError(msg)
-        told = {"learning_rate": float(rates[0]), **told}
+        if len(rates):
+            told = {"learning_rate": float(rates[0]), **told}
     return found, told
+
+
+def velocity_of(run: Any, asked: str | None) -> str:
+    """Return what the velocities of a run are: torch's buffers or steps of the weights.
+
+    Parameters
+    ----------
+    run : StoredRun or mapping
+        The run; the unit of its stream says which, ``"(loss/weight)**2"`` or ``"weight**2"``.
+    asked : {"buffer", "step"}, optional
+        What the caller says, which counts more.
+
+    Returns
+    -------
+    str
+        ``"buffer"`` where nobody says.
+
+    Raises
+    ------
+    InputError
+        If the unit is neither.
+    """
+    if asked is not None:
+        return choice("velocity", asked, tuple(_VELOCITIES.values()))
+    name = "velocity_norm_squared"
+    if isinstance(run, Mapping) or name not in run.streams:
+        return "buffer"
+    unit = run.streams[name].unit
+    if unit not in _VELOCITIES:
+        msg = (
+            f"the run keeps {name!r} in units of {unit!r}, which is neither torch's buffer, "
+            "'(loss/weight)**2', nor the step of the weights, 'weight**2'; say which by `velocity`"
+        )
+        raise InputError(msg)
+    return _VELOCITIES[unit]
 
 
 def _whole_vectors(run: Any) -> dict[str, FloatArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Parts: TypeAlias = tuple[memoryview, ...]
 
-__all__ = ["Row", "of_kind", "standard_streams"]
+__all__ = ["Row", "of_kind", "standard_streams", "whole_step"]
 
 _Kind = TypeVar("_Kind")
 
@@ -124,6 +125,30 @@ def of_kind(name: str, value: Any, kind: type[_Kind], default: _Kind) -> _Kind:
         msg = f"`{name}` must be a value such as {default}, got {value!r:.80}"
         raise RecordError(msg)
     return value
+
+
+def whole_step(step: Any) -> int:
+    """Return a step as an int.
+
+    Parameters
+    ----------
+    step : int
+        Of any integer type.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    RecordError
+        If it is no whole number.
+    """
+    try:
+        return operator.index(step)
+    except TypeError as error:
+        msg = f"`step` must be a whole number, got {step!r:.80}"
+        raise RecordError(msg) from error
 
 
 class Row:

@@ -8,10 +8,7 @@ another process reads the row, and SIGKILL does not lose it; power loss can lose
 ``sync_seconds``.  A row that could not be written whole (a full disk) is not there at all, and
 the next call may try it again.
 
-Standard names of streams: ``"weights"`` after the step; ``"gradients"`` of the batch, observed as
-the weights are; and the scalars ``"loss"``, ``"gradient_norm_squared"``,
-``"weight_dot_gradient"`` (weights before the step), ``"velocity_norm_squared"``,
-``"learning_rate"``.  Step ``t`` holds the weights after ``t`` updates, step 0 the start.
+Step ``t`` holds the weights after ``t`` updates, step 0 the start.
 """
 
 from __future__ import annotations
@@ -25,6 +22,7 @@ import numpy as np
 from fracsde._check import choice, integer, real, truth
 from fracsde.errors import FileWriteError, RecordError
 from fracsde.recording._block import block_of
+from fracsde.recording._chain import OpenChain
 from fracsde.recording._folder import (
     bind_stored,
     facts_of,
@@ -33,16 +31,13 @@ from fracsde.recording._folder import (
     merge_metadata,
     place_of_run,
     refuse_chain,
-    write_state,
 )
-from fracsde.recording._row import Row, of_kind, standard_streams
+from fracsde.recording._row import Row, of_kind, standard_streams, whole_step
 from fracsde.recording.observe import Full, Observe
 from fracsde.recording.schedule import Every, Schedule
 from fracsde.records._store.attachments import attach
-from fracsde.records._store.journal import Journal
 from fracsde.records._store.layout import DTYPES, Layout, Stream
 from fracsde.records._store.observation import disjoint_matrix
-from fracsde.records._store.rows import ChainState, map_rows, read_state, whole
 from fracsde.records.store import RunStatus
 
 if TYPE_CHECKING:
@@ -76,7 +71,10 @@ class Recorder:
     schedule : Schedule
         When: :class:`Every`, :class:`LogSpaced`, :class:`Windows`, joined by ``|``.
     streams : mapping of str to int or Stream
-        What else, and how many numbers of it.  ``"gradients"`` is observed as the weights are.
+        What else, and how many numbers of it.  ``"gradients"`` is observed as the weights are;
+        scalars with a meaning to the package are ``"loss"``, ``"gradient_norm_squared"``,
+        ``"weight_dot_gradient"`` (weights before the step), ``"velocity_norm_squared"`` and
+        ``"learning_rate"``.
     chain : int
         Number of the chain.
     metadata, chain_metadata : mapping, optional
@@ -157,7 +155,10 @@ class Recorder:
         if not resume:
             refuse_chain(self._run, self._chain)
         merge_metadata(self._run, metadata, self._mark, change=False)
-        self._open_chain(resume, facts, sync_seconds, rewind_to)
+        self._closed, self._process = False, os.getpid()
+        home = make_chain(self._run, self._chain, resume=resume)
+        self._open = OpenChain(home, self._layout, facts, self._schedule, sync_seconds, rewind_to)
+        self._journal = self._open.journal
 
     @property
     def path(self) -> Path:
@@ -173,6 +174,11 @@ class Recorder:
     def bound(self) -> Bound:
         """What is kept of the parameters, ready to be applied."""
         return self._bound
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it records."""
+        return self._schedule
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -208,17 +214,8 @@ class Recorder:
         Returns
         -------
         bool
-
-        Raises
-        ------
-        RecordError
-            If it is no whole number.
         """
-        try:
-            return self._schedule.due(operator.index(step))
-        except TypeError as error:
-            msg = f"`step` must be a whole number, got {step!r:.80}"
-            raise RecordError(msg) from error
+        return self._schedule.due(whole_step(step))
 
     def record(self, step: int, weights: ArrayLike, /, **streams: ArrayLike) -> bool:
         """Record a step if it is due.
@@ -243,9 +240,7 @@ class Recorder:
         self._check(step)
         with np.errstate(over="ignore", invalid="ignore"):  # a divergence is recorded as one
             parts = self._row.of_parameters(step, weights, streams)
-        self._journal.append(parts, operator.index(step))
-        self._journal.sync_when_due()
-        return True
+        return self._append(step, parts)
 
     def record_observed(self, step: int, observed: ArrayLike, /, **streams: ArrayLike) -> bool:
         """Record a step from weights (and gradients) that were observed elsewhere.
@@ -270,9 +265,7 @@ class Recorder:
         self._check(step)
         with np.errstate(over="ignore", invalid="ignore"):
             parts = self._row.of_observed(step, observed, streams)
-        self._journal.append(parts, operator.index(step))
-        self._journal.sync_when_due()
-        return True
+        return self._append(step, parts)
 
     def record_block(
         self, steps: ArrayLike, observed: ArrayLike, /, **streams: ArrayLike | None
@@ -300,8 +293,7 @@ class Recorder:
             numbers = self._layout.steps(rows)
             self._check(int(numbers[0]))
             self._check(int(numbers[-1]))
-            self._journal.append((rows.reshape(-1).data,), int(numbers[-1]))
-            self._journal.sync_when_due()
+            self._append(int(numbers[-1]), (rows.reshape(-1).data,))
         return len(rows)
 
     def attach(self, name: str, /, **arrays: ArrayLike) -> None:
@@ -340,7 +332,6 @@ class Recorder:
         ----------
         status : RunStatus
             ``CLOSED`` where the chain is complete; ``RECORDING`` where it will be resumed.
-
         """
         status = of_kind("status", status, RunStatus, RunStatus.CLOSED)
         if self._closed:
@@ -349,7 +340,7 @@ class Recorder:
         self._journal.settle()
         self._journal.sync()
         if status is not RunStatus.RECORDING:
-            self._save_state(closed=True)
+            self._open.save(closed=True)
         self._release()
 
     def __enter__(self) -> Recorder:
@@ -372,48 +363,14 @@ class Recorder:
         finally:
             self._release()
 
+    def _append(self, step: int, parts: tuple[memoryview, ...]) -> bool:
+        self._journal.append(parts, operator.index(step))
+        self._journal.sync_when_due()
+        return True
+
     def _release(self) -> None:
         self._closed = True
         self._journal.close()
-
-    def _open_chain(
-        self, resume: bool, facts: dict[str, Any], sync_seconds: float, rewind_to: int | None
-    ) -> None:
-        self._closed, self._process = False, os.getpid()
-        self._home = home = make_chain(self._run, self._chain, resume=resume)
-        path = home / "rows.bin"
-        self._journal: Journal = Journal(path, self._layout.row_bytes, sync_seconds)
-        try:
-            self._take_up(home, facts, rewind_to)
-        except BaseException:
-            self._journal.close()
-            raise
-
-    def _take_up(self, home: Path, facts: dict[str, Any], rewind_to: int | None) -> None:
-        """Find the last whole row; the journal is locked."""
-        state = read_state(home)
-        if facts and state.metadata and dict(state.metadata) != facts:
-            msg = (
-                f"{self._run} has a chain {self._chain} with other metadata: "
-                f"{dict(state.metadata)!s:.200}, now {facts!s:.200}; resume with the same"
-            )
-            raise RecordError(msg)
-        self._facts = facts or dict(state.metadata)
-        count = whole(home, self._layout, state)
-        steps = self._layout.steps(map_rows(home / "rows.bin", self._layout, count))
-        if rewind_to is not None:
-            count = int(np.searchsorted(steps, rewind_to, side="right"))
-        self._save_state(closed=False)
-        self._journal.keep(count, int(steps[count - 1]) if count else -1)
-
-    def _save_state(self, *, closed: bool) -> None:
-        state = ChainState(
-            closed=closed,
-            rows=self._journal.rows if closed else 0,
-            metadata=self._facts,
-            schedule=self._schedule.to_dict(),
-        )
-        write_state(self._home / "chain.json", state.to_dict())
 
     def _alive(self) -> None:
         if self._closed:

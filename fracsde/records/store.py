@@ -384,10 +384,9 @@ def open_run(path: str | os.PathLike[str]) -> StoredRun:
     layout = header.layout()
     facts = home / "metadata.json"
     metadata = read_json(facts) if exists(facts) else {}
-    states, rows = {}, {}
-    for chain in chains_in(home):
-        states[chain] = read_state(chain_folder(home, chain))
-        rows[chain] = whole(chain_folder(home, chain), layout, states[chain])
+    homes = {chain: chain_folder(home, chain) for chain in chains_in(home)}
+    states = {chain: read_state(place) for chain, place in homes.items()}
+    rows = {chain: whole(place, layout, states[chain]) for chain, place in homes.items()}
     return StoredRun(
         path=home,
         metadata=MappingProxyType(metadata),

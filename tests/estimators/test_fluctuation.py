@@ -9,7 +9,8 @@ import pytest
 
 from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 from fracsde.estimators import fluctuation_dissipation, second_fluctuation_dissipation
-from fracsde.records.store import open_run
+from fracsde.recording import Recorder
+from fracsde.records.store import Stream, open_run
 from tests.support.laws import BUDGET, LOOKS, covers
 from tests.support.quadratic_loss import QuadraticLoss
 
@@ -243,7 +244,7 @@ def stored(streams, training, skipped=0):
             arrays[name, chain] = whole[: len(whole) - (skipped if chain == 0 else 0)]
     count = len(next(iter(streams.values())))
     return SimpleNamespace(
-        streams=dict.fromkeys(streams),
+        streams={name: Stream(name, 1, unit="(loss/weight)**2") for name in streams},
         chains=tuple(range(count)),
         metadata={"training": training},
         array=lambda name, chain: arrays[name, chain],
@@ -311,6 +312,45 @@ def test_routes_agree_recorded_by_torch_and_by_hand(tmp_path, seed) -> None:
     assert scalars.interval[0] < 1.0 < scalars.interval[1]
     assert scalars.right == pytest.approx(found.right, rel=1e-5)
     assert scalars.stderr[0] > found.stderr[0]
+
+
+def test_routes_agree_velocity_is_read_as_the_unit_of_its_stream_says(tmp_path, seed) -> None:
+    settings = {"eta": 0.05, "mu": 0.9}
+    streams, _ = run(seed, chains=16, steps=60, **settings)
+    names = ("weight_dot_gradient", "gradient_norm_squared", "velocity_norm_squared")
+    kinds = {
+        "buffer": {n: Stream(n, 1, unit="(loss/weight)**2") for n in names[2:]},
+        "step": {n: 1 for n in names[2:]},  # the standard name stands for the step of the weights
+        "odd": {n: Stream(n, 1, unit="m**2/s**2") for n in names[2:]},
+    }
+    for kind, declared in kinds.items():
+        for chain in range(16):
+            with Recorder(
+                tmp_path / kind,
+                parameters=1,
+                streams={names[0]: 1, names[1]: 1, **declared},
+                chain=chain,
+                metadata={"training": {**told(settings), "optimizer": "SGD"}},
+            ) as recorder:
+                recorder.record(0, [0.0])
+                for t in range(60):
+                    row = {n: float(streams[n][chain, t]) for n in names}
+                    if kind == "step":
+                        row[names[2]] *= settings["eta"] ** 2
+                    recorder.record(t + 1, [0.0], **row)
+    expected = fluctuation_dissipation(streams, **told(settings)).value[0]
+    stored = {kind: open_run(tmp_path / kind) for kind in kinds}
+    for kind in ("buffer", "step"):
+        found = fluctuation_dissipation(stored[kind])
+        assert found.value[0] == pytest.approx(expected, rel=1e-12)
+        other = "step" if kind == "buffer" else "buffer"
+        wrong = fluctuation_dissipation(stored[kind], velocity=other).value[0]
+        assert abs(wrong / expected - 1.0) > 0.9  # twin: a factor of eta**2
+    with pytest.raises(InputError, match="say which by `velocity`"):
+        fluctuation_dissipation(stored["odd"])
+    assert fluctuation_dissipation(stored["odd"], velocity="buffer").value[0] == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_refuses_what_it_cannot_measure(seed) -> None:

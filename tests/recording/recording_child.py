@@ -34,7 +34,7 @@ class Buffered(Journal):
 
 def main(folder: str, chain: str, stop: str, parameters: str, *damage: str) -> None:
     if damage:
-        from fracsde.recording import recorder as module
+        from fracsde.recording import _chain as module
 
         module.Journal = Buffered  # type: ignore[misc]
     size = int(parameters)

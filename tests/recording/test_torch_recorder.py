@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import pickle
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -149,21 +151,23 @@ def test_engine_kernels_equal_numpy_over_many_tensors_and_blocks(dtype: str) -> 
     w, g = rng.normal(size=(2, total)).astype(dtype)
     cuts = np.cumsum(sizes)[:-1]
     there = [np.split(v, cuts) for v in (w, g)]
-    places, grads = (np.array([part.ctypes.data for part in v]) for v in there)
-    grads[3] = 0
+    table = np.array([sizes, *([part.ctypes.data for part in v] for v in (*there, there[1]))])
+    table[2:, 3] = 0
     g[cuts[2] : cuts[3]] = 0.0
     signs = rng.choice(np.array([-1, 1], dtype=np.int8), size=total)
+    lengths = np.array([0.5, 2.0, 3.0], dtype)
     like, out, kept = np.zeros(1, dtype), np.zeros(3), np.zeros(k, dtype)
     x, y = w.astype(np.float64), g.astype(np.float64)
     rtol = 100 * np.finfo(dtype).eps
-    _kernels.products(places, grads, sizes, like, out)
+    _kernels.products(table, like, out)
     expected = [x @ y, y @ y, x @ x]
     np.testing.assert_allclose(out, expected, rtol=rtol, atol=rtol * (x @ x))
-    np.testing.assert_allclose(_kernels.squares(grads, sizes, like), y @ y, rtol=rtol)
-    _kernels.fold(places, sizes, signs, run, np.ones(6 * k * run, dtype), kept)
+    np.testing.assert_allclose(_kernels.squares(table, like), y @ y, rtol=rtol)
     belongs = np.arange(total) // run % k
-    sums = np.bincount(belongs, weights=signs * x)
-    np.testing.assert_allclose(kept, sums, atol=rtol * np.sqrt(x @ x))
+    for which, v in ((1, x), (2, y)):
+        _kernels.fold(table, which, signs, run, np.ones(6 * k * run, dtype), lengths, kept)
+        sums = lengths * np.bincount(belongs, weights=signs * v)
+        np.testing.assert_allclose(kept, sums, atol=rtol * np.sqrt(v @ v))
 
 
 def test_exact_scalars_are_those_of_whole_vectors(tmp_path: Path) -> None:
@@ -486,7 +490,7 @@ def test_full_disk_ends_recording_and_not_training(
         raise FileWriteError(msg)
 
     monkeypatch.setattr(Recorder, "record_block", refuse)
-    recorder._rows._most = 1
+    recorder._rows.most = 1
     with (
         pytest.warns(RuntimeWarning, match="no space")
         if choice == "warn"
@@ -498,6 +502,107 @@ def test_full_disk_ends_recording_and_not_training(
     run.step()
     assert np.array_equal(bare.weights(), run.weights())
     assert fs.open_run(tmp_path / "run").steps(0).tolist() == [0, 1, 2, 3]
+
+
+def test_full_disk_takes_the_rows_that_there_is_space_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, real = Run(), os.write
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    for _ in range(9):
+        run.step()
+    full = int(3.5 * recorder.recorder._layout.row_bytes)
+
+    def limited(file: int, data: Any) -> int:
+        room = full - os.fstat(file).st_size
+        if room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, bytes(data)[:room])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", limited)
+        with pytest.raises(FileWriteError, match="3 rows before are whole"):
+            recorder.flush()
+    stored = fs.open_run(tmp_path / "run")
+    assert stored.steps(0).tolist() == [0, 1, 2]
+    assert np.array_equal(kept(stored.path, "weights"), [row["w"] for row in run.rows[:3]])
+    assert stored.verify() == 3
+
+
+def test_step_of_a_checkpoint_is_never_ahead_of_the_record(tmp_path: Path) -> None:
+    run = Run()
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    for _ in range(5):
+        run.step()
+    assert fs.open_run(tmp_path / "run").steps(0).size == 0  # twin: rows wait
+    assert recorder.step == 5
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == list(range(6))
+    run.step()
+    recorder.close()
+    assert recorder.step == 6
+
+
+def test_gap_between_record_and_checkpoint_is_said(tmp_path: Path) -> None:
+    run = Run()
+    with record(run.model, run.optimizer, tmp_path / "run", schedule=Every(4)):
+        for _ in range(6):
+            run.step()
+    for _ in range(3):
+        run.step()
+    options: dict[str, Any] = {"schedule": Every(4), "resume": 9}
+    with pytest.warns(RuntimeWarning, match="steps from 8 to 9 are missing"):
+        record(run.model, run.optimizer, tmp_path / "run", **options).close()
+    options["resume"] = 7  # no step between 4 and 7 was due
+    record(run.model, run.optimizer, tmp_path / "run", **options).close()
+
+
+def test_interrupts_lose_no_row_and_write_none_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run()
+    plain = Recorder.record_block
+    with record(run.model, run.optimizer, tmp_path / "run", gradients=True) as recorder:
+        for when in ("before", "after"):
+            for _ in range(3):
+                run.step(recorder)
+
+            def stopped(self: Recorder, *args: Any, when: str = when, **streams: Any) -> int:
+                if when == "after":
+                    plain(self, *args, **streams)
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(Recorder, "record_block", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                recorder.flush()
+            monkeypatch.setattr(Recorder, "record_block", plain)
+        run.step(recorder)
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == list(range(8))
+    assert np.array_equal(kept(tmp_path / "run", "weights"), [row["w"] for row in run.rows])
+
+
+@pytest.mark.parametrize("form", ["disjoint", "full"])
+def test_rows_that_wait_keep_their_numbers_while_slots_are_used_again(
+    tmp_path: Path, form: str
+) -> None:
+    observe = Full() if form == "full" else RandomProjection(4, seed=1, form="disjoint")
+    bare, run = Run(), Run()
+
+    def between(*_: Any) -> None:  # a block is written between a gradient and its weights
+        if len(run.rows) % 3 == 0:
+            watched.flush()
+
+    options = {"observe": observe, "gradients": True}
+    with record(run.model, run.optimizer, tmp_path / "run", **options) as watched:
+        watched._rows.most, watched._rows.slots = 4, 12
+        run.optimizer.register_step_pre_hook(between)
+        for _ in range(40):
+            run.step(watched)
+    with record(bare.model, bare.optimizer, tmp_path / "bare", **options) as recorder:
+        for _ in range(40):
+            bare.step(recorder)
+    for stream in fs.open_run(tmp_path / "bare").streams:
+        whole = kept(tmp_path / "bare", stream)
+        assert np.array_equal(kept(tmp_path / "run", stream), whole, equal_nan=True), stream
 
 
 def test_optimisers_and_models_can_be_copied_while_recorded(tmp_path: Path) -> None:

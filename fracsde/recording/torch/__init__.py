@@ -18,8 +18,9 @@ except ImportError as _error:
     )
     raise BackendUnavailable(_msg) from _error
 
+from fracsde.recording.torch.attaching import record
 from fracsde.recording.torch.loss import TorchLoss
 from fracsde.recording.torch.probes import Examination, Finding, examine
-from fracsde.recording.torch.recorder import TorchRecorder, record
+from fracsde.recording.torch.recorder import TorchRecorder
 
 __all__ = ["Examination", "Finding", "TorchLoss", "TorchRecorder", "examine", "record"]

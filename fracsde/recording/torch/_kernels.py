@@ -38,15 +38,13 @@ _pointer: Any = intrinsic(_to_pointer)
 
 
 @njit(cache=True, error_model="numpy", fastmath=_REORDER)
-def products(places: Any, grads: Any, sizes: Any, like: Any, out: Any) -> None:
+def products(table: Any, like: Any, out: Any) -> None:
     """Write w·g, g·g and w·w, summed over all tensors.
 
     Parameters
     ----------
-    places, grads : (tensor,) int64
-        Addresses of weights and gradients; 0 stands for a gradient of zeros.
-    sizes : (tensor,) int64
-        Their lengths.
+    table : (4, tensor) int64
+        Lengths, and addresses of weights, gradients and momentum buffers; 0 stands for zeros.
     like : (1,) float32 or float64
         A zero of their type.
     out : (3,) float64
@@ -54,30 +52,31 @@ def products(places: Any, grads: Any, sizes: Any, like: Any, out: Any) -> None:
     """
     # np.dot(w, g), np.dot(g, g), np.dot(w, w).
     out[:] = 0.0
-    for t in range(len(sizes)):
-        w = carray(_pointer(places[t]), (sizes[t],), like.dtype)
-        g = carray(_pointer(grads[t] if grads[t] else places[t]), (sizes[t],), like.dtype)
-        for start in range(0, sizes[t], _BLOCK):
-            x, y = w[start : start + _BLOCK], g[start : start + _BLOCK]
+    for t in range(table.shape[1]):
+        size, there = table[0, t], table[2, t] != 0
+        w = carray(_pointer(table[1, t]), (size,), like.dtype)
+        g = carray(_pointer(table[2, t] if there else table[1, t]), (size,), like.dtype)
+        for start in range(0, size, _BLOCK):
+            x, y = w[start : start + _BLOCK], g[start : start + _BLOCK]  # slices are vectorised
             xy, yy, xx = like[0], like[0], like[0]
             for i in range(x.size):
                 xy += x[i] * y[i]
                 yy += y[i] * y[i]
                 xx += x[i] * x[i]
-            if grads[t]:
+            if there:
                 out[0] += xy
                 out[1] += yy
             out[2] += xx
 
 
 @njit(cache=True, error_model="numpy", fastmath=_REORDER)
-def squares(places: Any, sizes: Any, like: Any) -> Any:
-    """Return the sum of the squares of all entries.
+def squares(table: Any, like: Any) -> Any:
+    """Return the sum of the squares of all momentum buffers.
 
     Parameters
     ----------
-    places, sizes : (tensor,) int64
-        Addresses, 0 for a tensor of zeros, and lengths.
+    table : (4, tensor) int64
+        As above.
     like : (1,) float32 or float64
         A zero of their type.
 
@@ -86,10 +85,10 @@ def squares(places: Any, sizes: Any, like: Any) -> Any:
     float
     """
     total = 0.0
-    for t in range(len(sizes)):
-        if places[t]:
-            v = carray(_pointer(places[t]), (sizes[t],), like.dtype)
-            for start in range(0, sizes[t], _BLOCK):
+    for t in range(table.shape[1]):
+        if table[3, t]:
+            v = carray(_pointer(table[3, t]), (table[0, t],), like.dtype)
+            for start in range(0, v.size, _BLOCK):
                 x = v[start : start + _BLOCK]
                 xx = like[0]
                 for i in range(x.size):
@@ -99,29 +98,33 @@ def squares(places: Any, sizes: Any, like: Any) -> Any:
 
 
 @njit(cache=True, error_model="numpy", fastmath=_REORDER)
-def fold(places: Any, sizes: Any, signs: Any, run: Any, sums: Any, out: Any) -> None:
-    """Write the sums of ``signs[i] * w[i]`` over ``i // run % k == j``.
+def fold(table: Any, which: Any, signs: Any, run: Any, sums: Any, lengths: Any, out: Any) -> None:
+    """Write ``lengths[j]`` times the sums of ``signs[i] * w[i]`` over ``i // run % k == j``.
 
     Parameters
     ----------
-    places, sizes : (tensor,) int64
-        Addresses, 0 for a tensor of zeros, and lengths.
+    table : (4, tensor) int64
+        As above.
+    which : int
+        Its row of addresses, 1 for the weights, 2 for the gradients.
     signs : (P,) int8
         Factors.
     run : int
         Neighbours that belong to one direction.
     sums : (m,) float32 or float64
         Of the type of the tensors; overwritten; ``m`` is a multiple of ``k * run``.
+    lengths : (k,) ndarray
+        Magnitudes of the entries of each direction.
     out : (k,) ndarray
         Written.
     """
-    # np.bincount(np.arange(P) // run % k, weights=signs * w).
+    # lengths * np.bincount(np.arange(P) // run % k, weights=signs * w).
     sums[:] = 0.0
     start = 0
-    for t in range(len(sizes)):
-        size, done, place = sizes[t], 0, start % len(sums)
-        if places[t]:
-            w = carray(_pointer(places[t]), (size,), sums.dtype)
+    for t in range(table.shape[1]):
+        size, done, place = table[0, t], 0, start % len(sums)
+        if table[which, t]:
+            w = carray(_pointer(table[which, t]), (size,), sums.dtype)
             while done < size:
                 count = min(len(sums) - place, size - done)
                 into, x = sums[place : place + count], w[done : done + count]
@@ -136,3 +139,5 @@ def fold(places: Any, sizes: Any, signs: Any, run: Any, sums: Any, out: Any) -> 
         j = first // run % k
         for i in range(first, first + run):
             out[j] += sums[i]
+    for j in range(k):
+        out[j] *= lengths[j]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["HostReader", "TensorReader", "Unsuited", "reader_for"]
 
 _FOLDED = 1024  # sums that are kept apart while a tensor is read: few enough for the first cache
+_WEIGHTS, _GRADIENTS, _BUFFERS = 1, 2, 3  # rows of the table of addresses; 0 holds lengths
 _TYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -39,7 +40,9 @@ class Unsuited(Exception):  # noqa: N818 - caught where a reader is chosen
     """A tensor is not what the reader was made for: moved, sparse, of another type or order."""
 
 
-def reader_for(parameters: TrainedParameters, bound: Bound, dtype: str) -> Any:
+def reader_for(
+    parameters: TrainedParameters, bound: Bound, dtype: str, slots: int = 1
+) -> HostReader | TensorReader:
     """Return the reader that suits the tensors as they are now.
 
     Parameters
@@ -50,13 +53,16 @@ def reader_for(parameters: TrainedParameters, bound: Bound, dtype: str) -> Any:
         What is kept of them.
     dtype : {"float32", "float64"}
         Precision of sums and results.
+    slots : int
+        Rows that its memory holds.
 
     Returns
     -------
     HostReader or TensorReader
     """
-    host = all(_plain(p, _TYPES[dtype]) for p in parameters.tensors)
-    return (HostReader if host else TensorReader)(parameters, bound, dtype)
+    if all(_plain(p, _TYPES[dtype]) for p in parameters.tensors):
+        return HostReader(parameters, bound, dtype, slots)
+    return TensorReader(parameters, bound, dtype)
 
 
 def _plain(tensor: Any, dtype: Any) -> bool:
@@ -71,6 +77,9 @@ def _plain(tensor: Any, dtype: Any) -> bool:
 class HostReader:
     """Reads contiguous tensors of one type in main memory.
 
+    What it returns lies in a slot of its memory and stays until that slot is asked for again: in a
+    step no array is made and nothing of NumPy called, whose code has left the caches.
+
     Parameters
     ----------
     parameters : TrainedParameters
@@ -79,15 +88,21 @@ class HostReader:
         What is kept of them.
     dtype : {"float32", "float64"}
         Their type.
+    slots : int
+        Rows that its memory holds.
     """
 
-    def __init__(self, parameters: TrainedParameters, bound: Bound, dtype: str) -> None:
+    def __init__(
+        self, parameters: TrainedParameters, bound: Bound, dtype: str, slots: int = 1
+    ) -> None:
         self._tensors, self._bound, self._dtype = parameters.tensors, bound, _TYPES[dtype]
-        self._sizes = np.array([p.numel() for p in self._tensors], dtype=np.int64)
         self._cuts = list(pairwise(parameters.offsets))
         self._like = np.zeros(1, dtype)
-        self._places: list[int] = []
-        self._weights: NDArray[np.int64] = np.zeros(0, np.int64)
+        count = len(self._tensors)
+        self._table = np.zeros((4, count), dtype=np.int64)
+        self._table[0] = [p.numel() for p in self._tensors]
+        self._entries = [row.data for row in self._table]
+        self._places: list[list[int]] = [[0] * count for _ in range(4)]
         self._run = disjoint_run(parameters.count, bound.width)
         group = self._run * bound.width
         self._sums = np.zeros(-(-_FOLDED // group) * group, dtype)
@@ -98,15 +113,11 @@ class HostReader:
             belongs = np.arange(parameters.count) // self._run % bound.width
             self._lengths = np.zeros(bound.width, dtype)
             self._lengths[belongs] = np.abs(bound.array)
-        self._products = np.zeros(3)
-        self._out = np.zeros(bound.width, dtype)
+        self._products = list(np.zeros((slots, 3)))
+        self._observed = [list(np.zeros((slots, bound.width), dtype)) for _ in range(2)]
 
-    def weights(self) -> NDArray[np.int64]:
-        """Return the addresses of the weights.
-
-        Returns
-        -------
-        (tensor,) ndarray of int64
+    def _find_weights(self) -> None:
+        """Put the addresses of the weights into the table.
 
         Raises
         ------
@@ -114,78 +125,86 @@ class HostReader:
             If one is not plain any more.
         """
         places = [p.data_ptr() for p in self._tensors]
-        if places != self._places:
+        if places != self._places[_WEIGHTS]:
             if not all(_plain(p, self._dtype) for p in self._tensors):
                 raise Unsuited
-            self._places, self._weights = places, np.array(places, dtype=np.int64)
-        return self._weights
+            self._note(_WEIGHTS, places)
 
-    def addresses(self, tensors: list[Any]) -> NDArray[np.int64]:
-        """Return the addresses of gradients or momentum buffers, 0 for None.
-
-        Returns
-        -------
-        (tensor,) ndarray of int64
+    def _find(self, which: int, tensors: list[Any]) -> None:
+        """Put the addresses of gradients or momentum buffers into the table, 0 for None.
 
         Raises
         ------
         Unsuited
             If one is not plain.
         """
-        dtype, strided, found = self._dtype, torch.strided, []
+        dtype, strided, places = self._dtype, torch.strided, []
         for tensor in tensors:
             if tensor is None:
-                found.append(0)
+                places.append(0)
             elif (
                 tensor.dtype is dtype
                 and tensor.layout is strided
                 and tensor.is_contiguous()
                 and tensor.is_cpu
             ):
-                found.append(tensor.data_ptr())
+                places.append(tensor.data_ptr())
             else:
                 raise Unsuited
-        return np.array(found, dtype=np.int64)
+        if places != self._places[which]:
+            self._note(which, places)
 
-    def products(self, gradients: list[Any]) -> NDArray[np.float64]:
+    def _note(self, which: int, places: list[int]) -> None:
+        entries = self._entries[which]
+        for t, place in enumerate(places):
+            entries[t] = place
+        self._places[which] = places
+
+    def products(self, slot: int, gradients: list[Any]) -> NDArray[np.float64]:
         """Return w·g, g·g and w·w.
 
         Returns
         -------
         (3,) ndarray
-            Overwritten by the next call.
         """
-        places = self.weights()
-        products(places, self.addresses(gradients), self._sizes, self._like, self._products)
-        return self._products
+        self._find_weights()
+        self._find(_GRADIENTS, gradients)
+        out = self._products[slot]
+        products(self._table, self._like, out)
+        return out
 
-    def squares(self, tensors: list[Any]) -> float:
-        """Return the sum of the squares of all entries.
+    def squares(self, slot: int, tensors: list[Any]) -> float:
+        """Return the sum of the squares of all entries of momentum buffers.
 
         Returns
         -------
         float
         """
-        return float(squares(self.addresses(tensors), self._sizes, self._like))
+        self._find(_BUFFERS, tensors)
+        found: float = squares(self._table, self._like)
+        return found
 
-    def observe(self, tensors: list[Any] | None = None) -> NDArray[Any]:
-        """Return what is kept of the weights, or of a vector in as many tensors.
+    def observe(self, slot: int, tensors: list[Any] | None = None) -> NDArray[Any]:
+        """Return what is kept of the weights, or of a gradient in as many tensors.
 
         Returns
         -------
         (width,) ndarray
-            Overwritten by the next call.
 
         Raises
         ------
         Unsuited
             If one is not plain.
         """
-        out, bound = self._out, self._bound
+        bound = self._bound
+        out = self._observed[tensors is not None][slot]
         if bound.structure == "disjoint":
-            places = self.weights() if tensors is None else self.addresses(tensors)
-            fold(places, self._sizes, self._signs, self._run, self._sums, out)
-            out *= self._lengths
+            if tensors is None:
+                self._find_weights()
+            else:
+                self._find(_GRADIENTS, tensors)
+            which = _WEIGHTS if tensors is None else _GRADIENTS
+            fold(self._table, which, self._signs, self._run, self._sums, self._lengths, out)
             return out
         parts = self._tensors if tensors is None else tensors
         out.fill(0.0)
@@ -206,23 +225,13 @@ class HostReader:
 
     @staticmethod
     def fetch(values: list[Any]) -> NDArray[Any]:
-        """Return rows as one array: they are on the host.
+        """Return what :meth:`observe` made of many rows, as one array.
 
         Returns
         -------
-        ndarray
+        (row, width) ndarray
         """
         return np.array(values)
-
-    @staticmethod
-    def keep(value: Any) -> Any:
-        """Return a value that stays what it is.
-
-        Returns
-        -------
-        ndarray or float
-        """
-        return value.copy() if isinstance(value, np.ndarray) else value
 
 
 class TensorReader:
@@ -263,7 +272,7 @@ class TensorReader:
             flat.append(plain.reshape(-1).to(device=self._home, dtype=self._dtype))
         return flat
 
-    def products(self, gradients: list[Any]) -> Any:
+    def products(self, slot: int, gradients: list[Any]) -> Any:
         """Return w·g, g·g and w·w.
 
         Returns
@@ -274,7 +283,7 @@ class TensorReader:
         rows = [torch.stack((w @ g, g @ g, w @ w)) for w, g in pairs]
         return torch.stack(rows).sum(0)
 
-    def squares(self, tensors: list[Any]) -> Any:
+    def squares(self, slot: int, tensors: list[Any]) -> Any:
         """Return the sum of the squares of all entries.
 
         Returns
@@ -283,7 +292,7 @@ class TensorReader:
         """
         return torch.stack([flat @ flat for flat in self._flat(tensors)]).sum()
 
-    def observe(self, tensors: list[Any] | None = None) -> Any:
+    def observe(self, slot: int, tensors: list[Any] | None = None) -> Any:
         """Return what is kept of the weights, or of a vector in as many tensors.
 
         Returns
@@ -310,13 +319,3 @@ class TensorReader:
         moved = [torch.as_tensor(v).to(self._home, self._dtype) for v in values]
         found: NDArray[Any] = torch.stack(moved).cpu().numpy()
         return found
-
-    @staticmethod
-    def keep(value: Any) -> Any:
-        """Return a value that stays what it is: each is a tensor of its own.
-
-        Returns
-        -------
-        torch.Tensor
-        """
-        return value

@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fracsde.errors import FileWriteError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from fracsde.recording.recorder import Recorder
+    from fracsde.recording.torch.reading import HostReader, TensorReader
 
 __all__ = ["Rows"]
 
 _MOST = 256  # rows
+_SPARE = 8  # slots of the reader beyond them
 _NUMBERS = 2**22  # that wait at most
 _SECONDS = 1.0
 _PRODUCTS = ("weight_dot_gradient", "gradient_norm_squared", "weight_norm_squared")
@@ -35,21 +39,32 @@ class Rows:
     ----------
     recorder : Recorder
         Writes them.
-    reader : HostReader or TensorReader
-        Made them; may be replaced while none is waiting.
     width : int
         Numbers observed.
     kept : sequence of str
         Streams beside the weights.
     """
 
-    def __init__(self, recorder: Recorder, reader: Any, width: int, kept: Sequence[str]) -> None:
-        self.recorder, self.reader = recorder, reader
+    reader: HostReader | TensorReader  # made the rows; may be replaced while none is waiting
+
+    def __init__(self, recorder: Recorder, width: int, kept: Sequence[str]) -> None:
+        self.recorder = recorder
         self._kept = tuple(kept)
-        self._most = max(1, min(_MOST, _NUMBERS // (width * (1 + ("gradients" in kept)))))
-        self._steps: list[int] = []
-        self._values: list[dict[str, Any]] = []
+        self.most = max(1, min(_MOST, _NUMBERS // (width * (1 + ("gradients" in kept)))))
+        self.slots = self.most + _SPARE
+        self._waiting: list[tuple[int, dict[str, Any]]] = []
+        self._added = 0
         self._since = monotonic()
+
+    @property
+    def count(self) -> int:
+        """Number of rows that wait."""
+        return len(self._waiting)
+
+    @property
+    def slot(self) -> int:
+        """Where the reader puts the next row: memory that no waiting row uses."""
+        return self._added % self.slots
 
     def add(self, step: int, values: dict[str, Any]) -> bool:
         """Put a row down.
@@ -66,58 +81,91 @@ class Rows:
         bool
             Whether it is time to write.
         """
-        self._steps.append(step)
-        self._values.append(values)
-        return len(self._steps) >= self._most or monotonic() - self._since > _SECONDS
+        self._added += 1  # before the row waits: an interrupt in between wastes a slot
+        self._waiting.append((step, values))
+        return len(self._waiting) >= self.most or monotonic() - self._since > _SECONDS
 
     def write(self) -> int | None:
         """Write the rows that wait.
+
+        Rows leave the list when they are written, so that an interrupt (Ctrl-C) loses none.
 
         Returns
         -------
         int or None
             The first step at which weights or gradient are not finite.
         """
-        steps, values = self._steps, self._values
-        self._steps, self._values, self._since = [], [], monotonic()
-        if not steps:
-            return None
+        written = self.recorder.next_step
+        waiting = [row for row in self._waiting if row[0] >= written]
+        self._since = monotonic()
+        bad = self._saved(waiting) if waiting else None
+        self._waiting.clear()
+        return bad
+
+    def _saved(self, waiting: list[tuple[int, dict[str, Any]]]) -> int | None:
+        try:
+            return self._record(waiting)
+        except FileWriteError:  # of a full disk: as many as there is space for, then the error
+            found = [self._record([row]) for row in waiting]
+        return next((step for step in found if step is not None), None)
+
+    def _record(self, waiting: list[tuple[int, dict[str, Any]]]) -> int | None:
+        steps, values = [step for step, _ in waiting], [row for _, row in waiting]
         observed = self.reader.fetch([row["weights"] for row in values])
         streams: dict[str, Any] = {}
         if "gradient_norm_squared" in self._kept:
-            table = self._column(values, "products", 3)
-            streams.update(zip(_PRODUCTS, np.ma.hsplit(table, 3), strict=True))
+            table = self._column(values, "products", 3, _together)
+            for i, name in enumerate(_PRODUCTS):
+                streams[name] = table[:, i]
         for stream in self.recorder.streams[1:]:
             if stream.name not in streams:
-                streams[stream.name] = self._column(values, stream.name, stream.width)
+                stack = self.reader.fetch if stream.name == "gradients" else _together
+                streams[stream.name] = self._column(values, stream.name, stream.width, stack)
         self.recorder.record_block(steps, observed, **streams)
         finite = np.isfinite(observed).all(axis=1)
-        for name in {"gradients", "gradient_norm_squared"} & set(streams):
-            finite &= np.isfinite(streams[name]).filled(fill_value=True).all(axis=1)
+        if "gradients" in streams:
+            finite &= np.isfinite(streams["gradients"]).filled(fill_value=True).all(axis=1)
+        if "gradient_norm_squared" in streams:
+            finite &= np.isfinite(streams["gradient_norm_squared"]).filled(fill_value=True)
         return None if finite.all() else steps[int(np.argmin(finite))]
 
-    def _column(self, values: list[dict[str, Any]], name: str, width: int) -> Any:
+    @staticmethod
+    def _column(
+        values: list[dict[str, Any]], name: str, width: int, stack: Callable[[list[Any]], Any]
+    ) -> Any:
         """Return one stream of all rows; rows without it are hidden.
 
         Returns
         -------
         (n, width) masked array
         """
-        have = [row[name] for row in values if name in row]
-        table: NDArray[Any] = np.zeros((len(values), width))
         here = np.array([name in row for row in values])
-        if have:
-            away = any(isinstance(value, torch.Tensor) for value in have)
-            found = self._together(have) if away else np.array(have, dtype=np.float64)
-            table[here] = found.reshape(len(have), width)
+        table: NDArray[Any] = np.zeros((len(values), width))
+        if here.any():
+            have = [row[name] for row in values if name in row]
+            table[here] = stack(have).reshape(len(have), width)
         return np.ma.array(table, mask=np.repeat(~here[:, None], width, axis=1))
 
-    @staticmethod
-    def _together(values: list[Any]) -> NDArray[Any]:
-        home = next(value.device for value in values if isinstance(value, torch.Tensor))
-        types = {getattr(value, "dtype", None) for value in values}
-        if len(types) > 1 or types & {torch.float16, torch.bfloat16}:
-            kind = torch.float64 if torch.float64 in types else torch.float32
-            values = [torch.as_tensor(value).to(home, kind) for value in values]
-        stacked: NDArray[Any] = torch.stack(values).cpu().numpy()
-        return stacked
+
+def _together(values: list[Any]) -> NDArray[Any]:
+    """Return numbers, arrays and tensors as one array, fetched in one transfer.
+
+    Returns
+    -------
+    ndarray
+    """
+    kinds = set(map(type, values))
+    if not any(issubclass(kind, torch.Tensor) for kind in kinds):
+        return np.array(values, dtype=np.float64)
+    if len(kinds) > 1 or len({value.dtype for value in values}) > 1:
+        return np.array([_alone(value) for value in values])
+    stacked = torch.stack(values)
+    if stacked.dtype in (torch.float16, torch.bfloat16):
+        stacked = stacked.float()
+    found: NDArray[Any] = stacked.cpu().numpy()
+    return found
+
+
+def _alone(value: Any) -> NDArray[Any]:
+    number = value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else value
+    return np.asarray(number, dtype=np.float64)
