@@ -204,6 +204,8 @@ def compare_run(
         "labels": place.labels,
     }
     window = read_window(source, **where)
+    named = replace(window.trajectory, names=window.labels)
+    window = replace(window, trajectory=named)
     if diagnose:
         settled_part = examine_window(window.trajectory, level=level, cut=burn_in == "auto")
         window = replace(window, trajectory=settled_part)
@@ -259,7 +261,7 @@ def compare_run(
         measured=measured,
         predicted=predicted,
         predicted_by_rivals=others,
-        trajectory=replace(found, names=window.labels),
+        trajectory=found,
         eigenvalues=place.eigenvalues,
     )
 

@@ -232,6 +232,7 @@ def test_gradients_that_were_not_recorded_are_rebuilt_from_every_step(
     report = fs.compare_run(every_step, **GIVEN | {"tolerance": 0.1, "rivals": ()})
     found = verdicts(report)
     assert {found[name] for name in REBUILT} == {"HOLDS"}, str(report)
+    assert all(f"'{i}'" not in str(report) for i in range(4))  # named as the rows are
     assert found["step rule as stated"] == "UNDECIDED"
     assert "by this very rule" in str(report).replace("\n  ", " ")
     sparse = replace(every_step, values=every_step.values[:, ::2], times=every_step.times[::2])
