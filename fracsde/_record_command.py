@@ -42,10 +42,13 @@ def record(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Chosen from the slowest direction if not given.")
     ] = None,
-    every: Annotated[int | None, typer.Option(min=1, help="Steps between rows.")] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps between rows; 1 if not given: gradients can be rebuilt."),
+    ] = None,
     directions: Annotated[
         int, typer.Option(min=1, help="Leading eigenvectors of the Hessian to record along.")
-    ] = 10,
+    ] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random number.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped.")

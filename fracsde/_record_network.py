@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import eigh
 
+from fracsde._report.power import samples_to_decide
 from fracsde.errors import ComputationError, DiagnosticsError, InputError, RecordError
 from fracsde.networks import Network, run_sgd, train_to_minimum
 from fracsde.problems.sgd import SGDNearMinimum
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "record_network"]
 
 BLOCKS = 50  # parts of a run after which its state is kept
-RATE = 0.2  # of the inverse of the largest curvature, where no learning rate is named
-RELAXATIONS = 1500.0  # of the slowest recorded direction, where no length is named
+RATE = 0.1  # of the inverse of the largest curvature, where no learning rate is named
+RELAXATIONS = 1000.0  # of the slowest recorded direction, where no length is named
+USUAL = 0.05  # tolerance of a comparison where none is named
 LARGEST = 4000  # parameters whose matrices are kept
 
 
@@ -68,6 +70,16 @@ class _Course:
     learning_rate: float
     steps: int
     every: int
+    slowest: float  # relaxation rate [1/step]
+
+    @property
+    def effective(self) -> float:
+        """Independent squares that the slowest variance averages: those of one chain times chains.
+
+        Squares forget at twice the rate of what is squared, and their integrated time is its
+        inverse.
+        """
+        return self.plan.chains * self.steps * min(1.0, self.slowest)
 
 
 def record_network(
@@ -129,7 +141,16 @@ def record_network(
             recorders[0].attach("state", positions=w, velocities=v, step=np.array(done))
     return (
         f"Recorded {plan.chains} chains of {course.steps} steps, every {course.every}, learning "
-        f"rate {course.learning_rate:g}: {path}"
+        f"rate {course.learning_rate:g}: {path}\n{_enough(course.effective)}"
+    )
+
+
+def _enough(draws: float) -> str:
+    needed = samples_to_decide(0.0, tolerance=USUAL)
+    says = "can decide" if draws >= needed else "will hardly decide"
+    return (
+        f"The slowest direction holds about {draws:.0f} effective draws, which {says} a variance "
+        f"within {100 * USUAL:g} %: {needed} are needed where the theory is exact."
     )
 
 
@@ -206,7 +227,7 @@ def _course(network: Network, plan: Plan, say: Callable[[str, float], None]) -> 
             f"iteration stops converging, got {rate:g}"
         )
         raise InputError(msg)
-    every = plan.every or max(1, int(1.0 / float(rates[np.isfinite(rates)].max(initial=1.0))))
+    every = plan.every or 1
     steps = plan.steps or every * ceil(RELAXATIONS / float(rates.min()) / every)
     if steps < every:
         msg = f"`steps` must be at least {every}, the distance between rows, got {steps}"
@@ -220,6 +241,7 @@ def _course(network: Network, plan: Plan, say: Callable[[str, float], None]) -> 
         learning_rate=rate,
         steps=steps - steps % every,
         every=every,
+        slowest=float(rates.min()),
     )
 
 
@@ -304,8 +326,7 @@ def _advance(
         raise DiagnosticsError(msg) from error
     assert run.projections is not None  # blocks hold whole multiples of `every`
     fresh = run.projections.times > 0  # step 0 was recorded
-    times = run.projections.times[fresh].astype(int).tolist()
+    times = run.projections.times[fresh].astype(np.int64)
     for recorder, rows in zip(recorders, run.projections.values[:, fresh], strict=True):
-        for step, row in zip(times, rows, strict=True):
-            recorder.record_observed(step, row)
+        recorder.record_block(times, rows)
     return run.final_positions, run.final_velocities

@@ -23,25 +23,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import choice, real
+from fracsde._run_assumptions import assumptions_of
 from fracsde._run_figures import RunReport
 from fracsde._run_record import settle
 from fracsde._run_window import opened, read_window
 from fracsde.compare import compare
 from fracsde.errors import InputError, UnstableError, UnsupportedError
-from fracsde.estimators.assumptions import examine
 from fracsde.measure import examine as examine_window
 from fracsde.measure import measure
 from fracsde.predict import LAWS, predict
 from fracsde.records import quantities as names
-from fracsde.records.store import StoredRun
 from fracsde.transients import relaxation_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fracsde._run_record import Record, Settled
+    from fracsde._run_record import Record
     from fracsde._run_training import Training
-    from fracsde._run_window import Source, Window
+    from fracsde._run_window import Source
     from fracsde._typing import ArrayLike
     from fracsde.problems.sgd import SGDNearMinimum
     from fracsde.records.assumption import AssumptionTest
@@ -128,7 +127,8 @@ def compare_run(
         Likewise.
     assumptions : bool or iterable of AssumptionTest
         Whether to ask of the run whether the law's assumptions hold, with
-        :func:`fracsde.estimators.assumptions.examine`; or what was found.
+        :func:`fracsde.estimators.assumptions.examine`; or what was found.  Where no gradients were
+        recorded and every step was, they are rebuilt from the weights.
     loss : Network, TorchLoss or the like, optional
         Asked for curvature and noise at recorded weights, where the run kept all of them.
     diagnose : bool
@@ -204,6 +204,8 @@ def compare_run(
         "labels": place.labels,
     }
     window = read_window(source, **where)
+    named = replace(window.trajectory, names=window.labels)
+    window = replace(window, trajectory=named)
     if diagnose:
         settled_part = examine_window(window.trajectory, level=level, cut=burn_in == "auto")
         window = replace(window, trajectory=settled_part)
@@ -229,7 +231,7 @@ def compare_run(
     phases = _phases(sgd, found)
     predicted = _predicted(sgd, law, phases, said)
     others, absent = _rivals(sgd, law, rivals, phases, said)
-    tests = _tests(source, settled, window, where, assumptions, loss, level)
+    tests = assumptions_of(source, settled, window, where, assumptions, loss, level)
     report = compare(
         predicted, measured, tolerance=tolerance, level=level, rivals=others, assumptions=tests
     )
@@ -259,7 +261,7 @@ def compare_run(
         measured=measured,
         predicted=predicted,
         predicted_by_rivals=others,
-        trajectory=replace(found, names=window.labels),
+        trajectory=found,
         eigenvalues=place.eigenvalues,
     )
 
@@ -345,38 +347,3 @@ def _rivals(
         except (UnstableError, UnsupportedError) as error:
             absent.append(f"rival {name!r} predicts nothing: {error}")
     return found, absent
-
-
-def _tests(
-    source: StoredRun | Trajectory,
-    settled: Settled,
-    window: Window,
-    where: Mapping[str, Any],
-    assumptions: bool | Iterable[AssumptionTest],
-    loss: Any,
-    level: float,
-) -> Iterable[AssumptionTest]:
-    """Ask which assumptions of the law hold, in the coordinates in which it is compared."""
-    if not isinstance(assumptions, bool):
-        return assumptions
-    if not assumptions:
-        return ()
-    training = dict(settled.training.values) | {"optimizer": "SGD"}
-    if settled.training.sources["sampling"] == "assumed":
-        training["sampling"] = "unknown"
-    if loss is not None:
-        whole = read_window(source, **{**where, "directions": None, "labels": None})
-        return examine(whole.trajectory, loss=loss, training=training, whole=True, level=level)
-    gradients = None
-    if isinstance(source, StoredRun) and "gradients" in source.streams:
-        gradients = read_window(source, stream="gradients", **where).trajectory
-    place = settled.place
-    return examine(
-        window.trajectory,
-        gradients=gradients,
-        hessian=place.seen_hessian,
-        minimum=place.seen_minimum,
-        training=training,
-        whole=place.closed,
-        level=level,
-    )

@@ -178,3 +178,12 @@ def test_refuses_what_cannot_be_drawn(
 ) -> None:
     with pytest.raises(error, match=match):
         call()
+
+
+def test_a_spectrum_within_half_a_decade_has_marks_that_can_be_read_apart() -> None:
+    variance = Quantity(name="stationary variance", unit="weight^2", labels=("e1", "e2", "e3"))
+    run = Measurement(quantity=variance, value=[0.1, 0.2, 0.2], stderr=0.01, n_effective=99)
+    theory = Prediction(quantity=variance, value=run.value, numerical_error=0.0, theory="map")
+    for eigenvalues, scale in (([0.132, 0.105, 0.096], "linear"), ([1.0, 0.1, 0.01], "log")):
+        figure = spectrum_plot(eigenvalues, run, theory)
+        assert {axes.get_xscale() for axes in figure.axes} == {scale}

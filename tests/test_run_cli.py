@@ -264,6 +264,7 @@ def test_a_recorded_run_carries_all_that_compare_needs(command: Any, tmp_path: P
     points(tmp_path / "points.csv")
     shown = command("record", "run", *RECORD, "--steps", "1000", "--learning-rate", "0.05")
     assert shown.code == 0, shown.err
+    assert "effective draws, which will hardly decide a variance within 5 %" in shown.out
     run = fs.open_run(tmp_path / "run")
     assert run.trajectory().values.shape == (16, 201, 2)
     assert run.metadata["training"]["learning_rate"] == 0.05

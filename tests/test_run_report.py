@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fracsde.errors import (
 )
 from fracsde.recording import Coordinates, Projection
 from tests.support.laws import seed_of
+from tests.support.quadratic_loss import QuadraticLoss
 from tests.support.runs import TRAINING, matrices, sgd_run, store
 
 if TYPE_CHECKING:
@@ -210,6 +212,74 @@ def test_a_stored_run_needs_no_arguments_and_its_settings_repeat_it(
         tolerance=0.08,
     )
     assert [row.ratio for row in again.rows] == [row.ratio for row in report.rows]
+
+
+@pytest.fixture(scope="module")
+def every_step() -> fs.Trajectory:
+    return sgd_run(seed_of("every step"), chains=16, draws=4000, every=1)
+
+
+def verdicts(report: fs.Report) -> dict[str, str]:
+    return {test.name: test.verdict.name for test in report.assumptions}
+
+
+REBUILT = ("constant noise", "independence of batches")
+
+
+def test_gradients_that_were_not_recorded_are_rebuilt_from_every_step(
+    every_step: fs.Trajectory,
+) -> None:
+    report = fs.compare_run(every_step, **GIVEN | {"tolerance": 0.1, "rivals": ()})
+    found = verdicts(report)
+    assert {found[name] for name in REBUILT} == {"HOLDS"}, str(report)
+    assert all(f"'{i}'" not in str(report) for i in range(4))  # named as the rows are
+    assert found["step rule as stated"] == "UNDECIDED"
+    assert "by this very rule" in str(report).replace("\n  ", " ")
+    sparse = replace(every_step, values=every_step.values[:, ::2], times=every_step.times[::2])
+    single = np.float64(np.float32(every_step.values + 1e5))
+    for left in (sparse, replace(every_step, values=single)):
+        other = verdicts(fs.compare_run(left, **GIVEN | {"rivals": (), "diagnose": False}))
+        assert {other[name] for name in REBUILT} == {"UNDECIDED"}
+
+
+@pytest.mark.twin
+def test_rebuilt_gradients_blame_batches_that_know_of_each_other_and_not_a_wrong_rate(
+    every_step: fs.Trajectory,
+) -> None:
+    said = GIVEN | {"momentum": 0.0, "rivals": ()}
+    rng = np.random.default_rng(seed_of("pairs"))
+    noise = rng.standard_normal((16, 4000, 4))
+    noise[:, 1::2] -= noise[:, ::2]  # what a batch takes too much of, the next takes too little
+    x, path = np.zeros((16, 4)), np.empty((16, 4000, 4))
+    for step in range(4000):
+        x = x - 0.4 * (x @ H + noise[:, step])
+        path[:, step] = x
+    paired = verdicts(fs.compare_run(fs.Trajectory(values=path, times=np.arange(4e3)), **said))
+    assert paired["independence of batches"] == "FAILS"
+    wrong = verdicts(fs.compare_run(every_step, **GIVEN | {"learning_rate": 0.48, "rivals": ()}))
+    assert wrong["independence of batches"] == "HOLDS"
+    late = fs.compare_run(every_step, **GIVEN | {"momentum": 0.6, "rivals": ()})
+    (blamed,) = (t for t in late.assumptions if t.name == "independence of batches")
+    assert blamed.verdict.name == "FAILS"
+    assert "or the momentum is not the stated one" in blamed.sentence
+
+
+def test_a_loss_does_not_hide_the_gradients_that_were_recorded(
+    every_step: fs.Trajectory, tmp_path: Path
+) -> None:
+    from fracsde.estimators.assumptions import gradients_from_weights
+
+    rule = {"learning_rate": TRAINING["learning_rate"], "momentum": TRAINING["momentum"]}
+    pulls = gradients_from_weights(every_step, **rule)
+    kept = every_step.between(2.0)
+    source = store(tmp_path / "run", kept, streams={"gradients": pulls.values})
+    shifts = np.random.default_rng(0).standard_normal((50, 4))
+    asked = QuadraticLoss(H=H, shifts=shifts - shifts.mean(axis=0), centre=MINIMUM)
+    report = fs.compare_run(source, loss=asked, rivals=(), tolerance=0.1)
+    found = verdicts(report)
+    assert found["quadratic loss"] == found["step rule as stated"] == "HOLDS", str(report)
+    (batches,) = (t for t in report.assumptions if t.name == "independence of batches")
+    assert "excess variance of the noise" in batches.sentence
 
 
 def test_what_is_given_goes_before_what_was_recorded_and_is_noted(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["spectrum_plot"]
 
+_WIDE = 5.0
+
 
 def spectrum_plot(
     eigenvalues: ArrayLike,
@@ -86,7 +88,8 @@ def spectrum_plot(
     with style():
         figure, grid = new_figure(2, 1, (6.4, 5.6), sharex=True, height_ratios=[2.2, 1.0])
         top, bottom = grid[:, 0]
-        top.set(xscale="log", yscale="log")
+        # A log axis has no readable marks within half a decade.
+        top.set(xscale="log" if at.max() > _WIDE * at.min() else "linear", yscale="log")
         top.set_ylabel(axis_words(measured.quantity.name, measured.quantity.unit))
         draw_curves(top, {name: (at, theory.value) for name, theory in theories.items()})
         draw_measured(top, at, measured.value, half)

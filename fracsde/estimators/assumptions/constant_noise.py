@@ -129,9 +129,9 @@ def constant_noise(
         tolerances=band,
         level=level,
         consequence=(
-            "variances predicted from the noise at the minimum are off by about this; use "
-            "fracsde.LeastSquaresSGD, QuadraticSGD or gaussian_closure, where noise depends on "
-            "position, or lower the learning rate"
+            "a change of the noise puts predicted variances off by about as much, a slope skews "
+            "the law; use fracsde.LeastSquaresSGD, QuadraticSGD or gaussian_closure, where noise "
+            "depends on position, or lower the learning rate"
         ),
         method=method,
     )

@@ -7,7 +7,7 @@ that leaves a question out looks like one in which it was answered.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["examine"]
 
+_REBUILT = (
+    "either batches know of each other, or the momentum is not the stated one: gradients were "
+    "rebuilt from the weights and cannot tell; record gradients"
+)
 _PRINCIPAL = 8  # directions kept of a record of more coordinates than a regression takes
 
 
@@ -53,6 +57,7 @@ def examine(
     loss: Any = None,
     minimum: ArrayLike | None = None,
     gradients: Trajectory | ArrayLike | None = None,
+    rebuilt: bool = False,
     hessian: ArrayLike | None = None,
     training: Mapping[str, Any] | None = None,
     whole: bool | None = None,
@@ -72,6 +77,9 @@ def examine(
         The minimum, if it is known; that of an attached curvature if not given.
     gradients : Trajectory or (chain, draw, coordinate) array_like, optional [loss / weight]
         The gradients of the steps, if the run is no stored run.
+    rebuilt : bool
+        Whether they are those of :func:`gradients_from_weights`, made by the very rule that
+        ``training`` states, which then cannot be asked of them.
     hessian : (coordinate, coordinate) array_like, optional [loss / weight^2]
         The Hessian at the minimum in the recorded coordinates; that of an attached curvature if not
         given.
@@ -115,6 +123,7 @@ def examine(
     """
     level = real("level", level, low=0.0, high=1.0)
     data = _material(run, loss, minimum, gradients, hessian, training, whole, start)
+    data = replace(data, rebuilt=truth("rebuilt", rebuilt))
     few = data.reduced()
 
     return tuple(
@@ -134,6 +143,7 @@ class _Material:
     hessian: FloatArray | None
     training: Mapping[str, Any]
     whole: bool
+    rebuilt: bool = False
 
     @property
     def asks_loss(self) -> bool:
@@ -170,6 +180,7 @@ class _Material:
             hessian=hessian,
             training=self.training,
             whole=self.whole and pulls is not None,
+            rebuilt=self.rebuilt,
         )
 
     def _freed(
@@ -288,9 +299,13 @@ def _batch_test(data: _Material, few: _Material, level: float) -> AssumptionTest
     epoch = _epoch(training)
     if epoch is not None and (epoch < 2 or few.gradients.draws <= 4 * epoch):
         epoch = None
-    return independent_batches(
-        few.weights, few.gradients, epoch=epoch, hessian=few.hessian, level=level
-    )
+    if not data.rebuilt:
+        return independent_batches(
+            few.weights, few.gradients, epoch=epoch, hessian=few.hessian, level=level
+        )
+    # The Hessian has units that a wrong learning rate would get wrong; a regression has not.
+    found = independent_batches(few.weights, few.gradients, epoch=epoch, level=level)
+    return replace(found, consequence=_REBUILT, method=f"{found.method}, rebuilt from the weights")
 
 
 def _epoch(training: Mapping[str, Any]) -> int | None:
@@ -303,6 +318,12 @@ def _epoch(training: Mapping[str, Any]) -> int | None:
 
 def _step_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
     training = data.training
+    if data.rebuilt:
+        msg = (
+            "gradients were not recorded but rebuilt from the weights by this very rule; record "
+            "gradients"
+        )
+        raise RecordError(msg)
     if training.get("learning_rate") is None or data.gradients is None:
         msg = "it needs recorded gradients and a stated learning rate; record gradients"
         raise RecordError(msg)
