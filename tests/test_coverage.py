@@ -1,8 +1,9 @@
 """Stated intervals hold the truth as often as they say, and naive ones do not.
 
-Each case fixes 2000 repetitions and its seed.  An interval of exactly 95 % misses the window of
-3 % by chance with probability 1e-8; one of 92.5 % passes with 84 %, one of 91.5 % with 21 %, one of
-90.5 % with 1 %.
+Each case fixes its seed, 2000 repetitions for the table of the documentation, and at most a quarter
+of them for this test.  In the table an interval of exactly 95 % misses the window of 3 % by chance
+with probability 1e-8; one of 92.5 % passes with 84 %, one of 91.5 % with 21 %, one of 90.5 % with
+1 %.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ TWINS = [name for name, case in CASES.items() if case.naive is not None]
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_law_interval_covers(name):
-    for row in CASES[name].rows():
+    for row in CASES[name].short().rows():
         assert row.holds, f"{row.name}: {row.coverage} at 95 %, {row.refused} refused"
         if not row.case.limit:
             assert row.outer > 0.98, f"{row.name}: {row.outer} at 99.9 %"
@@ -43,13 +44,18 @@ def test_law_interval_covers(name):
 @pytest.mark.twin
 @pytest.mark.parametrize("name", TWINS)
 def test_law_naive_interval_is_rejected(name):
-    assert not all(row.holds for row in CASES[name].twin().rows())
+    assert not all(row.holds for row in CASES[name].twin().short().rows())
 
 
 def test_every_family_has_a_twin():
     families = {name.split(":")[0].split(" at ")[0].split(" of ")[0] for name in TWINS}
     known = {name.split(":")[0].split(" at ")[0].split(" of ")[0] for name in CASES}
-    assert known - families <= {"standard deviation", "covariance"}  # of the variance's family
+    assert known - families <= {
+        "standard deviation",  # of the variance's family
+        "covariance",
+        "fractional order",  # with those of moments
+        "learning coefficient by virials",  # with those without a control
+    }
 
 
 def test_table_of_the_documentation_lists_exactly_the_cases():

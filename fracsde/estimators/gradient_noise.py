@@ -15,8 +15,9 @@ the divisor ``N``; from ``n`` drawn without replacement it is unbiased, and the 
 the population is finite.  With ``population="distribution"`` the examples stand for all that might
 have been drawn: then ``S`` itself is unbiased, and its error has no such factor.
 
-The error is exactly that of the delete-one jackknife.  A weight decay is no example's own and
-leaves all of this as it is.
+The error is exactly that of the delete-one jackknife; of variances it is itself uncertain, and
+``n_effective`` counts the values behind it, fewer where gradients are heavy-tailed.  A weight decay
+is no example's own and leaves all of this as it is.
 
 Not here: batches, whose noise is ``C / B`` with replacement and ``C (N - B) / (B (N - 1))``
 without.
@@ -34,6 +35,7 @@ from scipy.linalg import eigh
 
 from fracsde._check import choice, finite_array, integer
 from fracsde.errors import ShapeError, UnsupportedError
+from fracsde.estimators.chains import freedom, freedom_of
 from fracsde.estimators.example_gradients import Gradients, Sample, sample_of
 from fracsde.provenance import Provenance, provenance
 
@@ -83,8 +85,9 @@ class GradientNoise:
         What of it is held.
     matrix : (P, P) or (k, k) float64 [loss^2/weight^2] or None
         The covariance, or its block along ``directions``.
-    stderr : like matrix, or None
-        Standard error of each entry.
+    stderr, n_effective : like matrix, or None
+        Standard error of each entry, and how many values of normal gradients would give as good
+        an error: fewer than there are examples where gradients are skewed or heavy-tailed.
     factor : (P, r) float64 [loss/weight] or None
         ``factor @ factor.T`` is the covariance, or its best part of that rank.
     directions : (P, k) float64 [1] or None
@@ -93,6 +96,8 @@ class GradientNoise:
         Mean of the examples' gradients, without weight decay.
     trace, trace_stderr : float [loss^2/weight^2]
         Trace of the whole covariance and its standard error.
+    trace_n_effective : float [1]
+        Values behind that error; a Student interval has one degree of freedom less.
     examples, population : int
         Examples used, and how many there are.
     sampling : str
@@ -104,11 +109,13 @@ class GradientNoise:
     form: str
     matrix: FloatArray | None
     stderr: FloatArray | None
+    n_effective: FloatArray | None
     factor: FloatArray | None
     directions: FloatArray | None
     mean: FloatArray
     trace: float
     trace_stderr: float
+    trace_n_effective: float
     examples: int
     population: int
     sampling: str
@@ -305,9 +312,11 @@ def gradient_noise(
     squares = gradients.squares(mean)
     trace = sample.scale * float(squares.sum())
     spread = float(np.square(squares - squares.mean()).sum())
-    held: dict[str, FloatArray | None] = {"matrix": None, "stderr": None, "factor": None}
+    held: dict[str, FloatArray | None] = dict.fromkeys(
+        ("matrix", "stderr", "n_effective", "factor")
+    )
     if V is not None or form == "dense":
-        held["matrix"], held["stderr"] = _entries(gradients, mean, V)
+        held["matrix"], held["stderr"], held["n_effective"] = _entries(gradients, mean, V)
     elif form == "low_rank":
         held["factor"] = _factor(gradients, mean, rank, np.random.default_rng(rng))
     return GradientNoise(
@@ -316,6 +325,7 @@ def gradient_noise(
         mean=mean,
         trace=trace,
         trace_stderr=float(sample.error_of_sum(spread)),
+        trace_n_effective=float(freedom_of(squares)),
         examples=sample.count,
         population=sample.population,
         sampling=sample.sentence,
@@ -327,19 +337,30 @@ def gradient_noise(
 
 def _entries(
     gradients: Gradients, mean: FloatArray, V: FloatArray | None
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    # Covariance, errors, and the values behind them, from sums of powers of the products.
     sample, size = gradients.sample, len(mean) if V is None else V.shape[1]
-    total, fourth = np.zeros((size, size)), np.zeros((size, size))
+    count, powers = sample.count, 4 if sample.left > 0.0 else 1
+    sums = [np.zeros((size, size)) for _ in range(powers)]
     for block in gradients:
         d = block - mean
         d = d if V is None else d @ V
-        total += d.T @ d
-        if sample.left > 0.0:
-            square = d * d
-            fourth += square.T @ square
-    total = 0.5 * (total + total.T)
-    spread = fourth - total * total / sample.count
-    return sample.scale * total, np.asarray(sample.error_of_sum(spread))
+        power = d
+        for k, total in enumerate(sums):
+            power = d if k == 0 else power * d
+            total += power.T @ power
+    total = 0.5 * (sums[0] + sums[0].T)
+    if powers == 1:
+        zero = np.zeros((size, size))
+        return sample.scale * total, zero, np.full((size, size), float(count))
+    one, two, three, four = (part / count for part in (total, *sums[1:]))
+    square = np.maximum(two - one * one, 0.0)
+    fourth = np.maximum(four - 4.0 * one * three + 6.0 * one**2 * two - 3.0 * one**4, 0.0)
+    return (
+        sample.scale * total,
+        np.asarray(sample.error_of_sum(count * square)),
+        freedom(square, fourth, float(count)),
+    )
 
 
 def _factor(

@@ -11,6 +11,7 @@ from scipy import stats
 
 from fracsde.errors import InputError, OutOfRangeError, RecordError, ShapeError, UnsupportedError
 from fracsde.estimators import curvature, gradient_noise
+from fracsde.estimators.chains import freedom_of
 from fracsde.networks import Network
 from tests.support.laws import covers, honest
 from tests.support.quadratic_loss import QuadraticLoss, with_eigenvalues
@@ -124,30 +125,46 @@ def test_exact_errors_are_those_of_the_jackknife(seed) -> None:
 
 @pytest.mark.parametrize("population", ["examples", "distribution"])
 def test_law_errors_cover(population, seed) -> None:
-    # 2000 samples: of 150 examples out of 300, or of 150 from the law itself.
+    # 600 samples: of 150 examples out of 300, or of 150 from the law itself.
     rng = np.random.default_rng(seed)
     root = np.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [0.0, 0.3, 0.5]])
     H, w = np.eye(3), np.zeros(3)
     whole = rng.normal(size=(300, 3)) @ root.T
     finite = population == "examples"
     truth = np.cov(whole.T, bias=True) if finite else root @ root.T
-    estimates, errors = [], []
-    for _ in range(2000):
+    estimates, errors, freedom = [], [], []
+    for _ in range(600):
         shifts = whole if finite else rng.normal(size=(150, 3)) @ root.T
         loss = QuadraticLoss(H=H, shifts=shifts)
         count = 150 if finite else None
         found = gradient_noise(loss, w, examples=count, rng=rng, population=population)
         estimates.append([found.trace, found.matrix[0, 0], found.matrix[0, 1], found.matrix[0, 2]])
         errors.append([found.trace_stderr, *found.stderr[0]])
+        freedom.append([found.trace_n_effective - 1.0, *(found.n_effective[0] - 1.0)])
     exact = np.array([np.trace(truth), *truth[0]])
     gaps, errors = np.abs(np.array(estimates) - exact), np.array(errors)
-    hits = np.sum(gaps <= stats.t.isf(0.025, 149) * errors, axis=0)
-    # A variance of 150 draws is skew: its interval of 95 % holds the truth a little less often.
-    assert np.all(np.abs(hits / 2000 - 0.95) < 0.03)
+    hits = np.sum(gaps <= stats.t.isf(0.025, np.array(freedom)) * errors, axis=0)
+    assert np.all(hits / 600 > 0.90)
     for k in range(4):
         assert honest(np.array(estimates)[:, k], errors[:, k])
         assert not honest(np.array(estimates)[:, k], errors[:, k] / np.sqrt(2.0))
-    assert covers(int(hits[2]), 2000, 0.95)
+    assert covers(int(hits[2]), 600, 0.95)
+
+
+def test_exact_effective_numbers_are_those_of_the_products(seed) -> None:
+    rng = np.random.default_rng(seed)
+    loss = QuadraticLoss(H=np.eye(2), shifts=rng.standard_t(3.0, (400, 2)))
+    found = gradient_noise(loss, np.ones(2), population="distribution")
+    d = loss.shifts - loss.shifts.mean(axis=0)
+    products = d[:, :, None] * d[:, None, :]
+    np.testing.assert_allclose(found.n_effective, freedom_of(products), rtol=1e-9)
+    assert found.trace_n_effective == pytest.approx(
+        float(freedom_of(np.square(d).sum(axis=1))), rel=1e-9
+    )
+    assert np.all(found.n_effective < 200.0)  # of 400: the tails are heavy
+    along = gradient_noise(loss, np.ones(2), population="distribution", directions=np.eye(2)[:, :1])
+    np.testing.assert_allclose(along.n_effective, found.n_effective[:1, :1], rtol=1e-9)
+    assert np.all(gradient_noise(loss, np.ones(2)).n_effective == 400.0)  # exact
 
 
 def test_refuses_directions_of_no_noise() -> None:

@@ -113,10 +113,11 @@ def test_exact_halves_are_a_pair_of_batches(seed) -> None:
 
 
 @pytest.mark.parametrize(("chains", "draws"), [(20, 20), (2, 400)])
-def test_law_intervals_cover(chains, draws, seed) -> None:
+def test_law_errors_are_honest_and_a_mean_of_ratios_is_not_the_scale(chains, draws, seed) -> None:
+    # Coverage is counted by `validation/covered/gradients.py`.
     rng = np.random.default_rng(seed)
-    hits, values, errors, naive = 0, [], [], []
-    for _ in range(2000):
+    trials, hits, values, errors, naive = 500, 0, [], [], []
+    for _ in range(trials):
         small, large = halves(rng, chains, draws, 4, 0.4)
         found = noise_scale_of_batches(small, large, small_batch=4, large_batch=8)
         low, high = found.interval
@@ -125,27 +126,10 @@ def test_law_intervals_cover(chains, draws, seed) -> None:
         errors.append(found.stderr)
         each = (small - large) / (1 / 4 - 1 / 8) / (2 * large - small)
         naive.append(np.mean(each))
-    assert abs(hits / 2000 - 0.95) < 0.03
-    assert covers(hits, 2000, 0.95)
+    assert covers(hits, trials, 0.95)
     assert np.mean(np.array(errors) ** 2) == pytest.approx(np.var(values), rel=0.25)
     # The mean of ratios is another number, and often no number at all.
     assert abs(np.median(naive) / 6.25 - 1.0) > 0.2
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_law_intervals_at_a_point_cover(weighted, seed) -> None:
-    rng = np.random.default_rng(seed)
-    H = np.diag([3.0, 1.0, 0.5])
-    w = np.array([0.4, 0.5, 0.6])
-    G = H @ w
-    kind = H if weighted else np.eye(3)
-    truth = np.trace(kind) / (G @ kind @ G)
-    hits = 0
-    for _ in range(2000):
-        loss = QuadraticLoss(H=H, shifts=rng.normal(size=(100, 3)))
-        found = gradient_noise_scale(loss, w, population="distribution", weighted=weighted)
-        hits += found.interval[0] <= truth <= found.interval[1]
-    assert abs(hits / 2000 - 0.95) < 0.03
 
 
 def test_says_when_there_is_no_gradient(seed) -> None:
