@@ -16,6 +16,7 @@ from fracsde.estimators.autocorrelation import (
 from fracsde.estimators.autocovariance import autocovariance
 from fracsde.estimators.burn_in import burn_in
 from fracsde.estimators.chains import from_chains, jackknife_error, leave_one_out_means
+from fracsde.estimators.clock_spread import expected_log_clock_variance, log_clock_variance
 from fracsde.estimators.curvature import Curvature, curvature
 from fracsde.estimators.diagnosis import Diagnosis, DiagnosisRow, diagnose
 from fracsde.estimators.diagnostics import (
@@ -73,8 +74,6 @@ from fracsde.estimators.loss import DifferentiableLoss, LossCheck, check_loss
 from fracsde.estimators.memory import (
     MemoryTest,
     MemoryVerdict,
-    expected_log_clock_variance,
-    log_clock_variance,
     memory_or_modes,
 )
 from fracsde.estimators.moments import (

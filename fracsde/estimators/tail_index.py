@@ -88,6 +88,7 @@ _LASTING = 2.0  # factor of k over which a drift must be seen to be believed
 _SHARE = 2  # part that the rule takes of what looks like a power law
 _FEWEST_FITTED = 100  # exceedances from which an intercept is fitted
 _SURE = 3.0  # standard errors by which 1 / index must exceed zero
+_PRICE = 6.25  # variance of the intercept over that of Hill's average
 _TAILS = ("both", "upper", "lower")
 
 
@@ -324,9 +325,6 @@ def _average(gaps: FloatArray) -> tuple[float, FloatArray]:
     # Hill's estimate and influences.
     gamma = float(gaps.mean())
     return gamma, np.cumsum((gaps / np.arange(1.0, len(gaps) + 1.0))[::-1])[::-1] - gamma
-
-
-_PRICE = 6.25  # variance of the intercept over that of Hill's average
 
 
 def _sorted(distances: FloatArray, name: str) -> tuple[FloatArray, FloatArray]:

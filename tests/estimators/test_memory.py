@@ -15,7 +15,7 @@ from fracsde.estimators import (
     mean_square_displacement,
     memory_or_modes,
 )
-from fracsde.estimators.memory import _one_lag
+from fracsde.estimators.clock_spread import _one_lag
 from fracsde.special import sample_inverse_stable
 from tests.support.laws import follows
 
