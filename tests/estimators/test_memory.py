@@ -80,7 +80,7 @@ def test_few_chains_leave_it_undecided(seed):
 
 def test_law_false_verdicts_are_rarer_than_the_level(seed):
     rng = np.random.default_rng(seed)
-    trials, wrong = 100, 0
+    trials, wrong = 400, 0
     for _ in range(trials):
         run = rng.normal(size=(256, 5, 2)).cumsum(axis=1)
         wrong += memory_or_modes(run, [1, 4], order=0.6, level=0.1).verdict not in {
