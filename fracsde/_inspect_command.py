@@ -31,9 +31,8 @@ def inspect(
     import fracsde
 
     stored = fracsde.open_run(run)
-    found = _facts(stored)
-    if verify:
-        found["verified_rows"] = stored.verify()
+    verified = {"verified_rows": stored.verify()} if verify else {}  # first: it names what changed
+    found = _facts(stored) | verified
     if content_hash:
         found["content_hash"] = stored.content_hash()
     context.obj.check()

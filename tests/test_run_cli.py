@@ -338,3 +338,18 @@ def test_rates_without_a_law_and_too_many_parameters_are_refused(
     assert many.code == 2
     assert "between 1 and the 6 parameters" in many.err
     assert not (tmp_path / "run").exists()
+
+
+def test_inspect_says_which_rows_changed_where_a_step_did(command: Any, tmp_path: Path) -> None:
+    with fs.recording.Recorder(tmp_path / "run", parameters=3) as recorder:
+        for step in range(10):
+            recorder.record(step, np.full(3, float(step)))
+    (rows,) = (tmp_path / "run").rglob("rows.bin")
+    content = bytearray(rows.read_bytes())
+    content[5 * (len(content) // 10)] = 1  # the sixth row now says step 1
+    rows.write_bytes(content)
+    plain, verified = command("inspect", "run"), command("inspect", "run", "--verify")
+    assert plain.code == verified.code == 2
+    assert "steps increase" in plain.err
+    assert "1 of 10 rows differ" in verified.err
+    assert "row 5" in verified.err
