@@ -62,7 +62,7 @@ def test_the_closure_of_a_torch_loss_is_on_trial_as_the_howto_says(network) -> N
         network, w, replicas=64, steps=2000, seed=1, record_positions=range(2001), **settings
     )
     order = np.array([0, 2, 1, 3, 4, 5])
-    path = walk.positions[..., order]
+    path = walk.positions.values[..., order]
     loss = TorchLoss(
         torch.nn.Linear(2, 2),
         cross_entropy,

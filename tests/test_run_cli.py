@@ -438,7 +438,7 @@ def test_names_that_are_no_unicode_are_written_and_read_again(
 ) -> None:
     odd = tmp_path / "run\udcff"
     try:
-        odd.symlink_to(tmp_path / "run")
+        (tmp_path / "run").rename(odd)
     except OSError:  # a system of files that takes Unicode alone
         pytest.skip("no such names here")
     assert command("compare", odd, *QUICK, "--no-figure", "-o", "report\udcff").code == 0

@@ -80,7 +80,7 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
         home = place.resolve()
         is_folder = home.is_dir()
     except (OSError, RuntimeError, ValueError, TypeError) as error:
-        name = os.fspath(path)
+        name: object = str(path) if isinstance(path, os.PathLike) else path
         msg = f"{name!r} is not the folder of a run: {error}; name the one a `Recorder` made"
         raise RecordError(msg) from error
     if not is_folder or not exists(home / "run.json"):
