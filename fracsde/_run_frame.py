@@ -13,9 +13,6 @@ is diagonal in them, as it is for eigenvectors of ``H``, and refused otherwise.
 
 A run that says nothing of its parameters counts as one of all weights, and so does one that kept
 as many numbers as it has parameters.
-
-Eigenvectors are turned so that their largest entry is positive: what is predicted of them once is
-compared along the same ones later.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
 
     from fracsde._typing import ArrayLike, FloatArray, IntArray
 
-__all__ = ["Frame", "Seen", "bare_frame", "directions_on", "frame", "upright"]
+__all__ = ["Frame", "Seen", "bare_frame", "directions_on", "frame", "refuse_coupled", "upright"]
 
 LEADING = 20
 """Leading eigenvectors along which a run of all weights is looked at, unless told."""
@@ -57,6 +54,10 @@ class Seen:
     def whole(self) -> int:
         """How many weights there are, as far as the run says."""
         return self.width if self.parameters is None else self.parameters
+
+    def __str__(self) -> str:
+        kept = f"the {self.width} numbers that the run kept"
+        return kept if self.whole == self.width else f"its {self.whole} weights or {kept}"
 
     @property
     def full(self) -> bool:
@@ -147,14 +148,11 @@ def frame(matrices: Mapping[str, ArrayLike], seen: Seen, directions: ArrayLike |
     basis = matrices.get("directions")
     if basis is not None:
         return _in_basis(H, C, point, _columns("directions", basis, None), seen, chosen)
-    whole = seen.whole
-    if m == whole:
+    if m == seen.whole:
         return _whole(H, C, point, seen, chosen)
     if m == seen.width:
         return _restricted(H, C, point, chosen)
-    kept = f"the {seen.width} numbers that the run kept"
-    wanted = kept if whole == seen.width else f"its {whole} weights or {kept}"
-    msg = f"`hessian` must belong to {wanted}, got {m} x {m}; pass matrices of one of these sizes"
+    msg = f"`hessian` must belong to {seen}, got {m} x {m}; pass matrices of one of these sizes"
     raise ShapeError(msg)
 
 
@@ -212,15 +210,7 @@ def _restricted(
     H: FloatArray, C: FloatArray, point: FloatArray | None, chosen: FloatArray | None
 ) -> Frame:
     # Matrices of what was kept, which must be eigenvectors as far as one can see.
-    stray = np.abs(H - np.diag(H.diagonal())).max()
-    if stray > _DIAGONAL * np.abs(H).max():
-        msg = (
-            f"`hessian` is {len(H)} x {len(H)} in the recorded coordinates and couples them by up "
-            f"to {stray:.3g}: whether other weights pull on them cannot be seen from it, and "
-            "cutting it down is right for eigenvectors only; pass the matrices of all weights, or "
-            "record along eigenvectors of the Hessian"
-        )
-        raise UnsupportedError(msg)
+    refuse_coupled(H)
     return Frame(
         hessian=H,
         gradient_noise=C,
@@ -232,6 +222,25 @@ def _restricted(
         about="recorded coordinates, taken for eigenvectors of the curvature, which is diagonal "
         "in them",
     )
+
+
+def refuse_coupled(H: FloatArray) -> None:
+    """Refuse a Hessian of recorded coordinates that couples them.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is not diagonal.
+    """
+    stray = np.abs(H - np.diag(H.diagonal())).max()
+    if stray > _DIAGONAL * np.abs(H).max():
+        msg = (
+            f"`hessian` is {len(H)} x {len(H)} in the recorded coordinates and couples them by up "
+            f"to {stray:.3g}: whether other weights pull on them cannot be seen from it, and "
+            "cutting it down is right for eigenvectors only; pass the matrices of all weights, or "
+            "record along eigenvectors of the Hessian"
+        )
+        raise UnsupportedError(msg)
 
 
 def _in_basis(
@@ -318,9 +327,7 @@ def directions_on(
         return np.asarray(kept @ measure)
     if dimension == seen.width:
         return measure
-    kept_words = f"the {seen.width} numbers that the run kept"
-    wanted = kept_words if seen.whole == seen.width else f"its {seen.whole} weights or {kept_words}"
-    msg = f"it must describe {wanted}, got one of {dimension} coordinates"
+    msg = f"it must describe {seen}, got one of {dimension} coordinates"
     raise ShapeError(msg)
 
 
@@ -367,7 +374,7 @@ def bare_frame(seen: Seen, directions: ArrayLike | None, *, as_recorded: bool) -
 
 
 def upright(vectors: FloatArray) -> FloatArray:
-    """Return columns with the sign in which their largest entry is positive.
+    """Return columns with their largest entry positive: the same ones another time.
 
     Returns
     -------

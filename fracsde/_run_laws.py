@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._prediction_views import view_of
-from fracsde._run_frame import directions_on
-from fracsde._run_trials import Trial
+from fracsde._run_frame import directions_on, refuse_coupled
+from fracsde._run_trials import Trial, matrices_of
 from fracsde.closure import GaussianClosure
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.predict import diagonal, from_view
@@ -90,7 +90,14 @@ class Law:
         return from_view(self.view, wanted, phases=phases, theory_name=self.name, **said)
 
 
-def look(trial: Trial, settled: Settled, wanted: tuple[str, ...], labels: Sequence[str]) -> Law:
+def look(
+    trial: Trial,
+    settled: Settled,
+    wanted: tuple[str, ...],
+    labels: Sequence[str],
+    *,
+    rival: bool = False,
+) -> Law:
     """Look at a theory along what is compared, and refuse one that has no law.
 
     Parameters
@@ -103,6 +110,8 @@ def look(trial: Trial, settled: Settled, wanted: tuple[str, ...], labels: Sequen
         Quantities.
     labels : sequence of str
         Of the coordinates that are compared.
+    rival : bool
+        Whether ready predictions may be of some of the quantities only.
 
     Returns
     -------
@@ -116,7 +125,7 @@ def look(trial: Trial, settled: Settled, wanted: tuple[str, ...], labels: Sequen
         If the mean is asked of a law whose minimum is not known.
     """
     if trial.ready:
-        _refuse_unlike(trial, wanted, labels)
+        _refuse_unlike(trial, wanted, labels, rival=rival)
         return Law(name=trial.name, view=None, ready=trial.ready)
     only = diagonal(wanted)
     if trial.theory is None:
@@ -127,8 +136,11 @@ def look(trial: Trial, settled: Settled, wanted: tuple[str, ...], labels: Sequen
     theory = trial.theory
     if trial.law not in {None, "epochs", "independent"}:
         theory = _batches_apart(theory)
+    seen, size = settled.record.seen, _dimension(theory)
     try:
-        V = directions_on(_dimension(theory), settled.record.seen, settled.place.measure)
+        V = directions_on(size, seen, settled.place.measure)
+        if trial.states_steps and size != seen.whole:
+            refuse_coupled(matrices_of(theory)["hessian"])
         view = view_of(theory, trial.law, V, only_diagonal=only)
     except InputError as error:
         msg = f"the theory {trial.name!r} cannot be compared with this run: {error}"
@@ -168,10 +180,11 @@ def _dimension(theory: Any) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _refuse_unlike(trial: Trial, wanted: tuple[str, ...], labels: Sequence[str]) -> None:
+def _refuse_unlike(
+    trial: Trial, wanted: tuple[str, ...], labels: Sequence[str], *, rival: bool
+) -> None:
     held = tuple(one.quantity.name for one in trial.ready)
-    lacking = [name for name in wanted if name not in held]
-    if lacking or len(held) > len(wanted):
+    if not set(held) <= set(wanted) or (not rival and len(held) < len(wanted)):
         msg = (
             f"the predictions of {trial.name!r} are of {', '.join(map(repr, held))}, and compared "
             f"are {', '.join(map(repr, wanted))}; name the quantities of the predictions"

@@ -388,7 +388,7 @@ def _rivals(
             )
             raise InputError(msg)
         try:
-            found.append(look(rival, settled, wanted, labels))
+            found.append(look(rival, settled, wanted, labels, rival=True))
         except (UnstableError, UnsupportedError) as error:
             absent.append(f"rival {rival.name!r} predicts nothing: {error}")
     return found, absent

@@ -71,7 +71,7 @@ def test_the_closure_of_a_torch_loss_is_on_trial_as_the_howto_says(network) -> N
         weight_decay=0.1,
         dtype=torch.float64,
     )
-    closure = fs.gaussian_closure(fs.examine_minimum(loss, w[order]), draws=256, **settings)
+    closure = fs.gaussian_closure(fs.examine_minimum(loss, w[order]), draws=96, **settings)
     block = next(b for b in BLOCKS if "theory=closure" in b)
     # Along a direction that moves: the others are those of the decay alone.
     V = closure.minimum.leading[:, :2]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fracsde as fs
-from fracsde.errors import ComputationError, InputError, ShapeError, UnstableError
+from fracsde.errors import ComputationError, InputError, ShapeError, UnstableError, UnsupportedError
 from fracsde.recording import Coordinates, Projection
 from tests.support.laws import seed_of
 from tests.support.runs import TRAINING, matrices, sgd_run, store
@@ -197,6 +197,28 @@ def test_a_theory_of_the_recorded_numbers_is_taken_as_one(seen: dict[str, Any]) 
     report = fs.compare_run(source, theory=small, **QUICK)
     assert np.allclose(predicted(report), sigma.diagonal(), rtol=1e-10)
     assert set(report.rivals) == {"map"}  # of the run's own settings
+
+
+@pytest.mark.twin
+def test_matrices_cut_down_to_other_directions_are_no_theory_of_them(seen: dict[str, Any]) -> None:
+    source, V = seen["projection"]
+    Q, _ = np.linalg.qr(V)
+    cut = replace(SGD, hessian=Q.T @ H @ Q, gradient_noise=Q.T @ C @ Q, minimum=MINIMUM @ Q)
+    with pytest.raises(UnsupportedError, match="right for eigenvectors only"):
+        fs.compare_run(source, theory=cut, **QUICK)
+    report = fs.compare_run(source, rivals={"cut": cut}, **QUICK)
+    assert report.rivals == {}
+    assert "right for eigenvectors only" in report.settings["notes"][-1]
+
+
+def test_a_rival_may_predict_some_of_the_quantities(seen: dict[str, Any]) -> None:
+    source, _ = seen["full"]
+    first = fs.compare_run(source, **QUICK)
+    few = {"some": first.predicted}
+    report = fs.compare_run(source, quantities=("mean", "variance"), rivals=few, **QUICK)
+    assert [row.quantity for row in report.rivals["some"]] == ["stationary variance"] * 4
+    with pytest.raises(InputError, match="name the quantities of the predictions"):
+        fs.compare_run(source, quantities=("mean", "variance"), theory=few, **QUICK)
 
 
 def test_ready_predictions_are_compared_along_their_labels(
