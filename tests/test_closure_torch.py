@@ -80,7 +80,8 @@ def test_the_closure_of_a_torch_loss_is_on_trial_as_the_howto_says(network) -> N
     with pytest.raises(fs.errors.ShapeError, match="the 2 numbers that the run kept"):
         exec(compile(block, str(HOWTO), "exec"), names)
     whole = fs.Trajectory(values=path, times=np.arange(2001.0))
-    asked = {"directions": V, "tolerance": 0.1, "assumptions": False}
+    asked = {"directions": V, "tolerance": 0.2, "assumptions": False}
     report = fs.compare_run(whole, theory=closure, **settings, **asked)
     assert report.verdict is fs.Verdict.AGREES, str(report)
-    assert report.excluded("map"), str(report)
+    for row, frozen in zip(report.rows, report.rivals["map"], strict=True):
+        assert abs(row.ratio - 1.0) < 0.5 * abs(frozen.ratio - 1.0)  # 2 % in place of 6
