@@ -40,6 +40,8 @@ __all__ = [
     "table",
 ]
 
+_MOST_CHAINS = 1_000_000
+
 Quantities = Annotated[
     list[str] | None,
     typer.Option("--quantity", "-q", help="Name of a quantity; may be given several times."),
@@ -133,7 +135,14 @@ def chains_of(text: str | None) -> list[int] | None:
         if not all(end.isascii() and end.isdigit() and len(end) < 10 for end in ends):
             msg = f"--chains must be numbers such as 0,2,8-15, got {text!r}"
             raise typer.BadParameter(msg)
-        found += range(int(ends[0]), int(ends[1]) + 1)
+        chosen = range(int(ends[0]), int(ends[1]) + 1)
+        if not chosen or len(chosen) > _MOST_CHAINS:
+            msg = (
+                f"--chains must run upwards over at most {_MOST_CHAINS} chains, as 0-63 does, got "
+                f"{part.strip()!r}"
+            )
+            raise typer.BadParameter(msg)
+        found += chosen
     return found
 
 

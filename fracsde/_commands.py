@@ -27,13 +27,10 @@ app = typer.Typer(
 demo = typer.Typer(help="Run a worked comparison on real data.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
 app.add_typer(special, name="special")
-app.command("record")(record)
-app.command("inspect")(inspect)
-app.command("measure")(measure)
-app.command("predict")(predict)
-app.command("compare")(compare)
-app.command("solve")(solve)
-app.command("doctor")(doctor)
+for _command in (record, inspect, measure, predict, compare, solve, doctor):
+    # What a command raises is for readers of the code.
+    _words, _, _ = (_command.__doc__ or "").partition("\n\n")
+    app.command(_command.__name__, help=_words)(_command)
 
 
 @demo.command("digits")

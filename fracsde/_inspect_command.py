@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path  # noqa: TC003 - Typer reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +44,7 @@ def _facts(run: StoredRun) -> dict[str, Any]:
     seen, ends = run.observation, [run.steps(chain) for chain in run.chains]
     rows = [len(steps) for steps in ends]
     inside = [steps for steps in ends if len(steps)]
-    fall = run.divergence
+    fall, said = run.divergence, run.metadata.get("training")
     return {
         "run": str(run.path),
         "status": run.status.name,
@@ -58,7 +59,7 @@ def _facts(run: StoredRun) -> dict[str, Any]:
             {"name": s.name, "width": s.width, "dtype": s.dtype, "unit": s.unit}
             for s in run.streams.values()
         ],
-        "training": dict(run.metadata.get("training", {})),
+        "training": dict(said) if isinstance(said, Mapping) else {},
         "attachments": {
             name: {key: list(array.shape) for key, array in run.attachment(name).items()}
             for name in run.attachments
@@ -73,12 +74,14 @@ def _facts(run: StoredRun) -> dict[str, Any]:
 def _drift(run: StoredRun) -> dict[str, Any]:
     """Return whether the second half of the record is stationary, or why that cannot be said."""
     from fracsde import estimators
+    from fracsde._run_window import refuse_huge
     from fracsde.errors import InputError
 
     try:
         width = min(_FEW, run.observation.width)
         whole = run.trajectory(coordinates=range(width), unequal="truncate")
         half = whole.between(0.5 * float(whole.times[0] + whole.times[-1]))
+        refuse_huge(half)
         check = estimators.check_stationary(half)
     except InputError as error:
         return {"stationary": None, "sentence": str(error)}
@@ -88,12 +91,13 @@ def _drift(run: StoredRun) -> dict[str, Any]:
 def _text(found: dict[str, Any]) -> str:
     seen, steps, rows = found["observation"], found["steps"], found["rows"]
     kept = {"full": "all weights", "projection": "projections", "coordinates": "some weights"}
+    many = "chain" if found["chains"] == 1 else "chains"
     same = rows["fewest"] == rows["most"]
     span = f"steps {steps[0]} to {steps[1]}" if steps else "no rows yet"
     lines = [
         f"{found['run']}: {found['sentence']}",
         f"{kept[seen['kind']]}: {seen['kept']} numbers of {seen['parameters']} parameters",
-        f"{found['chains']} chains, {span}, "
+        f"{found['chains']} {many}, {span}, "
         + (f"{rows['most']} rows each" if same else f"{rows['fewest']} to {rows['most']} rows"),
         "",
         table(

@@ -118,6 +118,7 @@ def record_network(
         If replicas diverge.
     """
     say = progress or (lambda what, done: None)
+    _refuse(path, network, plan, resume=resume)
     metadata = _metadata(network, plan)
     before = _before(path, metadata, resume=resume)
     say("training to the minimum", 0.0)
@@ -187,22 +188,45 @@ def _before(path: Path, metadata: dict[str, Any], *, resume: bool) -> dict[str, 
     return dict(run.attachment("state"))
 
 
-def _course(network: Network, plan: Plan, say: Callable[[str, float], None]) -> _Course:
+def _refuse(path: Path, network: Network, plan: Plan, *, resume: bool) -> None:
+    """Refuse what cannot be recorded, before the work that would show it."""
+    if not resume and (path / "run.json").exists():
+        msg = f"{path} holds a run; go on with it by --resume, or name another folder"
+        raise RecordError(msg)
+    if path.exists() and not path.is_dir():
+        msg = f"{path} is no folder; name one that does not exist yet"
+        raise RecordError(msg)
     if network.parameters > LARGEST:
         msg = (
             f"`fracsde record` keeps dense matrices, for up to {LARGEST} parameters; this network "
             f"has {network.parameters}: fewer hidden units, or record your own loop with Recorder"
         )
         raise InputError(msg)
+    count, size = plan.directions, network.parameters
+    if not 1 <= count <= size:
+        msg = f"`directions` must lie between 1 and the {size} parameters, got {count}"
+        raise InputError(msg)
+    if plan.steps is not None and plan.steps < (plan.every or 1):
+        msg = f"`steps` must be at least {plan.every}, the distance between rows, got {plan.steps}"
+        raise InputError(msg)
+    SGDNearMinimum(
+        hessian=np.eye(1),
+        gradient_noise=np.eye(1),
+        learning_rate=1.0 if plan.learning_rate is None else plan.learning_rate,
+        batch_size=plan.batch_size,
+        momentum=plan.momentum,
+        sampling=plan.sampling,
+        dataset_size=network.examples,
+    )  # refuses settings that are none
+
+
+def _course(network: Network, plan: Plan, say: Callable[[str, float], None]) -> _Course:
     start = network.initial_parameters(np.random.default_rng([plan.seed, 0]))
     minimum = train_to_minimum(
         network, start, progress=lambda *_: say("training to the minimum", 0.0)
     ).parameters
     hessian = network.hessian(minimum)
     count, size = plan.directions, network.parameters
-    if not 1 <= count <= size:
-        msg = f"`directions` must lie between 1 and the {size} parameters, got {count}"
-        raise InputError(msg)
     curvatures, vectors = eigh(hessian, subset_by_index=[size - count, size - 1])
     stiffest = float(curvatures[-1])
     if not curvatures[0] > 1e-9 * stiffest:
@@ -229,9 +253,6 @@ def _course(network: Network, plan: Plan, say: Callable[[str, float], None]) -> 
         raise InputError(msg)
     every = plan.every or 1
     steps = plan.steps or every * ceil(RELAXATIONS / float(rates.min()) / every)
-    if steps < every:
-        msg = f"`steps` must be at least {every}, the distance between rows, got {steps}"
-        raise InputError(msg)
     return _Course(
         network=network,
         minimum=minimum,

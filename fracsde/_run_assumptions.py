@@ -65,12 +65,13 @@ def assumptions_of(
         return assumptions
     if not assumptions:
         return ()
-    training = dict(settled.training.values) | {"optimizer": "SGD"}
+    training = dict(settled.training.values) | {"optimizer": settled.training.optimizer}
     if settled.training.sources["sampling"] == "assumed":
         training["sampling"] = "unknown"
     place, look, weights = settled.place, dict(where), window.trajectory
     asked: dict[str, Any] = {
         "hessian": place.seen_hessian,
+        "noise": place.seen_noise,
         "minimum": place.seen_minimum,
         "whole": place.closed,
     }
@@ -90,6 +91,8 @@ def _rebuilt(
 ) -> Trajectory | None:
     """Return the gradients that moved the weights; None where the record does not hold them."""
     settings = training.values
+    if training.optimizer != "SGD" or "learning_rate" not in settings:
+        return None
     if settings["nesterov"] or weights.draws < 3 or np.any(np.diff(weights.times) != 1.0):
         return None
     found = gradients_from_weights(

@@ -167,11 +167,18 @@ def compare(
         ),
     ],
     theory: Annotated[
-        str | None, typer.Option(help="Law on trial; that of how batches were drawn by default.")
+        str | None,
+        typer.Option(
+            help="Law on trial, or file of predictions; that of how batches were drawn by default.",
+            metavar="LAW | FILE",
+        ),
     ] = None,
     rival: Annotated[
         list[str] | None,
-        typer.Option(help="Law, or file of predictions, that the data should exclude."),
+        typer.Option(
+            help="Law, or file of predictions, that the data should exclude; several times.",
+            metavar="LAW | FILE",
+        ),
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Largest deviation that agrees.")] = 0.05,
     level: Annotated[float, typer.Option(help="Level of each row's interval.")] = 1e-3,
@@ -242,12 +249,14 @@ def compare(
             "drop_last": drop_last,
         }
         said = {name: value for name, value in of_run.items() if value is not None}
+        if len(what) == 1 and theory is not None:
+            said["theory"] = _theory("--theory", theory)
         if len(what) == 2:
             report = _of_files(what, rival or (), said, tolerance=tolerance, level=level)
         else:
             report = fracsde.compare_run(
                 _single(what),
-                rivals=rival,
+                rivals=None if rival is None else [_theory("--rival", one) for one in rival],
                 tolerance=tolerance,
                 level=level,
                 assumptions=assumptions,
@@ -277,6 +286,39 @@ def _single(what: Sequence[Path]) -> Path:
     return what[0]
 
 
+def _theory(option: str, text: str) -> str | dict[str, tuple[Prediction, ...]]:
+    """Return the name of a law, or the predictions of a file under the name of it.
+
+    Returns
+    -------
+    str or dict
+
+    Raises
+    ------
+    BadParameter
+        If it is neither.
+    """
+    import fracsde
+    from fracsde.predict import LAWS
+
+    if text in LAWS:
+        return text
+    place = Path(text)
+    if not place.suffix and not place.exists():
+        closure = (
+            "; a closure needs its model: fracsde.write_predictions(FILE, report.predicted) in "
+            "Python makes a file of it"
+            if text == "closure"
+            else ""
+        )
+        msg = (
+            f"{option} must be one of {', '.join(LAWS)}, or a file of predictions as `fracsde "
+            f"predict -o FILE` writes it, got {text!r}{closure}"
+        )
+        raise typer.BadParameter(msg)
+    return {place.stem: fracsde.read_predictions(place)}
+
+
 def _step(option: str, text: str) -> float:
     found = numbers_of(option, text)
     if found is None or len(found) != 1:
@@ -304,6 +346,9 @@ def _of_files(
     measured = fracsde.read_measurements(what[0])
     predicted = fracsde.read_predictions(what[1])
     others = {Path(name).stem: fracsde.read_predictions(name) for name in rivals}
+    if len(others) < len(rivals):
+        msg = "--rival files are told apart by their names, and two have the same; rename one"
+        raise typer.BadParameter(msg)
     report = fracsde.compare(predicted, measured, tolerance=tolerance, level=level, rivals=others)
     files = {"measurements": str(what[0]), "predictions": str(what[1]), "rivals": list(rivals)}
     return replace(report, settings=files)

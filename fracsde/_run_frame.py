@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fracsde._typing import ArrayLike, FloatArray, IntArray
 
-__all__ = ["Frame", "Seen", "frame"]
+__all__ = ["Frame", "Seen", "bare_frame", "directions_on", "frame", "refuse_coupled", "upright"]
 
 LEADING = 20
 """Leading eigenvectors along which a run of all weights is looked at, unless told."""
@@ -50,13 +50,27 @@ class Seen:
     directions: FloatArray | None  # (P, k) of a projection
     indices: IntArray | None  # (k,) of chosen weights
 
+    @property
+    def whole(self) -> int:
+        """How many weights there are, as far as the run says."""
+        return self.width if self.parameters is None else self.parameters
+
+    def __str__(self) -> str:
+        kept = f"the {self.width} numbers that the run kept"
+        return kept if self.whole == self.width else f"its {self.whole} weights or {kept}"
+
+    @property
+    def full(self) -> bool:
+        """Whether the numbers that were kept are the weights themselves."""
+        return self.directions is None and self.whole == self.width
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
     """Matrices, and the directions along which to measure and to predict."""
 
-    hessian: FloatArray  # (m, m)
-    gradient_noise: FloatArray  # (m, m)
+    hessian: FloatArray | None  # (m, m), None where it is not known
+    gradient_noise: FloatArray | None  # (m, m)
     minimum: FloatArray | None  # (m,)
     measure: FloatArray | None  # (width, p), of what the run kept
     predict: FloatArray | None  # (m, p)
@@ -67,6 +81,8 @@ class Frame:
     @property
     def eigenvalues(self) -> FloatArray | None:
         """Curvatures of the directions that are compared, (p,), where those are eigenvectors."""
+        if self.hessian is None:
+            return None
         R = np.eye(len(self.hessian)) if self.predict is None else self.predict
         HR = self.hessian @ R
         values = np.einsum("ij,ij->j", R, HR) / np.einsum("ij,ij->j", R, R)
@@ -83,10 +99,18 @@ class Frame:
         return np.asarray(self.minimum @ self.predict)
 
     @property
+    def seen_noise(self) -> FloatArray | None:
+        """The noise of one example in the coordinates that are compared, (p, p)."""
+        R = self.predict
+        if self.gradient_noise is None or R is None:
+            return self.gradient_noise
+        return _even(R.T @ self.gradient_noise @ R)
+
+    @property
     def seen_hessian(self) -> FloatArray | None:
         """The Hessian that maps those coordinates to their gradients, (p, p); None without one."""
         R = self.predict
-        if not self.closed or R is None:
+        if not self.closed or R is None or self.hessian is None:
             return self.hessian if self.closed else None
         if R.shape[0] != R.shape[1] or np.linalg.cond(R) > _TURNED:
             return None
@@ -124,14 +148,11 @@ def frame(matrices: Mapping[str, ArrayLike], seen: Seen, directions: ArrayLike |
     basis = matrices.get("directions")
     if basis is not None:
         return _in_basis(H, C, point, _columns("directions", basis, None), seen, chosen)
-    whole = seen.width if seen.parameters is None else seen.parameters
-    if m == whole:
+    if m == seen.whole:
         return _whole(H, C, point, seen, chosen)
     if m == seen.width:
         return _restricted(H, C, point, chosen)
-    kept = f"the {seen.width} numbers that the run kept"
-    wanted = kept if whole == seen.width else f"its {whole} weights or {kept}"
-    msg = f"`hessian` must belong to {wanted}, got {m} x {m}; pass matrices of one of these sizes"
+    msg = f"`hessian` must belong to {seen}, got {m} x {m}; pass matrices of one of these sizes"
     raise ShapeError(msg)
 
 
@@ -153,7 +174,7 @@ def _whole(
     else:
         k = min(len(H), LEADING)
         _, vectors = eigh(H, subset_by_index=[len(H) - k, len(H) - 1])
-        V = chosen = np.ascontiguousarray(vectors[:, ::-1])
+        V = chosen = upright(vectors[:, ::-1])
         labels = tuple(f"e{i + 1}" for i in range(k))
         about = f"the {k} leading eigenvectors of the curvature, e1 the stiffest"
     Q, _ = np.linalg.qr(V)
@@ -189,15 +210,7 @@ def _restricted(
     H: FloatArray, C: FloatArray, point: FloatArray | None, chosen: FloatArray | None
 ) -> Frame:
     # Matrices of what was kept, which must be eigenvectors as far as one can see.
-    stray = np.abs(H - np.diag(H.diagonal())).max()
-    if stray > _DIAGONAL * np.abs(H).max():
-        msg = (
-            f"`hessian` is {len(H)} x {len(H)} in the recorded coordinates and couples them by up "
-            f"to {stray:.3g}: whether other weights pull on them cannot be seen from it, and "
-            "cutting it down is right for eigenvectors only; pass the matrices of all weights, or "
-            "record along eigenvectors of the Hessian"
-        )
-        raise UnsupportedError(msg)
+    refuse_coupled(H)
     return Frame(
         hessian=H,
         gradient_noise=C,
@@ -209,6 +222,25 @@ def _restricted(
         about="recorded coordinates, taken for eigenvectors of the curvature, which is diagonal "
         "in them",
     )
+
+
+def refuse_coupled(H: FloatArray) -> None:
+    """Refuse a Hessian of recorded coordinates that couples them.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is not diagonal.
+    """
+    stray = np.abs(H - np.diag(H.diagonal())).max()
+    if stray > _DIAGONAL * np.abs(H).max():
+        msg = (
+            f"`hessian` is {len(H)} x {len(H)} in the recorded coordinates and couples them by up "
+            f"to {stray:.3g}: whether other weights pull on them cannot be seen from it, and "
+            "cutting it down is right for eigenvectors only; pass the matrices of all weights, or "
+            "record along eigenvectors of the Hessian"
+        )
+        raise UnsupportedError(msg)
 
 
 def _in_basis(
@@ -258,6 +290,98 @@ def _in_basis(
         closed=True,
         about="directions of the attached curvature, in which it is diagonal",
     )
+
+
+def directions_on(
+    dimension: int | None, seen: Seen, measure: FloatArray | None
+) -> FloatArray | None:
+    """Return what is compared as directions of a theory's own coordinates.
+
+    Parameters
+    ----------
+    dimension : int or None
+        Of the theory: all weights, or the numbers that were recorded; None where it has none.
+    seen : Seen
+        What the run kept.
+    measure : (width, p) ndarray, optional
+        Directions of what was kept.
+
+    Returns
+    -------
+    (dimension, p) ndarray or None
+        None where each coordinate is compared by itself.
+
+    Raises
+    ------
+    ShapeError
+        If the theory belongs to neither.
+    """
+    if dimension is None:
+        return measure
+    if dimension == seen.whole:
+        kept = seen.directions
+        if kept is None and seen.indices is not None and len(seen.indices) < dimension:
+            kept = np.eye(dimension)[:, seen.indices]
+        if kept is None or measure is None:
+            return measure if kept is None else np.asarray(kept, dtype=np.float64)
+        return np.asarray(kept @ measure)
+    if dimension == seen.width:
+        return measure
+    msg = f"it must describe {seen}, got one of {dimension} coordinates"
+    raise ShapeError(msg)
+
+
+def bare_frame(seen: Seen, directions: ArrayLike | None, *, as_recorded: bool) -> Frame:
+    """Return the coordinates of a comparison in which no curvature is known.
+
+    Parameters
+    ----------
+    seen : Seen
+        What the run kept.
+    directions : (k, p) array_like, optional
+        Of what the run kept.
+    as_recorded : bool
+        Whether any number of weights is compared one by one where no directions are given.
+
+    Returns
+    -------
+    Frame
+
+    Raises
+    ------
+    InputError
+        If there are too many weights to compare each.
+    """
+    chosen = None if directions is None else _columns("directions", directions, seen.width)
+    if chosen is None and not as_recorded and seen.full and seen.width > LEADING:
+        msg = (
+            f"along which of its {seen.width} weights a run is compared must be said where no "
+            "Hessian is known: pass `directions`, one per column, or `hessian`, whose leading "
+            "eigenvectors are then taken"
+        )
+        raise InputError(msg)
+    about = "numbers that the run recorded" if chosen is None else "directions that were given"
+    return Frame(
+        hessian=None,
+        gradient_noise=None,
+        minimum=None,
+        measure=chosen,
+        predict=None,
+        labels=None,
+        closed=chosen is None and seen.full,
+        about=about,
+    )
+
+
+def upright(vectors: FloatArray) -> FloatArray:
+    """Return columns with their largest entry positive: the same ones another time.
+
+    Returns
+    -------
+    ndarray
+    """
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+    return np.ascontiguousarray(vectors * np.where(largest < 0.0, -1.0, 1.0))
 
 
 def _columns(name: str, value: ArrayLike, rows: int | None) -> FloatArray:

@@ -56,12 +56,18 @@ def predictions_of(
         sgd, values, notes = _of_matrices(settings, matrices)
         found = predict(sgd, directions=directions, **asked)
         return found, {"training": values, "notes": notes}
-    if directions is None and run.observation.kind == "full":
-        directions = np.eye(run.parameters)  # weight by weight, as `measure` does
+    each = directions is None and run.observation.kind == "full"
     settled = settle(
-        run, settings, matrices, directions=directions, need_minimum="stationary mean" in wanted
+        run,
+        settings,
+        matrices,
+        # weight by weight, as `measure` does
+        directions=np.eye(run.parameters) if each else directions,
+        need_minimum="stationary mean" in wanted,
     )
-    labels = run.streams["weights"].labels if settled.place.measure is None else ()
+    named = each or settled.place.measure is None
+    labels = run.streams["weights"].labels if named else ()
+    assert settled.sgd is not None  # what `settle` is for
     if "integrated autocorrelation time" in wanted:
         asked["spacing"] = run.trajectory(coordinates=[0]).spacing
     found = predict(settled.sgd, directions=settled.place.predict, labels=labels or None, **asked)
@@ -88,7 +94,10 @@ def _of_matrices(
     missing = [name for name in ("hessian", "gradient_noise") if matrices.get(name) is None]
     if missing:
         words = " and ".join(f"`{name}`" for name in missing)
-        msg = f"{words} must be given, or a run that carries its curvature"
+        msg = (
+            f"{words} must be given, with --hessian and --noise, or a run that carries its "
+            "curvature, with --run"
+        )
         raise InputError(msg)
     training = read_training({}, settings)
     given: dict[str, Any] = {name: value for name, value in matrices.items() if value is not None}

@@ -6,18 +6,20 @@ minimum from the attachment ``"curvature"`` and the caller; coordinates from bot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracsde._check import choice, real
-from fracsde._run_frame import Seen, frame
+from fracsde._run_frame import Seen, bare_frame, frame
 from fracsde._run_training import constant_rate, read_training
 from fracsde._run_window import chosen_chains, refuse_divergence
 from fracsde.errors import InputError, RecordError
+from fracsde.estimators.chains import coordinate_names
 from fracsde.problems.sgd import SGDNearMinimum
+from fracsde.records.quantities import numbered
 from fracsde.records.store import StoredRun
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray, IntArray
     from fracsde.records.trajectory import Trajectory
 
-__all__ = ["Record", "Settled", "settle"]
+__all__ = ["Record", "Settled", "compared_labels", "settle", "settle_beside"]
 
 _ATTACHED = ("hessian", "gradient_noise", "minimum", "directions")
 
@@ -65,7 +67,8 @@ class Settled:
     record: Record
     place: Frame
     training: Training
-    sgd: SGDNearMinimum
+    sgd: SGDNearMinimum | None  # None where the run's own settings make no law
+    lacking: str = ""  # why not
 
 
 def settle(
@@ -108,6 +111,108 @@ def settle(
     return Settled(record=record, place=place, training=training, sgd=_sgd(place, training))
 
 
+def settle_beside(
+    source: StoredRun | Trajectory,
+    given: Mapping[str, Any],
+    matrices: Mapping[str, ArrayLike | None],
+    *,
+    own: Mapping[str, Any],
+    tags: Sequence[str] | None = None,
+    ready: bool = False,
+    directions: ArrayLike | None = None,
+    chains: Sequence[int] | None = None,
+    stop: float | None = None,
+    unequal: str = "refuse",
+) -> Settled:
+    """Find the coordinates of a run whose theory is given, and its own law as far as it says.
+
+    Parameters
+    ----------
+    source, given, matrices, directions, chains, stop, unequal
+        As for :func:`settle`; matrices that are given must fit, others are used where they do.
+    own : mapping
+        Matrices that the theory states, used where the run has none.
+    tags : sequence of str, optional
+        Labels of ready predictions: those of what was recorded, or of the default coordinates.
+    ready : bool
+        Whether the theory is predictions, made before.
+
+    Returns
+    -------
+    Settled
+    """
+    choice("unequal", unequal, ("refuse", "truncate"))
+    record = _record(source, chosen_chains(chains), stop, unequal)
+    recorded = ready and directions is None
+    if recorded and tags is not None:
+        labels = _recorded_labels(source)
+        recorded = tuple(tags) == labels
+    place, lacking, mine = _place(source, record, matrices, own, directions, recorded)
+    try:
+        training = read_training(record.training, given, record.rate_at_end)
+    except InputError as error:
+        lacking = lacking or str(error)
+        training = read_training(record.training, given, record.rate_at_end, needed=False)
+    sgd = None
+    if not lacking:
+        try:
+            # The curvature of a closure holds the decay of its loss.
+            sgd = _sgd(place, training, **({"weight_decay": 0.0} if mine else {}))
+        except InputError as error:
+            lacking = str(error)
+    return Settled(record=record, place=place, training=training, sgd=sgd, lacking=lacking)
+
+
+def compared_labels(source: StoredRun | Trajectory, place: Frame) -> tuple[str, ...]:
+    """Return the names of the coordinates that are compared.
+
+    Returns
+    -------
+    tuple of str
+    """
+    if place.labels is not None:
+        return place.labels
+    return _recorded_labels(source) if place.measure is None else numbered(place.measure.shape[1])
+
+
+def _recorded_labels(source: StoredRun | Trajectory) -> tuple[str, ...]:
+    if isinstance(source, StoredRun):
+        return tuple(source.streams["weights"].labels) or numbered(source.observation.width)
+    return coordinate_names(source)
+
+
+def _place(
+    source: StoredRun | Trajectory,
+    record: Record,
+    matrices: Mapping[str, ArrayLike | None],
+    own: Mapping[str, Any],
+    directions: ArrayLike | None,
+    recorded: bool,
+) -> tuple[Frame, str, bool]:
+    """Return coordinates, why there is no law in them, and whether curvature is the theory's."""
+    seen = record.seen
+    every = np.eye(seen.width) if recorded else directions  # one by one, whatever the curvature
+
+    def fitted(found: Mapping[str, Any]) -> Frame:
+        place = frame(found, seen, every)
+        return replace(place, measure=None) if recorded else place
+
+    try:
+        return fitted(_matrices(source, matrices, need_minimum=False)), "", False
+    except InputError as error:
+        if any(value is not None for value in matrices.values()):
+            raise
+        lacking = str(error)
+    if own:
+        along = "directions" in own
+        try:
+            return fitted(own), "", along
+        except InputError:
+            if not along:
+                raise
+    return bare_frame(seen, directions, as_recorded=recorded), lacking, False
+
+
 def _record(
     source: StoredRun | Trajectory,
     chains: Sequence[int] | None,
@@ -144,6 +249,7 @@ def _of_store(
         raise RecordError(msg)
     shared = max if unequal == "refuse" else min
     last = min(last, shared(float(steps[-1]) for steps in ends))
+    source.observation.verify()  # along other directions everything else is wrong
     kept, rates, when = source.observation, None, np.empty(0, dtype=np.int64)
     if "learning_rate" in source.streams:
         streamed = source.trajectory(
@@ -197,8 +303,9 @@ def _matrices(
     return found
 
 
-def _sgd(place: Frame, training: Training) -> SGDNearMinimum:
-    settings: dict[str, Any] = dict(training.values)
+def _sgd(place: Frame, training: Training, **other: Any) -> SGDNearMinimum:
+    settings: dict[str, Any] = dict(training.values) | other
     if place.minimum is not None:
         settings["minimum"] = place.minimum
-    return SGDNearMinimum(hessian=place.hessian, gradient_noise=place.gradient_noise, **settings)
+    settings |= {"hessian": place.hessian, "gradient_noise": place.gradient_noise}
+    return SGDNearMinimum(**settings)

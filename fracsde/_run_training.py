@@ -34,6 +34,7 @@ class Training:
     values: Mapping[str, Any]
     sources: Mapping[str, str]  # where each came from
     notes: tuple[str, ...]  # what a reader of the verdict must know
+    optimizer: str = "SGD"
 
     @property
     def shuffled(self) -> bool:
@@ -42,7 +43,11 @@ class Training:
 
 
 def read_training(
-    recorded: object, given: Mapping[str, Any], streamed_rate: float | None = None
+    recorded: object,
+    given: Mapping[str, Any],
+    streamed_rate: float | None = None,
+    *,
+    needed: bool = True,
 ) -> Training:
     """Return the settings of a run; what the caller says goes before what was recorded.
 
@@ -54,6 +59,9 @@ def read_training(
         What the caller said; None where nothing.
     streamed_rate : float, optional [weight^2/loss]
         The constant rate that was recorded step by step over the window.
+    needed : bool
+        Whether a law is to be made of them; otherwise the optimiser may be another one, and what
+        is known from nowhere is left out.
 
     Returns
     -------
@@ -67,7 +75,8 @@ def read_training(
         If the optimiser is not SGD.
     """
     known = _plain(recorded)
-    _require_sgd(known.get("optimizer", "SGD"))
+    if needed:
+        _require_sgd(known.get("optimizer", "SGD"))
     if streamed_rate is not None and not _same(known.get("learning_rate"), streamed_rate):
         known["learning_rate"] = streamed_rate
     if isinstance(known.get("learning_rate"), (list, tuple)):
@@ -79,7 +88,7 @@ def read_training(
         said, found = given.get(name), known.get(name)
         if said is not None:
             values[name], sources[name] = said, "given"
-            if found not in {None, "unknown"} and not _same(found, said):
+            if found not in (None, "unknown") and not _same(found, said):
                 notes.append(f"`{name}` was given as {said!r} where the run recorded {found!r}")
         elif found is not None:
             streamed = name == "learning_rate" and found is streamed_rate
@@ -87,16 +96,24 @@ def read_training(
         elif name in _OPTIONAL:
             values[name], sources[name] = _OPTIONAL[name], "default"
     missing = [name for name in ("learning_rate", "batch_size") if name not in values]
-    if missing:
+    if missing and needed:
         names = " and ".join(f"`{name}`" for name in missing)
-        msg = (
-            f"{names} must be known, and the run does not say: its metadata has no "
-            f'{", ".join(missing)} under "training"; pass '
-            + ", ".join(f"{name}=..." for name in missing)
+        silent = (
+            f'the run does not say: its metadata has no {", ".join(missing)} under "training"'
+            if known
+            else "nothing says it"
+        )
+        msg = f"{names} must be known, and {silent}; pass " + ", ".join(
+            f"{name}=..." for name in missing
         )
         raise InputError(msg)
-    notes += _sampling(values, sources)
-    return Training(values=values, sources=sources, notes=tuple(notes))
+    notes += _sampling(values, sources) if needed else _unknown_sampling(values, sources)
+    return Training(
+        values=values,
+        sources=sources,
+        notes=tuple(notes),
+        optimizer=str(known.get("optimizer", "SGD")),
+    )
 
 
 def _plain(recorded: object) -> dict[str, Any]:
@@ -124,24 +141,35 @@ def _require_sgd(optimizer: object) -> None:
         msg = (
             f"the run was trained by {optimizer!r}, and these laws are those of SGD with momentum; "
             "adaptive_near_minimum(...) has the law of Adam, RMSprop and Adagrad near a minimum: "
-            "predict with its `process` and compare(predict(...), measure(run))"
+            "pass its `process` as `theory`"
         )
         raise UnsupportedError(msg)
 
 
 def _sampling(values: dict[str, Any], sources: dict[str, str]) -> list[str]:
     # Settle how batches are drawn, and say what that assumes.
-    how = values.get("sampling", "unknown")
-    if how not in _SAMPLING:
-        msg = f"`sampling` must be one of {', '.join(map(repr, _SAMPLING))}, got {how!r}"
-        raise InputError(msg)
-    if how == "unknown":
+    if _how(values) == "unknown":
         values["sampling"], sources["sampling"] = "with_replacement", "assumed"
         return [
             "how batches were drawn is unknown: the verdict assumes independent batches; a loader "
             "that reshuffles each epoch needs sampling='shuffled'"
         ]
     return []
+
+
+def _unknown_sampling(values: dict[str, Any], sources: dict[str, str]) -> list[str]:
+    # Where no law of the run's settings is on trial nothing has to be assumed.
+    if _how(values) == "unknown":
+        values["sampling"], sources["sampling"] = "unknown", "unknown"
+    return []
+
+
+def _how(values: Mapping[str, Any]) -> str:
+    how = values.get("sampling", "unknown")
+    if how not in _SAMPLING:
+        msg = f"`sampling` must be one of {', '.join(map(repr, _SAMPLING))}, got {how!r}"
+        raise InputError(msg)
+    return str(how)
 
 
 def constant_rate(rates: FloatArray, steps: IntArray) -> float:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     Source: TypeAlias = Trajectory | StoredRun | str | PathLike[str] | ArrayLike
 
-__all__ = ["Window", "chosen_chains", "opened", "read_window", "refuse_divergence"]
+__all__ = ["Window", "chosen_chains", "opened", "read_window", "refuse_divergence", "refuse_huge"]
+
+_LARGEST = 1e150  # weights whose squares still are numbers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,6 +107,7 @@ def read_window(
     else:
         found = source.between(begin, end)
         found = found if directions is None else found.project(directions)
+    refuse_huge(found)
     tags = coordinate_names(found) if labels is None else tuple(labels)
     if len(tags) != found.dimension:
         msg = f"`labels` must hold {found.dimension} names, one per coordinate, got {len(tags)}"
@@ -124,13 +127,33 @@ def refuse_divergence(run: StoredRun, stop: float, chains: Sequence[int] | None)
     if found is None or found.step > stop or (chains is not None and found.chain not in chains):
         return
     others = [chain for chain in run.chains if chain != found.chain]
-    rest = f"chains={others[:3]}{'...' if len(others) > 3 else ''}, " if others else ""
+    remedies = [f"chains={others[:3]}{'...' if len(others) > 3 else ''}"] if others else []
+    if found.step > int(run.steps(found.chain)[0]):
+        remedies.append(f"stop={found.step - 1}")
+    rest = f", or measure what is finite with {' or '.join(remedies)}" if remedies else ""
     msg = (
         f"the run diverged: {found.stream!r} of chain {found.chain} is NaN or infinite at step "
-        f"{found.step}; train again at a lower learning rate, or measure what came before with "
-        f"{rest}stop={found.step - 1}"
+        f"{found.step}; train again at a lower learning rate{rest}"
     )
     raise DiagnosticsError(msg)
+
+
+def refuse_huge(run: Trajectory) -> None:
+    """Refuse weights whose squares are no numbers.
+
+    Raises
+    ------
+    DiagnosticsError
+        If there are such.
+    """
+    most = max(float(run.values.max()), -float(run.values.min()))
+    if most > _LARGEST:
+        msg = (
+            f"the run holds numbers up to {most:.3g}, whose squares are beyond double precision: "
+            "it is diverging, or its unit of weight is too small; look at what came before with "
+            "`stop`, or scale it"
+        )
+        raise DiagnosticsError(msg)
 
 
 def _unit(run: StoredRun, stream: str) -> str:

@@ -6,7 +6,7 @@ Exit codes, for scripts:
 code  meaning
 ====  =========================================================================
 0     finished; for a comparison: theory and run agree within the tolerance
-2     bad input, a missing extra or too little memory
+2     bad input, a missing extra, too little memory, or results that could not be written
 3     a comparison was made: theory and run disagree
 4     a comparison was made: these data do not decide
 5     the run was refused by its diagnosis: it drifts, diverged or is too short
@@ -18,10 +18,13 @@ Results go to standard output, progress and messages to standard error.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fracsde import _exit_codes
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["Interrupts", "main"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # of standard output
 
 
 class Interrupts:
@@ -119,8 +124,23 @@ def _run(interrupts: Interrupts) -> None:
         refused = isinstance(error, DiagnosticsError)
         code = _exit_codes.REFUSED if refused else _exit_codes.BAD_INPUT
         raise SystemExit(code) from None
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        interrupts.check()
+        sys.stderr.write(f"fracsde: cannot write the results: {error.strerror}; free some space\n")
+        _give_up_output()
+        raise SystemExit(_exit_codes.BAD_INPUT) from None
     except MemoryError as error:
         interrupts.check()
         reason = f" ({error})" if str(error) else ""
         sys.stderr.write(f"fracsde: not enough memory{reason}; use fewer cells or fewer steps\n")
         raise SystemExit(_exit_codes.BAD_INPUT) from None
+
+
+def _give_up_output() -> None:
+    # What is still held would be tried again when the program ends, and end it otherwise.
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -185,6 +185,14 @@ def _draws(lags: ArrayLike | None, run: Trajectory, wanted: tuple[str, ...]) -> 
             f"{when[odd][0]:g}; ask for multiples, or record more often"
         )
         raise RecordError(msg)
+    last = run.spacing * (run.draws - 1)
+    beyond = (when <= 0.0) | (when > last)
+    if np.any(beyond):
+        msg = (
+            f"`lags` must lie between {run.spacing:g} and {last:g}, the distances in the window, "
+            f"got {when[beyond][0]:g}; ask for others, or record longer"
+        )
+        raise RecordError(msg)
     return draws.astype(np.int64)
 
 

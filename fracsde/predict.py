@@ -146,7 +146,51 @@ def predict(
     [0.25, 0.5]
     """
     wanted = names.chosen(quantities)
-    view = view_of(theory, law, directions, only_diagonal=_diagonal(wanted))
+    return from_view(
+        view_of(theory, law, directions, only_diagonal=diagonal(wanted)),
+        wanted,
+        lags=lags,
+        spacing=spacing,
+        phases=phases,
+        labels=labels,
+        theory_name=theory_name,
+        unit=unit,
+    )
+
+
+def from_view(
+    view: View,
+    wanted: tuple[str, ...],
+    *,
+    lags: ArrayLike | None = None,
+    spacing: float = 1.0,
+    phases: ArrayLike | None = None,
+    labels: Sequence[str] | None = None,
+    theory_name: str | None = None,
+    unit: str = "weight",
+) -> tuple[Prediction, ...]:
+    """Read predictions from a law that was looked at along directions.
+
+    Parameters
+    ----------
+    view : View
+        The law.
+    wanted : tuple of str
+        Full names of quantities.
+    lags, spacing, phases, labels, theory_name, unit
+        As for :func:`predict`.
+
+    Returns
+    -------
+    tuple of Prediction
+
+    Raises
+    ------
+    OutOfRangeError
+        If nothing moves along a direction.
+    ShapeError
+        If there is not one label per direction.
+    """
     if phases is not None:
         view = at_phases(view, phases)
     count = len(view.variances)
@@ -167,7 +211,13 @@ def predict(
     return tuple(_one(view, name, tags, unit, when, step, said) for name in wanted)
 
 
-def _diagonal(wanted: tuple[str, ...]) -> bool:
+def diagonal(wanted: tuple[str, ...]) -> bool:
+    """Return whether means and variances suffice for these quantities.
+
+    Returns
+    -------
+    bool
+    """
     known = {"stationary mean", "stationary variance", "stationary standard deviation"}
     return known.issuperset(wanted)
 

@@ -17,7 +17,6 @@ Nothing here is arithmetic of its own: :func:`fracsde.predict`, :func:`fracsde.m
 from __future__ import annotations
 
 from dataclasses import replace
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,31 +24,32 @@ import numpy as np
 from fracsde._check import choice, real
 from fracsde._run_assumptions import assumptions_of
 from fracsde._run_figures import RunReport
-from fracsde._run_record import settle
+from fracsde._run_laws import burn_in_of, default_rivals, exact_law, look
+from fracsde._run_record import compared_labels, settle, settle_beside
+from fracsde._run_trials import Trial, matrices_of, rivals_of, settings_of, trial_of
 from fracsde._run_window import opened, read_window
 from fracsde.compare import compare
 from fracsde.errors import InputError, UnstableError, UnsupportedError
 from fracsde.measure import examine as examine_window
 from fracsde.measure import measure
-from fracsde.predict import LAWS, predict
 from fracsde.records import quantities as names
-from fracsde.transients import relaxation_rates
+from fracsde.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fracsde._run_record import Record
+    from fracsde._run_laws import Law
+    from fracsde._run_record import Settled
     from fracsde._run_training import Training
+    from fracsde._run_trials import RunRivals, RunTheory
     from fracsde._run_window import Source
     from fracsde._typing import ArrayLike
-    from fracsde.problems.sgd import SGDNearMinimum
     from fracsde.records.assumption import AssumptionTest
     from fracsde.records.measurement import Prediction
+    from fracsde.records.store import StoredRun
     from fracsde.records.trajectory import Trajectory
 
 __all__ = ["RunReport", "compare_run"]
-
-_RELAXATIONS = 10.0  # of the slowest direction, after which e^-10 of the start is left
 
 
 def compare_run(
@@ -58,11 +58,11 @@ def compare_run(
     hessian: ArrayLike | None = None,
     gradient_noise: ArrayLike | None = None,
     minimum: ArrayLike | None = None,
-    theory: str | None = None,
-    rivals: Sequence[str] | None = None,
+    theory: RunTheory | None = None,
+    rivals: RunRivals | None = None,
     tolerance: float = 0.05,
     level: float = 1e-3,
-    quantities: str | Sequence[str] = ("stationary variance",),
+    quantities: str | Sequence[str] | None = None,
     directions: ArrayLike | None = None,
     lags: ArrayLike | None = None,
     burn_in: float | str = "auto",
@@ -94,21 +94,30 @@ def compare_run(
         gradient: for all weights, or for the recorded coordinates where those are eigenvectors.
     minimum : array_like, optional [weight]
         Needed for the mean.
-    theory : {"map", "epochs", "independent", "flow", "underdamped", "kunin"}, optional
-        Which law is on trial; that of the batches if not given: the map, or for shuffled batches
-        the epochs.  ``"map"`` takes shuffled batches for independent ones.
-    rivals : sequence of str, optional
-        Laws that the data should exclude; the flow, and for shuffled batches also the independent
-        ones, if not given.
+    theory : str, theory, Prediction or iterable of Predictions, optional
+        What is on trial; the law of the batches if not given: the map, or for shuffled batches
+        the epochs.  A law of the run's own settings by its name: ``"map"``, which takes shuffled
+        batches for independent ones, ``"epochs"``, ``"independent"``, ``"flow"``,
+        ``"underdamped"`` or ``"kunin"``.  Or a theory that :func:`fracsde.predict` takes, such as
+        an :class:`SGDNearMinimum`, an :class:`OUProcess` or a
+        :class:`~fracsde.closure.GaussianClosure`, of all weights or of the numbers that were
+        recorded; time is counted in steps.  Or what was predicted before, with the labels of what
+        is compared.  ``{"mine": theory}`` gives it a name.
+    rivals : sequence of those, or mapping from names to them, optional
+        What the data should exclude.  If not given, beside an exact law the flow, and for shuffled
+        batches also the independent ones; beside another theory the exact law of the run's
+        settings, where they are known.
     tolerance : float [1]
         Largest relative deviation that counts as agreement.
     level : float [1]
         Two-sided level of each row's interval.
-    quantities : str or sequence of str
-        Names of :mod:`fracsde.records.quantities`.
+    quantities : str or sequence of str, optional
+        Names of :mod:`fracsde.records.quantities`; the variance if not given, or what was
+        predicted before.
     directions : (k, p) array_like, optional [1]
         Of what the run kept, one per column.  If not given: what it kept, and the twenty leading
-        eigenvectors of the curvature where it kept all weights.
+        eigenvectors of the curvature where it kept all weights; the leading modes of a closure
+        where it alone knows the curvature.
     lags : (lag,) array_like, optional [step]
         For autocorrelations and displacements.
     burn_in : float or "auto" [step]
@@ -147,9 +156,11 @@ def compare_run(
     InputError
         If something that the theory needs is known from nowhere, or does not fit.
     UnsupportedError
-        If the optimiser is not SGD.
+        If the optimiser is not SGD and the theory one of SGD's laws by name.
     UnstableError
         If the theory has no stationary law.
+    ComputationError
+        If a closure is passed that found no fixed point.
 
     Examples
     --------
@@ -163,12 +174,19 @@ def compare_run(
     ('AGREES', True)
     >>> compare_run(run, learning_rate=0.55, **matrices).verdict.name
     'DISAGREES'
+
+    A theory says what it needs by itself:
+
+    >>> report = compare_run(run, theory=sgd, rivals={"half the noise": fs.OUProcess(
+    ...     drift=0.5 * H, noise=0.5**2 * C / 8)})
+    >>> report.verdict.name, bool(report.excluded("half the noise"))
+    ('AGREES', True)
     """
-    wanted = names.chosen(quantities)
+    trial = None if theory is None else trial_of("theory", theory)
+    others = None if rivals is None else rivals_of(rivals)
+    wanted = names.chosen(_quantities(trial) if quantities is None else quantities)
     tolerance = real("tolerance", tolerance, low=0.0, high=1.0)
     level = real("level", level, low=0.0, high=1.0)
-    if theory is not None:
-        choice("theory", theory, LAWS)
     given = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -180,32 +198,86 @@ def compare_run(
         "sampling": sampling,
         "drop_last": drop_last,
     }
+    matrices = {"hessian": hessian, "gradient_noise": gradient_noise, "minimum": minimum}
     source = opened(run)
-    settled = settle(
+    part: dict[str, Any] = {
+        "directions": directions,
+        "chains": chains,
+        "stop": stop,
+        "unequal": unequal,
+    }
+    if trial is None or (trial.law is not None and trial.theory is None):
+        needed = "stationary mean" in wanted
+        settled = settle(source, given, matrices, need_minimum=needed, **part)
+        law = exact_law(settled.training)
+        trial = Trial(name=law, law=law) if trial is None else trial
+    else:
+        stated = settings_of(trial.theory) | {k: v for k, v in given.items() if v is not None}
+        own = matrices_of(trial.theory)
+        said: dict[str, Any] = {"own": own, "tags": trial.tags, "ready": bool(trial.ready)}
+        settled = settle_beside(source, given | stated, matrices, **said, **part)
+    return _judged(
         source,
-        given,
-        {"hessian": hessian, "gradient_noise": gradient_noise, "minimum": minimum},
-        directions=directions,
-        need_minimum="stationary mean" in wanted,
-        chains=chains,
-        stop=stop,
-        unequal=unequal,
+        trial,
+        others,
+        settled,
+        wanted,
+        lags=lags,
+        burn_in=burn_in,
+        part={"chains": chains, "unequal": unequal},
+        tolerance=tolerance,
+        level=level,
+        assumptions=assumptions,
+        loss=loss,
+        diagnose=diagnose,
     )
+
+
+def _quantities(trial: Trial | None) -> tuple[str, ...]:
+    # Those that were predicted, or else the variance.
+    if trial is None or not trial.ready:
+        return ("stationary variance",)
+    return tuple(one.quantity.name for one in trial.ready)
+
+
+def _judged(
+    source: StoredRun | Trajectory,
+    trial: Trial,
+    named: tuple[Trial, ...] | None,
+    settled: Settled,
+    wanted: tuple[str, ...],
+    *,
+    lags: ArrayLike | None,
+    burn_in: float | str,
+    part: Mapping[str, Any],
+    tolerance: float,
+    level: float,
+    assumptions: bool | Iterable[AssumptionTest],
+    loss: Any,
+    diagnose: bool,
+) -> RunReport:
+    """Look at the theories, then read the window, measure and compare.
+
+    Returns
+    -------
+    RunReport
+    """
     record, place, training = settled.record, settled.place, settled.training
-    sgd = settled.sgd
-    start = _burn_in(burn_in, sgd, record)
+    labels = compared_labels(source, place)
+    law = look(trial, settled, wanted, labels)
+    rivals, absent = _rivals(trial, law, named, settled, wanted, labels)
+    start = _burn_in(burn_in, trial, settled)
     record.refuse_changing_rate(start)
     where: dict[str, Any] = {
         "directions": place.measure,
         "start": start,
         "stop": record.last,
-        "chains": chains,
-        "unequal": unequal,
         "labels": place.labels,
+        **part,
     }
     window = read_window(source, **where)
-    named = replace(window.trajectory, names=window.labels)
-    window = replace(window, trajectory=named)
+    named_run = replace(window.trajectory, names=window.labels)
+    window = replace(window, trajectory=named_run)
     if diagnose:
         settled_part = examine_window(window.trajectory, level=level, cut=burn_in == "auto")
         window = replace(window, trajectory=settled_part)
@@ -220,23 +292,25 @@ def compare_run(
         diagnose=False,
     )
     said: dict[str, Any] = {
-        "quantities": wanted,
-        "directions": place.predict,
         "lags": lags,
         "labels": window.labels,
         "unit": window.unit,
         "spacing": found.spacing if "integrated autocorrelation time" in wanted else 1.0,
     }
-    law = _law(theory, training)
-    phases = _phases(sgd, found)
-    predicted = _predicted(sgd, law, phases, said)
-    others, absent = _rivals(sgd, law, rivals, phases, said)
+    predicted = law.predictions(found, wanted, said)
+    against: dict[str, Sequence[Prediction]] = {}
+    for rival in rivals:
+        try:
+            against[rival.name] = rival.predictions(found, wanted, said)
+        except UnsupportedError as error:
+            absent.append(f"rival {rival.name!r} predicts nothing: {error}")
     tests = assumptions_of(source, settled, window, where, assumptions, loss, level)
     report = compare(
-        predicted, measured, tolerance=tolerance, level=level, rivals=others, assumptions=tests
+        predicted, measured, tolerance=tolerance, level=level, rivals=against, assumptions=tests
     )
     settings = record.about | {
-        "law": law,
+        "law": law.name,
+        "theory": trial.kind,
         "training": {name: training.values[name] for name in training.sources},
         "sources": dict(training.sources),
         "coordinates": place.about,
@@ -247,8 +321,8 @@ def compare_run(
         "chains": found.chains,
         "draws": found.draws,
         "diagnosed": diagnose,
-        "phases": phases,
-        "notes": [*training.notes, *_law_notes(law, training), *absent],
+        "phases": law.phases(found),
+        "notes": [*training.notes, *_law_notes(trial, law, training), *absent],
     }
     return RunReport(
         rows=report.rows,
@@ -260,57 +334,26 @@ def compare_run(
         settings=settings,
         measured=measured,
         predicted=predicted,
-        predicted_by_rivals=others,
+        predicted_by_rivals=against,
         trajectory=found,
         eigenvalues=place.eigenvalues,
     )
 
 
-def _burn_in(burn_in: float | str, sgd: SGDNearMinimum, record: Record) -> float:
+def _burn_in(burn_in: float | str, trial: Trial, settled: Settled) -> float:
     if not isinstance(burn_in, str):
         return real("burn_in", burn_in, low=0.0, closed="low")
     choice("burn_in", burn_in, ("auto",))
-    steps = sgd if sgd.sampling != "shuffled" else _independent(sgd)
-    slowest = float(relaxation_rates(steps).real.min())
-    half = 0.5 * (record.last - record.first)
-    wait = half if slowest <= 0.0 else min(half, ceil(_RELAXATIONS / slowest))
-    return record.first + wait
+    return burn_in_of(trial, settled.sgd, settled.record)
 
 
-def _independent(sgd: SGDNearMinimum) -> SGDNearMinimum:
-    return replace(sgd, sampling="without_replacement", drop_last=False)
-
-
-def _law(theory: str | None, training: Training) -> str:
-    exact = "epochs" if training.shuffled else "map"
-    if theory is None:
-        return exact
-    return "independent" if theory == "map" and training.shuffled else theory
-
-
-def _phases(sgd: SGDNearMinimum, window: Trajectory) -> list[int] | None:
-    """Return the phases of an epoch at which a shuffled run was recorded; None where all were."""
-    if sgd.sampling != "shuffled":
-        return None
-    steps = sgd.epochs().steps
-    seen = np.bincount(np.rint(window.times).astype(np.int64) % steps, minlength=steps)
-    every: list[int] = np.flatnonzero(seen).tolist()
-    return None if 2 * seen.min() > seen.max() else every
-
-
-def _predicted(
-    sgd: SGDNearMinimum, law: str, phases: list[int] | None, said: Mapping[str, Any]
-) -> tuple[Prediction, ...]:
-    if law == "epochs":
-        return predict(sgd, law=law, theory_name=law, phases=phases, **said)
-    apart = sgd.sampling == "shuffled" and law != "independent"
-    return predict(_independent(sgd) if apart else sgd, law=law, theory_name=law, **said)
-
-
-def _law_notes(law: str, training: Training) -> list[str]:
-    if not training.shuffled:
+def _law_notes(trial: Trial, law: Law, training: Training) -> list[str]:
+    status = getattr(trial.theory, "status", None)
+    if isinstance(status, Status) and not status.ok:
+        return [f"the closure on trial is not finished: {status.sentence}"]
+    if not training.shuffled or (trial.law is None and not trial.states_steps):
         return []
-    if law == "epochs":
+    if law.view is not None and law.view.name == "epochs":
         return [
             "batches are blocks of shuffled epochs: the law on trial is that of the epochs, and "
             "'independent' is the map with as much noise per step and no memory"
@@ -319,31 +362,33 @@ def _law_notes(law: str, training: Training) -> list[str]:
 
 
 def _rivals(
-    sgd: SGDNearMinimum,
-    law: str,
-    rivals: Sequence[str] | None,
-    phases: list[int] | None,
-    said: Mapping[str, Any],
-) -> tuple[dict[str, tuple[Prediction, ...]], list[str]]:
-    """Return what the rivals predict, and a note on each that has no stationary law."""
-    if isinstance(rivals, str):
-        rivals = (rivals,)
-    if rivals is not None and not isinstance(rivals, (list, tuple)):
-        msg = f"`rivals` must be names of laws, e.g. ('flow',), got {rivals!r}"
-        raise InputError(msg)
-    if rivals is None:
-        exact = ("epochs", "independent") if sgd.sampling == "shuffled" else ("map",)
-        rivals = [name for name in (*exact, "flow") if name != law]
-        rivals = rivals if law == exact[0] else rivals[:1]
-    found: dict[str, tuple[Prediction, ...]] = {}
+    trial: Trial,
+    law: Law,
+    named: tuple[Trial, ...] | None,
+    settled: Settled,
+    wanted: tuple[str, ...],
+    labels: Sequence[str],
+) -> tuple[list[Law], list[str]]:
+    """Return the rivals, and a note on each that has no stationary law."""
+    found: list[Law] = []
     absent: list[str] = []
-    for name in rivals:
-        choice("rivals", name, LAWS)
-        if name == law:
-            msg = f"`rivals` must be other laws than the one on trial, {law!r}; leave it out"
+    for rival in default_rivals(trial, settled) if named is None else named:
+        if rival.law is not None and trial.states_steps:
+            rival = replace(rival, theory=trial.theory)  # a law of the SGD on trial
+        if rival.name in {law.name, trial.name}:
+            msg = (
+                f"`rivals` must be other laws than the one on trial, {law.name!r}; leave it out, "
+                "or name it: rivals={'another': theory}"
+            )
+            raise InputError(msg)
+        if rival.name in {other.name for other in found}:
+            msg = (
+                f"`rivals` must have different names, and two are {rival.name!r}; name them: "
+                "rivals={'one': theory, 'another': theory}"
+            )
             raise InputError(msg)
         try:
-            found[name] = _predicted(sgd, name, phases, said)
+            found.append(look(rival, settled, wanted, labels, rival=True))
         except (UnstableError, UnsupportedError) as error:
-            absent.append(f"rival {name!r} predicts nothing: {error}")
+            absent.append(f"rival {rival.name!r} predicts nothing: {error}")
     return found, absent

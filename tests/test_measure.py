@@ -144,7 +144,7 @@ def test_a_nan_in_an_array_is_named(run: fs.Trajectory) -> None:
         ({"quantities": "autocorrelation"}, InputError, "needs `lags`"),
         ({"quantities": "msd", "lags": []}, InputError, "needs `lags`"),
         ({"quantities": "msd", "lags": [4]}, RecordError, "multiples of 3"),
-        ({"quantities": "msd", "lags": [3000]}, RecordError, "between 1 and 399"),
+        ({"quantities": "msd", "lags": [3000]}, RecordError, "between 3 and 1197"),
         ({"quantities": "nothing"}, InputError, "no quantity"),
         ({"start": 5000}, RecordError, "nothing was recorded"),
         ({"start": 1180}, RecordError, "draws"),

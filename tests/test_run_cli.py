@@ -353,3 +353,184 @@ def test_inspect_says_which_rows_changed_where_a_step_did(command: Any, tmp_path
     assert "steps increase" in plain.err
     assert "1 of 10 rows differ" in verified.err
     assert "row 5" in verified.err
+
+
+def test_a_file_of_predictions_is_put_on_trial_and_beside_it(
+    command: Any, run: Any, tmp_path: Path
+) -> None:
+    assert command("predict", "--run", "run", "-o", "mine.json", "-q", "variance").code == 0
+    asked = ("predict", "--run", "run", "--law", "flow", "-q", "variance", "-o", "slow.json")
+    assert command(*asked).code == 0
+    shown = command("compare", "run", *QUICK, "--theory", "mine.json", "--rival", "slow.json")
+    assert shown.code == 0, shown.err
+    assert shown.out.startswith("AGREES: All 4 rows agree with 'mine' to within 8 %")
+    assert "Rival 'slow'" in shown.out
+    other = command("compare", "run", *QUICK, "--theory", "slow.json", "--rival", "map")
+    assert other.code == 3
+    # What a comparison predicted, along eigenvectors, is found again along them.
+    report = fs.compare_run(tmp_path / "run", tolerance=0.08, assumptions=False)
+    fs.write_predictions(tmp_path / "along.json", report.predicted)
+    again = command("compare", "run", *QUICK, "--theory", "along.json", "--json")
+    rows = json.loads(again.out)["rows"]
+    assert [row["measured"] for row in rows] == [row.measured for row in report.rows]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--theory", "closure"), "a closure needs its model"),
+        (("--theory", "maps"), "must be one of map, epochs"),
+        (("--rival", "missing.json"), "cannot read 'missing.json'"),
+        (("--theory", "H.npy"), "no file of predictions"),
+        (("--theory", "two.json"), "are along '0', '1'"),
+        (("--theory", "map", "--rival", "map"), "other laws"),
+    ],
+)
+def test_a_theory_that_is_none_ends_with_two(
+    command: Any, run: Any, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    law = fs.OUProcess(drift=np.eye(2), noise=np.eye(2))
+    fs.write_predictions(tmp_path / "two.json", fs.predict(law, quantities="variance"))
+    shown = command("compare", "run", *QUICK, *options)
+    assert shown.code == 2
+    assert words in " ".join(shown.err.replace("│", " ").split()), shown.err
+    assert shown.out == ""
+
+
+def test_rival_files_of_one_name_are_refused(command: Any, run: Any, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    command("measure", "run", "-o", "m.json", "-q", "variance", "--start", "100", "--quiet")
+    command("predict", "--run", "run", "-o", "p.json", "-q", "variance")
+    for place in ("r.json", "other/r.json"):
+        command("predict", "--run", "run", "--law", "flow", "-o", place, "-q", "variance")
+    asked = ("compare", "m.json", "p.json", "--rival", "r.json", "--rival", "other/r.json")
+    shown = command(*asked)
+    assert shown.code == 2
+    assert "told apart by their names" in " ".join(shown.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("name", ["record", "inspect", "measure", "predict", "compare", "doctor"])
+def test_help_speaks_of_the_command_and_not_of_its_code(command: Any, name: str) -> None:
+    shown = command(name, "--help")
+    assert shown.code == 0
+    for word in ("Raises", "Returns", "----"):
+        assert word not in shown.out
+
+
+@pytest.mark.parametrize("text", ["3-1", "0-999999999"])
+def test_chains_that_run_backwards_or_without_end_are_refused(
+    command: Any, run: Any, text: str
+) -> None:
+    shown = command("compare", "run", *QUICK, "--chains", text)
+    assert shown.code == 2
+    assert "must run upwards" in " ".join(shown.err.replace("│", " ").split())
+
+
+def test_a_lag_beyond_the_record_is_refused_in_steps(command: Any, run: Any) -> None:
+    shown = command("compare", "run", *QUICK, "-q", "msd", "--lags", "6000", "--burn-in", "0")
+    assert shown.code == 2
+    assert "must lie between 2 and 2998" in shown.err
+    assert "got 6000" in shown.err
+
+
+def test_names_that_are_no_unicode_are_written_and_read_again(
+    command: Any, run: Any, tmp_path: Path
+) -> None:
+    odd = tmp_path / "run\udcff"
+    try:
+        (tmp_path / "run").rename(odd)
+    except OSError:  # a system of files that takes Unicode alone
+        pytest.skip("no such names here")
+    assert command("compare", odd, *QUICK, "--no-figure", "-o", "report\udcff").code == 0
+    found = json.loads((tmp_path / "report\udcff" / "report.json").read_bytes())
+    assert found["settings"]["run"].endswith("run\udcff")
+    assert command("measure", odd, "-o", "m\udcff.json", "--start", "100").code == 0
+    assert command("predict", "--run", odd, "-o", "p.json").code == 0
+    assert command("compare", "m\udcff.json", "p.json", "--tolerance", "0.3").code == 0
+
+
+def test_numbers_whose_squares_overflow_are_refused(command: Any, tmp_path: Path) -> None:
+    values = 1e200 * np.random.default_rng(0).normal(size=(4, 100, 4))
+    store(tmp_path / "run", fs.Trajectory(values=values, times=np.arange(100.0)))
+    for name in ("measure", "compare"):
+        shown = command(name, "run", "--quiet")
+        assert shown.code == 5
+        assert "beyond double precision" in shown.err
+    seen = command("inspect", "run")
+    assert seen.code == 0
+    assert "beyond double precision" in seen.out
+    assert seen.err == ""
+
+
+def test_a_run_that_diverged_at_its_start_offers_no_window_before_it(
+    command: Any, tmp_path: Path
+) -> None:
+    paths = fs.Trajectory(values=np.ones((2, 9, 4)), times=np.arange(9.0))
+    loss = np.ones((2, 9))
+    loss[1] = np.nan
+    store(tmp_path / "run", paths, streams={"loss": loss})
+    shown = command("measure", "run", "--quiet")
+    assert shown.code == 5
+    assert "what is finite with chains=[0]" in shown.err
+    assert "stop=" not in shown.err
+
+
+@pytest.mark.parametrize("said", [[1, 2], "SGD", None, {"learning_rate": 0.4, "sampling": ["x"]}])
+def test_odd_words_about_the_training_are_shown_or_refused(
+    command: Any, paths: fs.Trajectory, tmp_path: Path, said: Any
+) -> None:
+    store(tmp_path / "run", paths.between(0, 100), training=said or "gone")
+    text = (tmp_path / "run" / "metadata.json").read_text()
+    (tmp_path / "run" / "metadata.json").write_text(text.replace('"gone"', json.dumps(said)))
+    assert command("inspect", "run").code == 0
+    assert command("compare", "run", "--quiet").code == 2
+    shown = command("compare", "run", "--sampling", "shuffled", "--quiet")
+    assert shown.code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--momentum", "2"), "`momentum` must lie in"),
+        (("--sampling", "sorted"), "`sampling` must be one of"),
+        (("--sampling", "shuffled", "--batch-size", "9999"), "must not exceed"),
+        (("--learning-rate", "-1"), "`learning_rate` must lie in"),
+        (("--learning-rate", "nan"), "`learning_rate` must be finite"),
+        (("--directions", "99"), "between 1 and the 6 parameters"),
+        ((), "holds a run; go on with it by --resume"),
+    ],
+)
+def test_record_refuses_before_it_trains(
+    command: Any,
+    run: Any,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points(tmp_path / "points.csv")
+    monkeypatch.setattr("fracsde._record_network.train_to_minimum", None)
+    place = "other" if options else "run"
+    shown = command("record", place, "--data", "points.csv", "--quiet", *options)
+    assert shown.code == 2
+    assert words in shown.err
+    assert not (tmp_path / "other").exists()
+
+
+def test_results_that_cannot_be_written_end_with_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        full = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError:
+        pytest.skip("there is no /dev/full here")
+    monkeypatch.setattr(sys, "argv", ["fracsde", "doctor"])
+    with monkeypatch.context() as streams:
+        streams.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as caught:
+            main()
+    assert caught.value.code == 2
+    shown = capsys.readouterr().err
+    assert "cannot write the results: No space left on device" in shown
+    assert "Traceback" not in shown
+    full.close()  # what it still held is given up

@@ -474,3 +474,14 @@ def test_gradients_are_asked_in_the_coordinates_that_are_compared(tmp_path: Path
     assert found["constant noise"] == "HOLDS", str(report)
     assert found["step rule as stated"] == "HOLDS"
     assert "FAILS" not in found.values()
+
+
+def test_directions_that_changed_on_disk_are_not_compared_along(
+    run: fs.Trajectory, tmp_path: Path
+) -> None:
+    few, V = run.between(0.0, 200.0), np.eye(4)[:, :2]
+    source = store(tmp_path / "run", few.project(V), observe=Projection(V), parameters=4)
+    [path] = (tmp_path / "run").glob("observation-*.npy")
+    np.save(path, np.eye(4)[:, 2:])
+    with pytest.raises(RecordError, match="does not have the content its name promises"):
+        fs.compare_run(fs.open_run(source.path), **QUICK)

@@ -70,5 +70,10 @@ report = fs.compare_run(path, hessian=H, gradient_noise=C, tolerance=0.2)
 print(report)
 report.save(folder / "report")
 
+# --8<-- [closure]
+at = fs.examine_minimum(decayed, found.x)
+closure = fs.gaussian_closure(at, learning_rate=0.6, batch_size=32, draws=96, rtol=1e-2)
+print(fs.compare_run(path, theory=closure, tolerance=0.2, assumptions=False))
+
 # --8<-- [figure]
 report.plot().savefig(folder / "ratios.png", dpi=140)

@@ -251,7 +251,7 @@ def write_file(path: str | os.PathLike[str], content: str) -> None:
     fresh = sibling(target, "new")
     try:
         try:
-            write_new(fresh, content.encode())
+            write_new(fresh, content.encode(errors="backslashreplace"))
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)

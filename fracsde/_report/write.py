@@ -179,8 +179,9 @@ def publish(
     page = HtmlPage(title=title, lead=lead, sections=sections).render()
     shown = {name: {"file": files[name], "caption": pictures[name][1]} for name in pictures}
     written = {
-        "index.html": page.encode(),
-        "report.json": to_json({**content, "figures": shown}).encode(),
+        # Names of files that are no Unicode; JSON escapes them in the same way.
+        "index.html": page.encode(errors="backslashreplace"),
+        "report.json": to_json({**content, "figures": shown}).encode(errors="backslashreplace"),
     }
     written |= {files[name]: picture[0] for name, picture in pictures.items()}
     replace_folder(target, written, schemas)

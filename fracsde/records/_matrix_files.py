@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import io, sparse
 
 from fracsde.errors import BackendUnavailable, RecordError
+from fracsde.records._array_header import array_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,11 @@ __all__ = ["FORMATS", "arrays_in"]
 
 FORMATS = (".npy", ".npz", ".mat", ".zarr", ".csv", ".txt")
 _MOST = 1 << 35  # bytes of a matrix, as numbers of double precision
+_FREE = 1 << 30  # bytes that an archive may hold however well it is compressed
+_DENSE = 100  # how many times its size beyond: a matrix of numbers has not so few
+_MAGIC = b"\x93NUMPY"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_OBJECTS = "it holds Python objects, which are never unpickled; save numbers"
 _DAMAGE = (
     OSError,
     ValueError,
@@ -35,6 +41,8 @@ _DAMAGE = (
     RuntimeError,
     NotImplementedError,
     zipfile.BadZipFile,
+    zlib.error,
+    io.matlab.MatReadError,
 )
 
 
@@ -69,6 +77,9 @@ def arrays_in(place: Path, key: str | None) -> NDArray[Any]:
         what = "it is a folder" if place.exists() else "there is no such file"
         msg = f"cannot read {str(place)!r}: {what}; name a file that holds the matrix"
         raise RecordError(msg)
+    if kind != ".zarr" and not place.is_file():  # a pipe would be waited for, a device never end
+        msg = f"cannot read {str(place)!r}: it is no ordinary file; name one that holds the matrix"
+        raise RecordError(msg)
     if key is not None and kind in {".npy", ".csv", ".txt"}:
         msg = f"{str(place)!r} holds one array without a name, and {key!r} was asked for; drop it"
         raise RecordError(msg)
@@ -84,13 +95,21 @@ def arrays_in(place: Path, key: str | None) -> NDArray[Any]:
         raise RecordError(msg) from error
 
 
-def _npy(place: Path, _: str | None) -> NDArray[Any]:
+def _npy(place: Path, _key: str | None) -> NDArray[Any]:
+    with place.open("rb") as file:
+        begin = file.read(len(_MAGIC))
+        if begin.startswith(b"PK"):
+            msg = "it is an archive; name it .npz"
+            raise ValueError(msg)
+        if begin != _MAGIC:  # NumPy would advise to unpickle it
+            msg = f"it begins with {begin!r} and not as np.save writes" if begin else "it is empty"
+            raise ValueError(msg)
+        file.seek(0)
+        _, dtype = array_header(file)
+    if dtype.hasobject:
+        raise ValueError(_OBJECTS)
     # Mapped, so that a header which promises more than the file holds takes no memory.
-    found = np.load(place, mmap_mode="r", allow_pickle=False)
-    if not isinstance(found, np.ndarray):
-        msg = "it is an archive; name it .npz"
-        raise TypeError(msg)
-    return found
+    return np.asarray(np.load(place, mmap_mode="r", allow_pickle=False))
 
 
 def _npz(place: Path, key: str | None) -> NDArray[Any]:
@@ -99,13 +118,18 @@ def _npz(place: Path, key: str | None) -> NDArray[Any]:
         name = _chosen(place, key, list(entries))
         entry = entries[name]
         with archive.open(entry) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format
-            header = read.read_array_header_1_0 if version == (1, 0) else read.read_array_header_2_0
-            shape, _, dtype = header(file)
+            shape, dtype = array_header(file)
             promised = dtype.itemsize * _entries(name, shape)
             held = entry.file_size - file.tell()
-        if dtype.hasobject or promised != held:
+        if dtype.hasobject:
+            raise ValueError(_OBJECTS)
+        if held > max(_FREE, _DENSE * entry.compress_size):
+            msg = (
+                f"{name!r} is compressed from {held} bytes to {entry.compress_size}, as no matrix "
+                "of numbers is; if it is one save it with np.save"
+            )
+            raise ValueError(msg)
+        if promised != held:
             msg = f"{name!r} promises {promised} bytes where there are {held}"
             raise ValueError(msg)
         with archive.open(entry) as file:

@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 _VERSION = 1
+_ODD = "backslashreplace"  # names that are no Unicode, which JSON escapes in the same way
 _LARGEST = 1 << 28  # bytes of a file of numbers written as text
 _Noun = TypeVar("_Noun", Measurement, Prediction)
 _FIELDS: dict[type[Any], tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -87,7 +88,7 @@ def write_measurements(
     >>> again.value == m.value
     array([ True])
     """
-    replace_file(path, as_json(measurements, Measurement, about=about).encode())
+    replace_file(path, as_json(measurements, Measurement, about=about).encode(errors=_ODD))
 
 
 def write_predictions(
@@ -107,7 +108,7 @@ def write_predictions(
     about : mapping, optional
         What else a reader should know: plain JSON types.
     """
-    replace_file(path, as_json(predictions, Prediction, about=about).encode())
+    replace_file(path, as_json(predictions, Prediction, about=about).encode(errors=_ODD))
 
 
 def read_measurements(path: str | os.PathLike[str]) -> tuple[Measurement, ...]:
@@ -261,6 +262,9 @@ def _read(path: str | os.PathLike[str], kind: type[_Noun]) -> tuple[_Noun, ...]:
 
 def _json(place: Path, plural: str) -> dict[str, Any]:
     try:
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            msg = f"{str(place)!r} is a pipe or a device; name a file of {plural}"
+            raise RecordError(msg)
         size = place.stat().st_size
         if size > _LARGEST:
             msg = f"{str(place)!r} has {size} bytes, more than any file of {plural}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import zipfile
 from importlib.util import find_spec
@@ -205,8 +206,11 @@ def test_nothing_is_unpickled(kind: str, tmp_path: Path) -> None:
     assert not trap.exists()
     bare = tmp_path / "bare.npy"
     bare.write_bytes(pickle.dumps(_Trap(trap)))
-    with pytest.raises(RecordError, match="cannot read"):
+    with pytest.raises(RecordError, match="cannot read") as caught:
         read_matrix(bare)
+    assert "allow_pickle" not in str(caught.value)  # no advice to load it unsafely
+    with pytest.raises(RecordError, match="Python objects, which are never unpickled"):
+        read_matrix(tmp_path / f"H{kind}")
     assert not trap.exists()
 
 
@@ -277,3 +281,54 @@ def test_reads_zarr(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     zarr.save_array(str(tmp_path / "H.zarr"), MATRIX)
     assert np.array_equal(read_matrix(tmp_path / "H.zarr"), MATRIX)
+
+
+def test_a_small_archive_of_a_huge_matrix_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fracsde.records._matrix_files._FREE", 1 << 20)
+    np.savez_compressed(tmp_path / "bomb.npz", H=np.zeros((1000, 1000)))
+    with pytest.raises(RecordError, match="as no matrix of numbers is"):
+        read_matrix(tmp_path / "bomb.npz")
+    rng = np.random.default_rng(0)
+    np.savez_compressed(tmp_path / "H.npz", H=rng.normal(size=(400, 400)))
+    assert read_matrix(tmp_path / "H.npz").shape == (400, 400)
+
+
+@pytest.mark.parametrize("read", [read_matrix, read_predictions, read_measurements])
+def test_a_pipe_is_refused_and_not_waited_for(read: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(RecordError, match=r"no ordinary file|a pipe or a device"):
+        read(tmp_path / "pipe.npy")
+    (tmp_path / "endless.npy").symlink_to("/dev/zero")
+    with pytest.raises(RecordError, match=r"no ordinary file|a pipe or a device"):
+        read(tmp_path / "endless.npy")
+
+
+HEADERS = (b"{'descr': '<f8', (((", b"'''abc", b"\\", b"(" * 5000, b"-" * 9000 + b"1", b"[1, 2]",
+           b"{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 4), }")  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HEADERS, ids=range(len(HEADERS)))
+@pytest.mark.parametrize("kind", [".npy", ".npz"])
+def test_a_header_that_no_parser_likes_is_damage(kind: str, text: bytes, tmp_path: Path) -> None:
+    head = b"\x93NUMPY\x01\x00" + (len(text) + 1).to_bytes(2, "little") + text + b"\n"
+    path = tmp_path / f"H{kind}"
+    if kind == ".npy":
+        path.write_bytes(head + bytes(64))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("H.npy", head + bytes(64))
+    with pytest.raises(RecordError, match="damaged, truncated or of another kind"):
+        read_matrix(path)
+
+
+def test_a_matlab_file_of_zeros_and_a_torn_compressed_archive_are_damage(tmp_path: Path) -> None:
+    (tmp_path / "H.mat").write_bytes(bytes(300))
+    np.savez_compressed(tmp_path / "H.npz", H=np.random.default_rng(0).normal(size=(50, 50)))
+    raw = bytearray((tmp_path / "H.npz").read_bytes())
+    raw[2000:2100] = bytes(100)
+    (tmp_path / "H.npz").write_bytes(raw)
+    for name in ("H.mat", "H.npz"):
+        with pytest.raises(RecordError, match="damaged, truncated or of another kind"):
+            read_matrix(tmp_path / name)

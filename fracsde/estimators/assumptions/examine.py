@@ -6,17 +6,18 @@ that leaves a question out looks like one in which it was answered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
-from fracsde._check import matrix, real, truth
+from fracsde._check import real, truth
 from fracsde.errors import InputError, RecordError
 from fracsde.estimators.assumptions._deciding import LEVEL
-from fracsde.estimators.assumptions._positions import directions_of, minimum_of
-from fracsde.estimators.assumptions._regression import MOST_COORDINATES, steps_before
+from fracsde.estimators.assumptions._material import material_of
+from fracsde.estimators.assumptions._regression import MOST_COORDINATES
+from fracsde.estimators.assumptions.batch_noise import NAME as SCALING
+from fracsde.estimators.assumptions.batch_noise import QUESTION as SCALING_QUESTION
+from fracsde.estimators.assumptions.batch_noise import TOLERANCE as SCALING_TOLERANCE
+from fracsde.estimators.assumptions.batch_noise import noise_by_batch_size
 from fracsde.estimators.assumptions.constant_noise import QUESTION as NOISE_QUESTION
 from fracsde.estimators.assumptions.constant_noise import TOLERANCE as NOISE_TOLERANCE
 from fracsde.estimators.assumptions.constant_noise import constant_noise
@@ -33,14 +34,14 @@ from fracsde.estimators.assumptions.stationarity import VARIANCE, stationarity_o
 from fracsde.estimators.assumptions.step_rule import QUESTION as STEP_QUESTION
 from fracsde.estimators.assumptions.step_rule import TOLERANCE as STEP_TOLERANCE
 from fracsde.estimators.assumptions.step_rule import stated_steps
-from fracsde.estimators.chains import as_trajectory
 from fracsde.records.assumption import AssumptionTest
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde._typing import ArrayLike
+    from fracsde.estimators.assumptions._material import Material
 
 __all__ = ["examine"]
 
@@ -48,7 +49,6 @@ _REBUILT = (
     "either batches know of each other, or the momentum is not the stated one: gradients were "
     "rebuilt from the weights and cannot tell; record gradients"
 )
-_PRINCIPAL = 8  # directions kept of a record of more coordinates than a regression takes
 
 
 def examine(
@@ -59,6 +59,7 @@ def examine(
     gradients: Trajectory | ArrayLike | None = None,
     rebuilt: bool = False,
     hessian: ArrayLike | None = None,
+    noise: ArrayLike | None = None,
     training: Mapping[str, Any] | None = None,
     whole: bool | None = None,
     start: float | None = None,
@@ -83,6 +84,8 @@ def examine(
     hessian : (coordinate, coordinate) array_like, optional [loss / weight^2]
         The Hessian at the minimum in the recorded coordinates; that of an attached curvature if not
         given.
+    noise : (coordinate, coordinate) array_like, optional [loss^2 / weight^2]
+        Covariance of one example's gradient there, likewise.
     training : mapping, optional
         ``learning_rate``, ``momentum``, ``dampening``, ``weight_decay``, ``nesterov``,
         ``optimizer``, ``batch_size``, ``dataset_size``, ``sampling``, as far as they are known;
@@ -100,7 +103,9 @@ def examine(
     -------
     tuple of AssumptionTest
         Stationarity, Gaussianity, quadratic loss, constant noise, independence of batches, step
-        rule; UNDECIDED with a reason where the data do not allow the question.
+        rule; UNDECIDED with a reason where the data do not allow the question.  Where gradients
+        were recorded and the noise of one example is known, also whether that of a batch is as
+        stated.
 
     Raises
     ------
@@ -111,6 +116,7 @@ def examine(
 
     Examples
     --------
+    >>> import numpy as np
     >>> noise = np.random.default_rng(1).standard_normal((32, 20_000, 1))
     >>> for test in examine(noise, training={"sampling": "shuffled"}):
     ...     print(test.finding)
@@ -122,147 +128,18 @@ def examine(
     step rule as stated is UNDECIDED
     """
     level = real("level", level, low=0.0, high=1.0)
-    data = _material(run, loss, minimum, gradients, hessian, training, whole, start)
+    data = material_of(run, loss, minimum, gradients, hessian, noise, training, whole, start)
     data = replace(data, rebuilt=truth("rebuilt", rebuilt))
     few = data.reduced()
 
     return tuple(
         _ask(name, question, tolerance, level, call, data, few)
         for name, (question, tolerance, call) in _QUESTIONS.items()
+        if name != SCALING or data.states_noise
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Material:
-    """What there is to ask."""
-
-    weights: Trajectory
-    gradients: Trajectory | None
-    loss: Any
-    minimum: FloatArray | None
-    hessian: FloatArray | None
-    training: Mapping[str, Any]
-    whole: bool
-    rebuilt: bool = False
-
-    @property
-    def asks_loss(self) -> bool:
-        """Whether the record holds what a loss can be asked at."""
-        return getattr(self.loss, "parameters", None) == self.weights.dimension
-
-    def reduced(self) -> _Material:
-        """Return few coordinates: the record's own, or its leading principal directions.
-
-        The noise of the gradients is then freed from the motion of all coordinates where the
-        Hessian or the loss tells how they couple; without that it is not known.
-
-        Returns
-        -------
-        _Material
-        """
-        w = self.weights
-        if w.dimension <= MOST_COORDINATES:
-            return self
-        vectors = directions_of(w, None, most=_PRINCIPAL)
-        names = tuple(f"principal direction {k + 1}" for k in range(vectors.shape[1]))
-        few = w.project(vectors, names)
-        pulls, gradients, hessian = self._couplings(vectors), self.gradients, None
-        if gradients is not None:
-            gradients = gradients.project(vectors, names)
-            if pulls is not None and self.gradients is not None:
-                hessian = vectors.T @ pulls
-                gradients = self._freed(self.gradients, vectors, pulls, hessian, names)
-        return _Material(
-            weights=few,
-            gradients=gradients,
-            loss=None,
-            minimum=None if self.minimum is None else self.minimum @ vectors,
-            hessian=hessian,
-            training=self.training,
-            whole=self.whole and pulls is not None,
-            rebuilt=self.rebuilt,
-        )
-
-    def _freed(
-        self,
-        gradients: Trajectory,
-        vectors: FloatArray,
-        pulls: FloatArray,
-        hessian: FloatArray,
-        names: tuple[str, ...],
-    ) -> Trajectory:
-        """Return gradients along the directions without what the other coordinates pull."""
-        before, kept = steps_before(self.weights, gradients)
-        away = self.weights.values[:, before] - minimum_of(self.weights, self.minimum)
-        others = away @ pulls - (away @ vectors) @ hessian
-        values = gradients.values[:, kept] @ vectors - others
-        return Trajectory(values=values, times=gradients.times[kept], names=names)
-
-    def _couplings(self, vectors: FloatArray) -> FloatArray | None:
-        # H times the directions.
-        if self.hessian is not None:
-            return self.hessian @ vectors
-        if not self.asks_loss:
-            return None
-        at = minimum_of(self.weights, self.minimum)
-        return np.asarray(self.loss.hessian_vector_product(at, vectors), dtype=np.float64)
-
-
-def _material(
-    run: Any,
-    loss: Any,
-    minimum: ArrayLike | None,
-    gradients: Trajectory | ArrayLike | None,
-    hessian: ArrayLike | None,
-    training: Mapping[str, Any] | None,
-    whole: bool | None,
-    start: float | None,
-) -> _Material:
-    stored = hasattr(run, "trajectory") and hasattr(run, "streams")
-    if stored:
-        weights = run.trajectory("weights", start=start)
-        if gradients is None and "gradients" in run.streams:
-            gradients = run.trajectory("gradients", start=start)
-        minimum, hessian = _attached(run, weights.dimension, minimum, hessian)
-        training = run.metadata.get("training", {}) if training is None else training
-        whole = getattr(run.observation, "kind", "full") == "full" if whole is None else whole
-    else:
-        weights = as_trajectory(run)
-        if start is not None:
-            weights = weights.between(start)
-    if gradients is not None:
-        gradients = as_trajectory(gradients)
-        if start is not None and not stored:
-            gradients = gradients.between(start)
-    if training is not None and not isinstance(training, Mapping):
-        msg = f"`training` must map names to values, got {training!r}"  # type: ignore[unreachable]
-        raise InputError(msg)
-    return _Material(
-        weights=weights,
-        gradients=gradients,
-        loss=loss,
-        minimum=None if minimum is None else minimum_of(weights, minimum),
-        hessian=None if hessian is None else matrix("hessian", hessian, size=weights.dimension),
-        training=training or {},
-        whole=True if whole is None else truth("whole", whole),
-    )
-
-
-def _attached(
-    run: Any, dimension: int, minimum: ArrayLike | None, hessian: ArrayLike | None
-) -> tuple[ArrayLike | None, ArrayLike | None]:
-    # What an attached curvature says, where it is in the recorded coordinates.
-    if "curvature" not in run.attachments:
-        return minimum, hessian
-    arrays = run.attachment("curvature")
-    if minimum is None and np.shape(arrays.get("minimum")) == (dimension,):
-        minimum = arrays["minimum"]
-    if hessian is None and np.shape(arrays.get("hessian")) == (dimension, dimension):
-        hessian = arrays["hessian"]
-    return minimum, hessian
-
-
-def _loss_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
+def _loss_test(data: Material, few: Material, level: float) -> AssumptionTest:
     other = few.gradients is not None or few.minimum is not None
     if data.asks_loss or (data.loss is not None and not other):
         return quadratic_loss(data.weights, loss=data.loss, minimum=data.minimum, level=level)
@@ -272,7 +149,7 @@ def _loss_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
     return quadratic_loss(few.weights, gradients=few.gradients, minimum=few.minimum, level=level)
 
 
-def _noise_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
+def _noise_test(data: Material, few: Material, level: float) -> AssumptionTest:
     if data.asks_loss or (data.loss is not None and few.gradients is None):
         return constant_noise(data.weights, loss=data.loss, minimum=data.minimum, level=level)
     if few.gradients is None:
@@ -281,7 +158,33 @@ def _noise_test(data: _Material, few: _Material, level: float) -> AssumptionTest
     return constant_noise(few.weights, gradients=few.gradients, level=level)
 
 
-def _batch_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
+_COUPLED = (
+    "the recorded coordinates move with others that were not recorded, which looks like {what}; "
+    "record whole weight vectors or projections on eigenvectors of the Hessian and say whole=True, "
+    "or pass a `loss` or a Hessian"
+)
+
+
+def _scaling_test(_: Material, few: Material, level: float) -> AssumptionTest:
+    training, batch = few.training, few.training.get("batch_size")
+    if not few.whole:
+        raise RecordError(_COUPLED.format(what="more noise"))
+    if not isinstance(batch, int):
+        msg = "the batch size is not known; record it in the metadata, or pass it"
+        raise RecordError(msg)
+    assert few.gradients is not None  # of what `states_noise`
+    sampling, total = training.get("sampling", "unknown"), training.get("dataset_size")
+    return noise_by_batch_size(
+        {batch: few.gradients},
+        weights={batch: few.weights},
+        noise=few.noise,
+        sampling="with_replacement" if sampling == "unknown" else sampling,
+        dataset_size=total,
+        level=level,
+    )
+
+
+def _batch_test(data: Material, few: Material, level: float) -> AssumptionTest:
     training = data.training
     sampling = training.get("sampling", "unknown")
     if sampling == "shuffled":
@@ -290,12 +193,7 @@ def _batch_test(data: _Material, few: _Material, level: float) -> AssumptionTest
         msg = "no gradients were recorded; record them at every step, or declare the sampling"
         raise RecordError(msg)
     if not few.whole:
-        msg = (
-            "the recorded coordinates move with others that were not recorded, which looks like "
-            "dependent noise; record whole weight vectors or projections on eigenvectors of the "
-            "Hessian and say whole=True, or pass a `loss` or a Hessian"
-        )
-        raise RecordError(msg)
+        raise RecordError(_COUPLED.format(what="dependent noise"))
     epoch = _epoch(training)
     if epoch is not None and (epoch < 2 or few.gradients.draws <= 4 * epoch):
         epoch = None
@@ -316,7 +214,7 @@ def _epoch(training: Mapping[str, Any]) -> int | None:
     return -(-int(total or 0) // int(batch or 1))
 
 
-def _step_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
+def _step_test(data: Material, few: Material, level: float) -> AssumptionTest:
     training = data.training
     if data.rebuilt:
         msg = (
@@ -344,7 +242,7 @@ def _step_test(data: _Material, few: _Material, level: float) -> AssumptionTest:
     )
 
 
-_Call: TypeAlias = "Callable[[_Material, _Material, float], AssumptionTest]"
+_Call: TypeAlias = "Callable[[Material, Material, float], AssumptionTest]"
 
 # What is asked, of all there is and of few coordinates of it, in the order of the answers.
 _QUESTIONS: Mapping[str, tuple[str, float, _Call]] = {
@@ -360,6 +258,7 @@ _QUESTIONS: Mapping[str, tuple[str, float, _Call]] = {
     ),
     "quadratic loss": (LOSS_QUESTION, LOSS_TOLERANCE, _loss_test),
     "constant noise": (NOISE_QUESTION, NOISE_TOLERANCE, _noise_test),
+    SCALING: (SCALING_QUESTION, SCALING_TOLERANCE, _scaling_test),
     "independence of batches": (BATCHES_QUESTION, BATCHES_TOLERANCE, _batch_test),
     "step rule as stated": (STEP_QUESTION, STEP_TOLERANCE, _step_test),
 }
@@ -371,8 +270,8 @@ def _ask(
     tolerance: float,
     level: float,
     call: _Call,
-    data: _Material,
-    few: _Material,
+    data: Material,
+    few: Material,
 ) -> AssumptionTest:
     try:
         return call(data, few, level)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fracsde.errors import RecordError
+from fracsde.records._array_header import array_header
 from fracsde.records._store.layout import checked_name
 from fracsde.records._store.places import exists, folder, replace_whole, size_of, writing
 
@@ -148,15 +149,14 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
         msg = f"{entry.filename[:80]!r} is compressed, which a run never is"
         raise RecordError(msg)
     with archive.open(entry) as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+        shape, dtype = array_header(file)
         promised = dtype.itemsize
         for length in shape:
             promised *= length
-        if dtype.hasobject or promised != entry.file_size - file.tell():
+        if dtype.hasobject:
+            msg = f"{entry.filename[:80]!r} holds Python objects, which are never unpickled"
+            raise RecordError(msg)
+        if promised != entry.file_size - file.tell():
             msg = f"{entry.filename[:80]!r} promises {promised} bytes that are not there"
             raise RecordError(msg)
     with archive.open(entry) as file:

@@ -155,7 +155,8 @@ def common_steps(
         msg = (
             f"chains hold different steps: chain {chains[0]} {_span(first)}, chain "
             f'{chains[odd[0]]} {_span(other)}; pass `unequal="truncate"` to keep the steps that '
-            "all have, or choose `chains`"
+            "all have, or choose `chains`; where they were recorded alike `verify()`, or fracsde "
+            "inspect --verify, names rows that were damaged"
         )
         raise RecordError(msg)
     common = first

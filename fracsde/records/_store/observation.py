@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde.errors import RecordError
+from fracsde.records._array_header import array_header
 from fracsde.records._store.places import size_of
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class Observation:
         assert self._path is not None
         size_of(self._path)
         try:
+            with self._path.open("rb") as file:
+                array_header(file)  # NumPy would advise to unpickle what is none
             found = np.load(self._path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
             msg = f"{self._path} is damaged or no array: {error}; copy the run again"

@@ -80,7 +80,8 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
         home = place.resolve()
         is_folder = home.is_dir()
     except (OSError, RuntimeError, ValueError, TypeError) as error:
-        msg = f"{path!r} is not the folder of a run: {error}; name the one a `Recorder` made"
+        name: object = str(path) if isinstance(path, os.PathLike) else path
+        msg = f"{name!r} is not the folder of a run: {error}; name the one a `Recorder` made"
         raise RecordError(msg) from error
     if not is_folder or not exists(home / "run.json"):
         what = "has no `run.json`" if is_folder else "is no folder"
