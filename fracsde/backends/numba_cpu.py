@@ -77,7 +77,8 @@ def dense_paths(
     factor : (g, d, r) float64
         ``L`` of each kind of step.
     which, slot : (n,) int64
-        Kind of each step, and the draw it ends in (-1: not recorded).
+        Kind of each step, and the draw it ends in (-1: not recorded); recorded steps end in
+        consecutive draws.
     observed : (k,) int64
         Coordinates to record.
     mean : (k,) float64
