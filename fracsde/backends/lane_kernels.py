@@ -20,7 +20,7 @@ from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
 
 __all__ = ["decoupled_lanes", "dense"]
 
-_TILE = 2048  # blocks of normals whose addresses, numbers and states stay in the second-level cache
+_TILE = 512  # blocks of normals whose addresses, numbers and states stay in the first-level cache
 
 
 @njit(cache=True, error_model="numpy")
