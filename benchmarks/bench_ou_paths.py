@@ -3,11 +3,12 @@
 Every recorded coordinate needs one normal, so the machine's rate of normals is the ceiling.  A
 path whose coordinates are the modes adds one multiplication a coordinate; one whose drift is
 symmetric and whose noise is even a product of ``d`` terms besides; a coupled one two, of which
-one is triangular.  Predicted, into memory that exists: 0.6 to 0.9 of the ceiling in modes, since
-the record leaves the caches; 0.4 to 0.6 for 10 symmetric or coupled coordinates; bound by
-arithmetic, 0.2 to 0.3, for 100.  ``simulate`` also obtains the memory of its record: predicted
-half the rate.  Against the best of a NumPy loop, torch by hand, torchsde and diffrax five times
-was asked for; predicted in modes only, since products cost all programs the same.
+one is triangular.  Each row of limits adds the times of normals, of products at the rate of BLAS
+and of a record at the rate of a copy, all measured in the same run: nothing that makes its
+numbers in this way can be faster, unless it hides one under another.  Predicted: 0.7 to 0.9 of
+the limit.  ``simulate`` also obtains the memory of its record: predicted half the rate.  Against
+the best of a NumPy loop, torch by hand, torchsde and diffrax five times was asked for; predicted
+in double precision in modes and for 10 coordinates; with 100, products cost all programs the same.
 
 One unit is a million recorded coordinates.  Run ``python -m benchmarks.bench_ou_paths``.
 """
@@ -80,6 +81,42 @@ def normals(precision: str) -> Callable[[], None]:
     return lambda: _normals(z, counters, NUMBERS // (512 * lanes), *KEY)
 
 
+def copying(precision: str) -> Callable[[], None]:
+    # From the second-level cache into memory that exists.
+    source, target = (np.ones(n, dtype=precision) for n in (NUMBERS // 200, NUMBERS))
+    parts = target.reshape(200, -1)
+
+    def run() -> None:
+        for part in parts:
+            part[:] = source
+
+    return run
+
+
+def limits(precision: str) -> dict[tuple[int, str], float]:
+    """Return the million coordinates a second that normals, products and the record allow."""
+    units = NUMBERS / 1e6
+    normal = measure("", normals(precision), units=units, repeats=5).rate_per_core
+    record = measure("", copying(precision), units=units, repeats=5).rate_per_core
+    found = {}
+    for d in sorted({d for d, _ in CASES if d > 1}):
+        a, b = np.ones((1000, d), dtype=precision), np.ones((d, d), dtype=precision)
+        out = np.empty_like(a)
+        rounds = max(1, NUMBERS // (20 * d * d))
+        product = measure(
+            "",
+            lambda a=a, b=b, out=out, rounds=rounds: [
+                np.matmul(a, b, out=out) for _ in range(rounds)
+            ],
+            units=1000 * d * rounds / 1e6,
+        ).rate_per_core
+        for kind, products in zip(KINDS, (0.0, 1.0, 1.5), strict=True):
+            found[d, kind] = 1.0 / (1.0 / normal + products / product + 1.0 / record)
+        print(f"{precision}: {d} x {d} products of {product:.0f} Mnumber/s/core")
+    print(f"{precision}: normals {normal:.0f}, record {record:.0f} Mnumber/s/core")
+    return found
+
+
 def routes(ou: OUProcess, chains: int, draws: int) -> dict[str, Callable[[], object] | str]:
     times = GAP * np.arange(draws + 1)
     found: dict[str, Callable[[], object] | str] = {}
@@ -104,6 +141,7 @@ def routes(ou: OUProcess, chains: int, draws: int) -> dict[str, Callable[[], obj
 
 def main() -> None:
     print(header("How close do OU paths come to the rate at which normals are made?"))
+    ceilings = {precision: limits(precision) for precision in ("float64", "float32")}
     for d, chains in CASES:
         for kind in KINDS if d > 1 else KINDS[:1]:
             draws = NUMBERS // (d * chains)
@@ -123,6 +161,8 @@ def main() -> None:
                     if precision in row.label or row.label == "fracsde, simulate"
                 ]
                 print(table(part, unit="Mnumber", reference=OURS.format(precision)))
+                if d > 1:
+                    print(f"limit, {precision}: {ceilings[precision][d, kind]:.0f}")
             print(
                 table(
                     [r for r in rows if "simulate" in r.label],

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["ROUNDING", "asymmetry", "surely_positive"]
+__all__ = ["ROUNDING", "asymmetry", "averaged", "surely_positive"]
 
 # Relative size below which an asymmetry or a negative eigenvalue is taken for rounding: a
 # matrix assembled from float32 data is symmetric to 1e-7 at best, and is meant to be usable.
@@ -39,6 +39,31 @@ def asymmetry(array: FloatArray) -> float:
             mirror = array[other : other + _TILE, start:stop]
             largest = max(largest, float(np.abs(part - mirror.T).max()))
     return largest
+
+
+def averaged(array: FloatArray) -> FloatArray:
+    """Return the mean of a square matrix and its transpose, in memory that nothing else uses.
+
+    Parameters
+    ----------
+    array : (n, n) float64
+        The matrix, read in blocks that stay in a cache with their mirror images.
+
+    Returns
+    -------
+    (n, n) float64
+        Exactly symmetric.
+    """
+    out = np.empty(array.shape)
+    for start in range(0, len(array), _TILE):
+        stop = start + _TILE
+        for other in range(0, stop, _TILE):
+            part = array[start:stop, other : other + _TILE]
+            mirror = array[other : other + _TILE, start:stop]
+            mean = 0.5 * (part + mirror.T)
+            out[start:stop, other : other + _TILE] = mean
+            out[other : other + _TILE, start:stop] = mean.T
+    return out
 
 
 def surely_positive(array: FloatArray) -> bool:

@@ -33,9 +33,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
 from fracsde.backends.philox import philox4x32_reference, philox_words
+from fracsde.backends.vectors import bit_cast, fma, polynomial, wide_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,20 +49,30 @@ __all__ = [
     "philox_normal_pair",
     "philox_normals_reference",
     "philox_singles_reference",
-    "wide_vectors",
 ]
 
 _TILE = 256
 
-# -2 log m = -4 artanh(s), s = (m - 1) / (m + 1), |s| <= 3 - sqrt(8): the tail over s**3.
+# -2 log(1 + f) + 2 f - f**2 over f**3, for sqrt(1/2) <= 1 + f <= sqrt(2).
 _LOG = (
-    -1.3333333333333339454,
-    -0.79999999999797012708,
-    -0.57142857252742721407,
-    -0.44444422154773824984,
-    -0.36365785775642962682,
-    -0.30663215900565499819,
-    -0.29235473878825185914,
+    -0.66666666666657044073,
+    0.50000000000012595668,
+    -0.40000000003305883406,
+    0.33333333333469226654,
+    -0.28571428188207178091,
+    0.24999999629114791773,
+    -0.22222243488996927429,
+    0.20000036686971787329,
+    -0.1818117863791800619,
+    0.16665109749538342981,
+    -0.15395271219111681801,
+    0.14320337477188212128,
+    -0.13244203127841195135,
+    0.12084083727230540256,
+    -0.11944421668809065742,
+    0.13567018739173596782,
+    -0.12649983662832561309,
+    0.056650644784840363243,
 )
 # cos(pi x / 2) - 1 over x**2, and sin(pi x / 2) - pi x / 2 over x**3, for |x| <= 1/2.
 _COS = (
@@ -83,13 +94,25 @@ _SIN = (
 )
 _LN2_HIGH, _LN2_LOW = -2.0 * 0.6931471803691238, -2.0 * 1.9082149292705877e-10
 
-_LOG_SINGLE = tuple(np.float32(c) for c in (-1.33333370532, -0.799774377453, -0.591640937245))
+_LOG_SINGLE = tuple(
+    np.float32(c)
+    for c in (
+        -0.666678214786,
+        0.500026740931,
+        -0.399261274992,
+        0.331551682528,
+        -0.298295349248,
+        0.285349853761,
+        -0.174008936452,
+    )
+)
 _COS_SINGLE = tuple(
     np.float32(c) for c in (-1.23370054938, 0.253669410485, -0.0208615297081, 0.000906743540434)
 )
 _SIN_SINGLE = tuple(np.float32(c) for c in (-0.645964020039, 0.0796870381847, -0.0046219945716))
 _LN2_SINGLE, _QUARTER_SINGLE = np.float32(-2.0 * log(2.0)), np.float32(0.5 * pi)
-_ONE_SINGLE, _SHIFTED_SINGLE, _FOUR_SINGLE = np.float32(1.0), np.float32(1.5), np.float32(-4.0)
+_ONE_SINGLE, _SHIFTED_SINGLE = np.float32(1.0), np.float32(1.5)
+_MINUS_TWO_SINGLE = np.float32(-2.0)
 _SCALE_SINGLE, _MIDDLE_SINGLE = np.float32(2.0**-32), np.float32(2.0**-33)
 
 _LOW, _HALF, _TWELVE = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(12)
@@ -108,44 +131,10 @@ _V1, _V2, _V9, _NONE32, _I23 = (
 )
 
 
-def _cast(source: Any, target: Any) -> Any:
-    def build(typingctx: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.bitcast(args[0], context.get_value_type(target))
-
-        return target(source), generate
-
-    return intrinsic(build)
-
-
-_as_float, _as_bits = _cast(types.uint64, types.float64), _cast(types.float64, types.uint64)
-_as_float32, _as_bits32 = _cast(types.uint32, types.float32), _cast(types.float32, types.uint32)
-
-
-def _fused(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fma(*args)
-
-    return a(a, a, a), generate
-
-
-def _wide(typingctx: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # Strings are attributes of the target, which llvmlite's own `add` does not list.
-        attributes = builder.function.attributes
-        attributes.add("noinline")
-        set.add(attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.none(), generate
-
-
-_fma: Any = intrinsic(_fused)  # a * b + c, rounded once
-wide_vectors: Any = intrinsic(_wide)
-"""Ask for the widest vectors in the compiled function that calls it, which stays a function.
-
-Compilers prefer 256 bits on machines that have 512, which suits code with few vector loops.
-"""
+_as_float, _as_bits = bit_cast(types.uint64, types.float64), bit_cast(types.float64, types.uint64)
+_as_float32 = bit_cast(types.uint32, types.float32)
+_as_bits32 = bit_cast(types.float32, types.uint32)
+_log_tail, _log_tail32 = polynomial(_LOG), polynomial(_LOG_SINGLE)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -155,13 +144,10 @@ def _radius(word: Any) -> Any:
     exponent = (bits - _ROOT_HALF_BITS) & _EXPONENT
     m = _as_float(bits - exponent)  # between sqrt(1/2) and sqrt(2)
     power = np.float64(np.int64(exponent) >> _I52)
-    s = (m - 1.0) / (m + 1.0)
-    q = s * s
-    tail = _LOG[6]
-    for k in range(5, -1, -1):
-        tail = _fma(tail, q, _LOG[k])
-    low = _fma(tail, q * s, power * _LN2_LOW)
-    return np.sqrt(_fma(power, _LN2_HIGH, _fma(s, -4.0, low)))
+    # A division would save ten multiplications and take longer than twenty.
+    f = m - 1.0
+    low = fma(fma(_log_tail(f), f, 1.0), f * f, power * _LN2_LOW)
+    return np.sqrt(fma(power, _LN2_HIGH, fma(f, -2.0, low)))
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -171,10 +157,10 @@ def _turn(word: Any) -> Any:
     q = x * x
     c, s = _COS[6], _SIN[5]
     for k in range(5, -1, -1):
-        c = _fma(c, q, _COS[k])
+        c = fma(c, q, _COS[k])
     for k in range(4, -1, -1):
-        s = _fma(s, q, _SIN[k])
-    c, s = _fma(c, q, 1.0), _fma(s, q, 0.5 * pi) * x
+        s = fma(s, q, _SIN[k])
+    c, s = fma(c, q, 1.0), fma(s, q, 0.5 * pi) * x
     # n = 0..3: (c, s), (-s, c), (-c, -s), (s, -c)
     swap = (word & _SWAP) != _NONE
     a, b = (s if swap else c), (c if swap else s)
@@ -184,14 +170,13 @@ def _turn(word: Any) -> Any:
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _radius32(word: Any) -> Any:
-    bits = _as_bits32(_fma(np.float32(word), _SCALE_SINGLE, _MIDDLE_SINGLE))
+    bits = _as_bits32(fma(np.float32(word), _SCALE_SINGLE, _MIDDLE_SINGLE))
     exponent = np.uint32(np.uint32(bits - _ROOT_HALF_BITS32) & _EXPONENT32)
     m = _as_float32(np.uint32(bits - exponent))
     power = np.float32(np.int32(exponent) >> _I23)
-    s = (m - _ONE_SINGLE) / (m + _ONE_SINGLE)
-    q = s * s
-    tail = _fma(_fma(_LOG_SINGLE[2], q, _LOG_SINGLE[1]), q, _LOG_SINGLE[0])
-    return np.sqrt(_fma(power, _LN2_SINGLE, _fma(tail, q * s, s * _FOUR_SINGLE)))
+    f = m - _ONE_SINGLE
+    low = fma(fma(_log_tail32(f), f, _ONE_SINGLE), f * f, f * _MINUS_TWO_SINGLE)
+    return np.sqrt(fma(power, _LN2_SINGLE, low))
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -199,10 +184,10 @@ def _turn32(word: Any) -> Any:
     shifted = np.uint32(np.uint32(word << _V2) >> _V9)
     x = _as_float32(np.uint32(shifted | _ONE_BITS32)) - _SHIFTED_SINGLE
     q = x * x
-    c = _fma(_fma(_COS_SINGLE[3], q, _COS_SINGLE[2]), q, _COS_SINGLE[1])
-    c = _fma(_fma(c, q, _COS_SINGLE[0]), q, _ONE_SINGLE)
-    s = _fma(_fma(_SIN_SINGLE[2], q, _SIN_SINGLE[1]), q, _SIN_SINGLE[0])
-    s = _fma(s, q, _QUARTER_SINGLE) * x
+    c = fma(fma(_COS_SINGLE[3], q, _COS_SINGLE[2]), q, _COS_SINGLE[1])
+    c = fma(fma(c, q, _COS_SINGLE[0]), q, _ONE_SINGLE)
+    s = fma(fma(_SIN_SINGLE[2], q, _SIN_SINGLE[1]), q, _SIN_SINGLE[0])
+    s = fma(s, q, _QUARTER_SINGLE) * x
     swap = np.uint32(word & _SWAP32) != _NONE32
     a, b = (s if swap else c), (c if swap else s)
     flip = np.uint32(np.uint32(word ^ np.uint32(word << _V1)) & _SIGN32)

@@ -1,8 +1,9 @@
 """Paths of linear steps, compiled for all cores.
 
 Same functions, same numbers to rounding as :mod:`fracsde.backends.reference`.  The loops are in
-:mod:`fracsde.backends.path_kernels`; here it is decided which of them serves.  Where chains are
-few or coordinates many, products belong to BLAS and only the rest is compiled.
+:mod:`fracsde.backends.lane_kernels` and :mod:`fracsde.backends.path_kernels`; here it is decided
+which of them serves.  Where coordinates are many, products belong to BLAS and only the rest is
+compiled.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import get_num_threads
 
-from fracsde.backends.path_kernels import add_into, decoupled, dense, dense_few, fill, turned
+from fracsde.backends.chain_lanes import ROWS, VECTORS
+from fracsde.backends.lane_kernels import decoupled_lanes, dense
+from fracsde.backends.path_kernels import add_into, decoupled, dense_few, fill
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["FUSED_DIMENSION", "decoupled_paths", "dense_paths", "standard_normals"]
 
 # Measured: the fused kernels win up to here, given a vector's worth of chains.
-FUSED_DIMENSION, TURNED_DIMENSION = 128, 64
+FUSED_DIMENSION = 128
 _FEW_CHAINS, _FEW_DIMENSION = 8, 256
 _GROUP = 64
 _CHUNK = 262_144  # numbers that stay in the second-level cache
@@ -74,7 +77,8 @@ def dense_paths(
     factor : (g, d, r) float64
         ``L`` of each kind of step.
     which, slot : (n,) int64
-        Kind of each step, and the draw it ends in (-1: not recorded).
+        Kind of each step, and the draw it ends in (-1: not recorded); recorded steps end in
+        consecutive draws.
     observed : (k,) int64
         Coordinates to record.
     mean : (k,) float64
@@ -87,7 +91,8 @@ def dense_paths(
     chains, d = start.shape
     X, E, L, m = (np.ascontiguousarray(a, out.dtype) for a in (start, transition, factor, mean))
     if chains >= _FEW_CHAINS and d <= FUSED_DIMENSION:
-        dense(X, E, L, _extents(L), which, slot, observed, m, out, _group(chains), *key)
+        E, L = _whole_tiles(E), _whole_tiles(L)
+        dense(X, E, L, _extents(L), which, slot, observed, m, out, _lanes(chains, out), *key)
     elif d <= _FEW_DIMENSION:
         Et, Lt = (np.ascontiguousarray(array.transpose(0, 2, 1)) for array in (E, L))
         dense_few(X, Et, Lt, which, slot, observed, m, out, *key)
@@ -95,10 +100,18 @@ def dense_paths(
         _dense_blas(X, E, L, which, slot, observed, m, out, key)
 
 
+def _whole_tiles(matrices: FloatArray) -> FloatArray:
+    # Rows of zeros up to a multiple of what a product works on at a time.
+    pad = [(0, 0)] * matrices.ndim
+    pad[-2] = (0, -matrices.shape[-2] % ROWS)
+    return np.pad(matrices, pad)
+
+
 def _extents(factor: FloatArray) -> IntArray:
-    # How many columns of each row reach: a Cholesky factor has half of them.
+    # How many columns reach in each tile of rows: a Cholesky factor has half of them.
     columns = np.arange(1, factor.shape[2] + 1)
-    return np.asarray(((factor != 0.0) * columns).max(axis=2), dtype=np.int64)
+    reach = ((factor != 0.0) * columns).max(axis=2)
+    return np.asarray(reach.reshape(len(factor), -1, ROWS).max(axis=2), dtype=np.int64)
 
 
 def _dense_blas(
@@ -174,14 +187,17 @@ def decoupled_paths(
     """
     chains, d = start.shape
     y, rho, sigma, m = (np.array(a, out.dtype, order="C") for a in (start, decay, scale, mean))
+    if chains >= _FEW_CHAINS and d <= FUSED_DIMENSION:
+        W = np.zeros((0, d)) if turn is None else _whole_tiles(turn)
+        size = _lanes(chains, out, 1 if turn is None else VECTORS)
+        W = np.ascontiguousarray(W, out.dtype)
+        decoupled_lanes(y, rho, sigma, which, slot, W, m, out, size, *key)
+        return
     if turn is None:
         group = min(_group(chains), max(8, _GROUP // d))
         decoupled(y, rho, sigma, which, slot, m, out, group, 0, 0, *key)
         return
     W = np.ascontiguousarray(turn, out.dtype)
-    if d <= TURNED_DIMENSION and chains >= _FEW_CHAINS:
-        turned(y, rho, sigma, which, slot, W, m, out, _group(chains), *key)
-        return
     _turned_blas(y, rho, sigma, which, slot, W, m, out, key)
 
 
@@ -228,3 +244,10 @@ def _group(chains: int) -> int:
     # Large enough for vector instructions, small enough to occupy every thread.
     share = -(-chains // get_num_threads())
     return min(_GROUP, max(8, -(-share // 8) * 8))
+
+
+def _lanes(chains: int, out: NDArray[Any], vectors: int = VECTORS) -> int:
+    # As many vectors of chains as keep a product busy and occupy every thread.
+    width = 64 // out.itemsize
+    share = -(-chains // get_num_threads())
+    return width * min(vectors, -(-share // width))

@@ -1,10 +1,9 @@
-"""Compiled loops of :mod:`fracsde.backends.numba_cpu`.
+"""Compiled loops of :mod:`fracsde.backends.numba_cpu` for few chains or many coordinates.
 
 A group of chains and a tile of steps are worked on at a time: their normals are made in one run
 of vector instructions, and become the path where they lie.  The record is written once, by the
-thread that made it.  Where coordinates are coupled, chains are the innermost axis of the tile, so
-that one vector instruction serves several chains.  Comments name the lines of
-:mod:`fracsde.backends.reference` that a kernel stands for.
+thread that made it.  Where there are many chains, :mod:`fracsde.backends.lane_kernels` serves.
+Comments name the lines of :mod:`fracsde.backends.reference` that a kernel stands for.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from fracsde.backends.normals import fill_lanes, fill_normals, wide_vectors
+from fracsde.backends.normals import fill_lanes, fill_normals
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
+from fracsde.backends.vectors import wide_vectors
 
-__all__ = ["add_into", "decoupled", "dense", "dense_few", "fill", "turned"]
+__all__ = ["add_into", "decoupled", "dense_few", "fill"]
 
 _TILE = 1024  # numbers that stay in the first-level cache
 
@@ -60,14 +60,14 @@ def add_into(values: Any, mean: Any, out: Any) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _addresses(counters: Any, columns: Any, size: Any, first: Any, inner: Any) -> None:
-    # Block (column, row, chain) for each number of a tile of rows; chains innermost or not.
+def _addresses(counters: Any, columns: Any, size: Any, first: Any) -> None:
+    # Block (column, row, chain) for each number of a tile of rows, coordinates innermost.
     q = columns * size
     for j in range(counters.shape[1]):
         r = j % q
-        counters[0, j] = r // size if inner else r % columns
+        counters[0, j] = r % columns
         counters[1, j] = j // q
-        counters[2, j] = first + (r % size if inner else r // columns)
+        counters[2, j] = first + r // columns
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -89,66 +89,6 @@ def _add_product(out: Any, M: Any, X: Any, extent: Any) -> None:
             a, x0 = M[i, j], X[j]
             for k in range(row.shape[0]):
                 row[k] += a * x0[k]
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def dense(
-    start: Any,
-    transition: Any,
-    factor: Any,
-    extents: Any,
-    which: Any,
-    slot: Any,
-    observed: Any,
-    mean: Any,
-    out: Any,
-    group: Any,
-    k0: Any,
-    k1: Any,
-) -> None:
-    """Iterate dense steps, a group of chains at a time.
-
-    Parameters
-    ----------
-    start, transition, factor, which, slot, observed, mean, out : ndarray
-        As for :func:`fracsde.backends.numba_cpu.dense_paths`, all of the kind of ``out``.
-    extents : (g, d) int64
-        How many columns of each row of a factor reach.
-    group : int
-        Chains worked on at a time.
-    k0, k1 : uint32
-        Key of the normals.
-    """
-    chains, d = start.shape
-    rank, lanes = factor.shape[2], 16 // out.itemsize
-    purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
-    for b in prange((chains + group - 1) // group):
-        first = b * group
-        size = min(group, chains - first)
-        q = rank * size
-        counters = np.empty((3, q), dtype=np.uint64)
-        _addresses(counters, rank, size, first, True)
-        X, new = np.empty((d, size), out.dtype), np.empty((d, size), out.dtype)
-        z, all_columns = np.empty((lanes, q), out.dtype), np.full(d, d)
-        for i in range(d):
-            for c in range(size):
-                X[i, c] = start[first + c, i]
-        for step in range(which.shape[0]):
-            lane = step % lanes
-            if lane == 0:
-                shift = step // lanes
-                fill_lanes(z, counters[0], counters[1], counters[2], shift, purpose, k0, k1)
-            kind = which[step]
-            # X @ E.T + z @ L.T
-            new[:] = 0.0
-            _add_product(new, transition[kind], X, all_columns)
-            _add_product(new, factor[kind], z[lane].reshape(rank, size), extents[kind])
-            X, new = new, X
-            if slot[step] >= 0:
-                for c in range(size):
-                    row = out[first + c, slot[step]]
-                    for k in range(observed.shape[0]):
-                        row[k] = X[observed[k], c] + mean[k]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -181,7 +121,7 @@ def dense_few(
     for c in prange(chains):
         rows = max(1, min(_TILE // rank, (which.shape[0] + lanes - 1) // lanes))
         counters = np.empty((3, rows * rank), dtype=np.uint64)
-        _addresses(counters, rank, 1, c, False)
+        _addresses(counters, rank, 1, c)
         z, noise = np.empty((lanes, rows * rank), out.dtype), np.empty((1, rank), out.dtype)
         X, new = np.empty((1, d), out.dtype), np.empty((1, d), out.dtype)
         all_states, all_noise = np.full(1, d), np.full(1, rank)
@@ -242,7 +182,7 @@ def decoupled(
         q = size * d
         rows = max(1, min(_TILE // q, (steps + lanes - 1) // lanes))
         counters = np.empty((3, rows * q), dtype=np.uint64)
-        _addresses(counters, d, size, chain + first, False)
+        _addresses(counters, d, size, chain + first)
         z = np.empty((lanes, rows * q), out.dtype)
         path = z.reshape(-1)
         y, rho, sigma = np.empty(q, out.dtype), np.empty(q, out.dtype), np.empty(q, out.dtype)
@@ -274,62 +214,3 @@ def decoupled(
                             out[first + c, draw, i] = source[i] + mean[i]
         for r in range(q):
             state[first + r // d, r % d] = y[r]
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def turned(
-    start: Any,
-    decay: Any,
-    scale: Any,
-    which: Any,
-    slot: Any,
-    turn: Any,
-    mean: Any,
-    out: Any,
-    group: Any,
-    k0: Any,
-    k1: Any,
-) -> None:
-    """Iterate independent scalar steps and record them turned.
-
-    Parameters
-    ----------
-    start, decay, scale, which, slot, turn, mean, out : ndarray
-        As for :func:`fracsde.backends.numba_cpu.decoupled_paths`, all of the kind of ``out``.
-    group : int
-        Chains worked on at a time.
-    k0, k1 : uint32
-        Key of the normals.
-    """
-    chains, d = start.shape
-    lanes = 16 // out.itemsize
-    purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
-    for b in prange((chains + group - 1) // group):
-        first = b * group
-        size = min(group, chains - first)
-        q = size * d
-        counters = np.empty((3, q), dtype=np.uint64)
-        _addresses(counters, d, size, first, True)
-        z, all_columns = np.empty((lanes, q), out.dtype), np.full(turn.shape[0], d)
-        y, seen = np.empty((d, size), out.dtype), np.empty((turn.shape[0], size), out.dtype)
-        for i in range(d):
-            for c in range(size):
-                y[i, c] = start[first + c, i]
-        for step in range(which.shape[0]):
-            lane = step % lanes
-            if lane == 0:
-                shift = step // lanes
-                fill_lanes(z, counters[0], counters[1], counters[2], shift, purpose, k0, k1)
-            for i in range(d):
-                rho, sigma = decay[which[step], i], scale[which[step], i]
-                state, noise = y[i], z[lane, i * size : (i + 1) * size]
-                for c in range(size):
-                    state[c] = rho * state[c] + sigma * noise[c]
-            if slot[step] >= 0:
-                for k in range(turn.shape[0]):
-                    seen[k] = mean[k]
-                _add_product(seen, turn, y, all_columns)
-                for c in range(size):
-                    row = out[first + c, slot[step]]
-                    for k in range(turn.shape[0]):
-                        row[k] = seen[k, c]

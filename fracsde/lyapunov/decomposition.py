@@ -18,6 +18,7 @@ import numpy as np
 import scipy.linalg
 
 from fracsde._check import choice
+from fracsde._symmetry import averaged
 from fracsde.errors import ComputationError, NotSymmetricError
 from fracsde.lyapunov.products import congruent
 from fracsde.lyapunov.rounding import is_symmetric
@@ -146,7 +147,7 @@ def eigenvectors(array: FloatArray) -> tuple[FloatArray, FloatArray]:
     vectors : (n, n) float64
         One per column.
     """
-    even = np.asfortranarray(0.5 * (array + array.T))
+    even = averaged(array).T  # the same matrix, in the order of LAPACK
     values, vectors = scipy.linalg.eigh(even, driver="evd", overwrite_a=True, check_finite=False)
     return values, vectors
 
@@ -190,7 +191,7 @@ def inverse(decomposition: Decomposition) -> Callable[[FloatArray], FloatArray]:
         sums = np.add.outer(form, form)
         denominators = sums - np.multiply.outer(form, form) if discrete else sums
         _require_unique(denominators)
-        return lambda Q: congruent(U, congruent(U.T, Q) / denominators)
+        return lambda Q: congruent(U, _divided(congruent(U.T, Q), denominators))
     if discrete:
         s = decomposition.eigenvalues
         _require_unique(1.0 - np.multiply.outer(s, s.conj()))
@@ -236,6 +237,12 @@ def _require_unique(denominators: NDArray[Any]) -> None:
             "the equation has no unique solution; remove that direction first."
         )
         raise ComputationError(Status.MARGINAL, detail)
+
+
+def _divided(array: FloatArray, denominators: FloatArray) -> FloatArray:
+    # In place: new memory costs as much as the division.
+    np.divide(array, denominators, out=array)
+    return array
 
 
 def _even(array: FloatArray) -> FloatArray:

@@ -1,0 +1,255 @@
+"""Compiled loops of :mod:`fracsde.backends.numba_cpu` for several chains.
+
+A group of chains and a tile of steps are worked on at a time, chains innermost
+(:mod:`fracsde.backends.chain_lanes`), so that normals, steps and products are vectors from end to
+end and stay in the caches.  The record of a tile is written in one run for each chain, by the
+thread that made it.  A path is the same whatever the number of chains, of threads and of chains
+in a group.  Comments name the lines of :mod:`fracsde.backends.reference` that a kernel stands for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+
+from fracsde.backends.chain_lanes import ROWS, add_product, advance, record
+from fracsde.backends.normals import fill_lanes
+from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
+
+__all__ = ["decoupled_lanes", "dense"]
+
+_TILE = 512  # blocks of normals whose addresses, numbers and states stay in the first-level cache
+
+
+@njit(cache=True, error_model="numpy")
+def _lane_addresses(counters: Any, rows: Any, columns: Any, size: Any, first: Any) -> None:
+    # Block (column, row, chain), chains innermost.
+    for row in range(rows):
+        for i in range(columns):
+            place = (row * columns + i) * size
+            for c in range(size):
+                counters[0, place + c] = i
+                counters[1, place + c] = row
+                counters[2, place + c] = first + c
+
+
+@njit(cache=True, error_model="numpy")
+def _tile_rows(columns: Any, size: Any, lanes: Any, steps: Any) -> Any:
+    # Rows of blocks worked on at a time.
+    return max(1, min(_TILE // (columns * size), (steps + lanes - 1) // lanes))
+
+
+@njit(cache=True, error_model="numpy")
+def _means(mean: Any, count: Any) -> Any:
+    # The mean of each row of a table of several draws.
+    found = np.empty(count * mean.shape[0], mean.dtype)
+    for r in range(found.shape[0]):
+        found[r] = mean[r % mean.shape[0]]
+    return found
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def dense(
+    start: Any,
+    transition: Any,
+    factor: Any,
+    extents: Any,
+    which: Any,
+    slot: Any,
+    observed: Any,
+    mean: Any,
+    out: Any,
+    size: Any,
+    k0: Any,
+    k1: Any,
+) -> None:
+    """Iterate dense steps, a group of chains at a time.
+
+    Parameters
+    ----------
+    start, which, slot, observed, mean, out : ndarray
+        As for :func:`fracsde.backends.numba_cpu.dense_paths`, all of the kind of ``out``.
+    transition, factor : (g, rows, d) and (g, rows, r) ndarray
+        With rows of zeros up to a multiple of :data:`fracsde.backends.chain_lanes.ROWS`.
+    extents : (g, rows / ROWS) int64
+        How many columns of a factor reach, in each tile of rows.
+    size : int
+        Chains worked on at a time, a multiple of one vector.
+    k0, k1 : uint32
+        Key of the normals.
+    """
+    rows = _tile_rows(factor.shape[2], size, 16 // out.itemsize, which.shape[0])
+    means = _means(mean, rows * (16 // out.itemsize))
+    for b in prange((start.shape[0] + size - 1) // size):
+        _dense_group(
+            b, start, transition, factor, extents, which, slot, observed, means, out, size, k0, k1
+        )
+
+
+@njit(cache=True, error_model="numpy")
+def _dense_group(
+    group: Any,
+    start: Any,
+    transition: Any,
+    factor: Any,
+    extents: Any,
+    which: Any,
+    slot: Any,
+    observed: Any,
+    means: Any,
+    out: Any,
+    size: Any,
+    k0: Any,
+    k1: Any,
+) -> None:
+    chains, d = start.shape
+    steps, rank, lanes, k = which.shape[0], factor.shape[2], 16 // out.itemsize, out.shape[2]
+    flat, gap, every = out.reshape(-1), out.shape[1] * k, np.full(extents.shape[1], d)
+    purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
+    rows, first = _tile_rows(rank, size, lanes, steps), group * size
+    held, count = min(size, chains - first), rows * lanes
+    counters = np.empty((3, rows * rank * size), dtype=np.uint64)
+    _lane_addresses(counters, rows, rank, size, first)
+    z, seen = (
+        np.empty((lanes, rows * rank * size), out.dtype),
+        np.empty((count * k, size), out.dtype),
+    )
+    X = np.zeros((transition.shape[1], size), out.dtype)
+    new = np.empty_like(X)
+    _load_states(X, start, first, held)
+    pending, draw = 0, 0
+    for step in range(steps):
+        t = step % count
+        if t == 0:
+            shift = step // lanes
+            fill_lanes(z, counters[0], counters[1], counters[2], shift, purpose, k0, k1)
+        kind, place = which[step], (t // lanes) * rank * size
+        noise = z[t % lanes, place : place + rank * size].reshape(rank, size)
+        # X @ E.T + z @ L.T
+        _clear(new)
+        add_product(new, factor[kind], noise, extents[kind])
+        add_product(new, transition[kind], X, every)
+        X, new = new, X
+        if slot[step] >= 0:
+            draw = slot[step]
+            for r in range(k):
+                _copy(seen[pending * k + r], X[observed[r]])
+            pending += 1
+        if pending > 0 and (t == count - 1 or step == steps - 1):
+            place = first * gap + (draw - pending + 1) * k
+            record(seen, means, flat, place, gap, pending * k, held)
+            pending = 0
+
+
+@njit(cache=True, error_model="numpy")
+def _clear(table: Any) -> None:
+    flat = table.reshape(-1)
+    for r in range(flat.shape[0]):
+        flat[r] = 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def _copy(target: Any, source: Any) -> None:
+    for c in range(target.shape[0]):
+        target[c] = source[c]
+
+
+@njit(cache=True, error_model="numpy")
+def _load_states(table: Any, states: Any, first: Any, held: Any) -> None:
+    for i in range(states.shape[1]):
+        for c in range(held):
+            table[i, c] = states[first + c, i]
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def decoupled_lanes(
+    start: Any,
+    decay: Any,
+    scale: Any,
+    which: Any,
+    slot: Any,
+    turn: Any,
+    mean: Any,
+    out: Any,
+    size: Any,
+    k0: Any,
+    k1: Any,
+) -> None:
+    """Iterate independent scalar steps of a group of chains at a time, and record them.
+
+    Parameters
+    ----------
+    start, decay, scale, which, slot, mean, out : ndarray
+        As for :func:`fracsde.backends.numba_cpu.decoupled_paths`, all of the kind of ``out``.
+    turn : (rows, d) ndarray
+        Matrix from states to the record, with rows of zeros up to a multiple of
+        :data:`fracsde.backends.chain_lanes.ROWS`; without rows where states are recorded.
+    size : int
+        Chains worked on at a time, a multiple of one vector.
+    k0, k1 : uint32
+        Key of the normals.
+    """
+    rows = _tile_rows(start.shape[1], size, 16 // out.itemsize, which.shape[0])
+    means = _means(mean, rows * (16 // out.itemsize))
+    for b in prange((start.shape[0] + size - 1) // size):
+        _decoupled_group(b, start, decay, scale, which, slot, turn, means, out, size, k0, k1)
+
+
+@njit(cache=True, error_model="numpy")
+def _decoupled_group(
+    group: Any,
+    start: Any,
+    decay: Any,
+    scale: Any,
+    which: Any,
+    slot: Any,
+    turn: Any,
+    means: Any,
+    out: Any,
+    size: Any,
+    k0: Any,
+    k1: Any,
+) -> None:
+    chains, d = start.shape
+    steps, lanes, k = which.shape[0], 16 // out.itemsize, out.shape[2]
+    flat, gap, every = out.reshape(-1), out.shape[1] * k, np.full(turn.shape[0] // ROWS, d)
+    purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
+    rows, first = _tile_rows(d, size, lanes, steps), group * size
+    held, count = min(size, chains - first), rows * lanes
+    counters = np.empty((3, rows * d * size), dtype=np.uint64)
+    _lane_addresses(counters, rows, d, size, first)
+    z, y = np.empty((lanes, rows * d * size), out.dtype), np.zeros((d, size), out.dtype)
+    path, seen = np.empty((count, d, size), out.dtype), np.empty((count * k, size), out.dtype)
+    # States go straight to the record where each of them is recorded and none is turned.
+    plain, row = turn.shape[0] == 0, np.empty((turn.shape[0], size), out.dtype)
+    rho, sigma = np.empty((count, d), out.dtype), np.empty((count, d), out.dtype)
+    _load_states(y, start, first, held)
+    for begin in range(0, steps, count):
+        n = min(count, steps - begin)
+        fill_lanes(z, counters[0], counters[1], counters[2], begin // lanes, purpose, k0, k1)
+        for t in range(n):
+            _copy(rho[t], decay[which[begin + t]])
+            _copy(sigma[t], scale[which[begin + t]])
+        advance(y, rho[:n], sigma[:n], z, path)
+        draw = slot[begin + n - 1]
+        if plain and draw - slot[begin] == n - 1 and slot[begin] >= 0:
+            place = first * gap + slot[begin] * k
+            record(path.reshape(count * d, size), means, flat, place, gap, n * k, held)
+            continue
+        pending = 0
+        for t in range(n):
+            if slot[begin + t] < 0:
+                continue
+            draw = slot[begin + t]
+            source = path[t]
+            if not plain:
+                _clear(row)
+                add_product(row, turn, source, every)
+                source = row
+            _copy(seen[pending * k : (pending + 1) * k].reshape(-1), source.reshape(-1))
+            pending += 1
+        if pending > 0:
+            place = first * gap + (draw - pending + 1) * k
+            record(seen, means, flat, place, gap, pending * k, held)
