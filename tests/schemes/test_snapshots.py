@@ -95,7 +95,7 @@ def history(cells=96):
 
 
 def test_routes_agree_snapshots_and_the_contour_at_every_time(monkeypatch):
-    """Both roads carry the contour's error only; the tolerance holds for a long history."""
+    """Both roads carry an error of the contour only; the tolerance holds for a long history."""
     chain, start, times = history()
     ready = Propagator(rtol=1e-10).prepare(chain, alpha=0.6)
     quick = ready.run(start, times)
