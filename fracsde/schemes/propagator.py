@@ -11,7 +11,7 @@ one.  What each generator is served with:
 generator                       road
 ==============================  ==============================================================
 cells, few times                a few complex tridiagonal solves per time
-cells, many times               windows of times: 20 to 30 solves and one matrix product each
+cells, many times               windows of times: 20 to 40 solves each, snapshots, one product
 cells whose start is far out    narrow contours; at ``alpha = 1`` short steps
 ring with a current             contours that leave room for its sector, else as the line above
 symmetric, dense                eigenvectors (:mod:`fracsde.schemes.modes`)

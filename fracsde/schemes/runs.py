@@ -8,12 +8,13 @@ at order one.  For each time the densities of the smallest estimated error are k
     + 10\,\epsilon \sum_j |c_j| \max_i |x_{j,i}| / h_i ,
 
 compares with a finer form :math:`\tilde p` and adds the rounding of the sum; in windows the
-difference is taken at nine times, dense towards both ends where errors oscillate fastest, and
-counts thrice.
+difference is taken at nine times or more, dense towards both ends where errors oscillate fastest,
+and counts thrice.
 
 **Cost.**  A window of ``n`` nodes and ``T`` times takes ``n`` solves, those of the comparison,
-and one product of ``T`` by ``2 n``; poles take their solves for every time.  Seconds of each are
-predicted per cell, for windows of three lengths, and the cheapest plan is taken.
+and one product of ``T`` by ``2 n``, or by a dozen columns where octaves have so many times that
+snapshots pay (:mod:`fracsde.schemes.snapshots`); poles take their solves for every time.  Seconds
+of each are predicted per cell, for windows of four lengths, and the cheapest plan is taken.
 
 Not here: the forms and their order (:mod:`fracsde.schemes.rational_propagation`).
 """
@@ -27,8 +28,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde.schemes.forms import oracle_form, stacked, window
+from fracsde.schemes.snapshots import (
+    coefficient_decay,
+    left_out,
+    octaves,
+    snapshot_count,
+    snapshot_times,
+    spread,
+    to_series,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fracsde._typing import FloatArray, IntArray
     from fracsde.schemes.forms import Form, Window
     from fracsde.schemes.rational_propagation import RationalPropagation
@@ -41,8 +53,10 @@ _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 10.0
 _UNSEEN = 1.2  # the finer rule has an error too: a twentieth of the coarser one at most
 _ROWS = 1024  # times per matrix product
-_RATIOS = (2.0, 10.0**0.5, 10.0)  # of windows: short ones have fewer nodes
-_MARKS, _BETWEEN = 9, 3.0  # times of a window that are compared; what may hide between them
+_RATIOS = (2.0, 10.0**0.5, 10.0, 100.0)  # of windows: short ones have fewer nodes
+_MARKS, _PER_NODE = 9, 3  # times of a window that are compared; one per so many nodes if more
+_BETWEEN = 3.0  # what may hide between them
+_CUT = 0.2  # of the tolerance, that snapshots may add, and a tenth of which they are planned for
 _PRODUCT = 4.0e-11  # seconds of a multiplication with addition, measured on one core
 _EARLY = 1e-18  # clock times largest rate below which nothing has happened yet
 _LATE = 1e100  # and above which a chain that keeps its mass has come to rest
@@ -107,6 +121,8 @@ class Run:
         self.largest = np.ones(len(times))
         self.stats: dict[str, Any] = {"solves": 0, "windows": 0}
         alpha, conserving = chain.alpha, chain.conserving
+        self.decay = coefficient_decay(alpha, chain.half_angle)
+        self.snapshots = snapshot_count(self.decay, 0.1 * _CUT * chain.rtol)
         clock = chain.unit * chain.timescale ** (1.0 - alpha) * times**alpha
         self.clock = np.minimum(clock, _LATE) if conserving else clock
         early = (self.clock <= _EARLY * gamma(1.0 + alpha)) | (self.peak == 0.0)
@@ -182,12 +198,13 @@ class Run:
         # Seconds per cell for all times by windows of a plan, and by poles where they are cheaper;
         # and where the windows begin and end.
         nodes, check = len(plan.contour.nodes), len(forms[1].shifts)
+        columns = min(2 * nodes, self.snapshots)
         single, total, spans = (len(forms[0].shifts) + check) * self.of.seconds, 0.0, []
         while begin < len(self.times):
             reach = np.nextafter(plan.ratio * self.times[begin], 0.0)
             end = int(np.searchsorted(self.times, reach, side="right"))
             count = end - begin
-            ours = (nodes + _MARKS * check) * self.of.seconds + 2 * nodes * count * _PRODUCT
+            ours = (nodes + _marks(plan) * check) * self.of.seconds + columns * count * _PRODUCT
             if ours < count * single and self.clock[end - 1] < _LATE:
                 spans.append((begin, end))
             total += min(ours, count * single)
@@ -199,33 +216,63 @@ class Run:
         shifts = plan.shifts(of.alpha) / first
         solutions, sums = of.solve(shifts, self.masses)
         flat, parts = solutions.reshape(len(self.masses), -1), sums[:2].reshape(-1)
-        for a in range(begin, end, _ROWS):
-            b = min(a + _ROWS, end)
-            rows = plan.rows(of.alpha, self.times[a:b] / self.times[begin])
+
+        def rows_at(times: FloatArray) -> FloatArray:
+            rows = plan.rows(of.alpha, times / self.times[begin])
             rows *= (self.total / (rows @ parts))[:, None] if self.scaled else 1.0 / first
-            np.matmul(rows, flat.T, out=self.density[a:b])
+            return rows
+
+        cut = self._fill(begin, end, rows_at, flat)
         # Errors oscillate in the logarithm of time, and faster towards both ends.
-        share = 0.5 - 0.5 * np.cos(np.pi * np.arange(_MARKS) / (_MARKS - 1))
+        share = 0.5 - 0.5 * np.cos(np.linspace(0.0, np.pi, _marks(plan)))
         marks = self.times[begin] * (self.times[end - 1] / self.times[begin]) ** share
         near = begin + np.searchsorted(self.times[begin:end], marks, side="right") - 1
-        picks = np.unique(np.append(near, end - 1))
+        picks = np.unique(np.concatenate([[begin], near, [end - 1]]))
         self.stats["windows"] += 1
         self.stats["solves"] += len(shifts)
-        rows = plan.rows(of.alpha, self.times[picks] / self.times[begin]) / first
-        size = np.hypot(*np.split(rows, 2, axis=1)) @ sums[2]
+        size = np.hypot(*np.split(rows_at(self.times[picks]), 2, axis=1)) @ sums[2]
         fine, noise = self._sums(self.clock[picks], (check,))
-        gap = _BETWEEN * np.abs(self.density[picks] - fine[0]).max(axis=1)
-        largest = np.maximum(np.abs(self.density[picks]).max(axis=1), self.floor)
-        # Between two marks densities are no smaller than the smaller of theirs.
-        before = np.searchsorted(picks, np.arange(begin, end), side="right") - 1
-        after = np.minimum(before + 1, len(picks) - 1)
-        worst = float((gap / largest).max())
-        self.largest[begin:end] = np.minimum(largest[before], largest[after])
+        found = self.density[picks]
+        gap = _BETWEEN * np.abs(found - fine[0]).max(axis=1)
+        largest = np.maximum(np.abs(found).max(axis=1), self.floor)
         self.noise[begin:end] = max(float(noise[0].max()), _ROUNDING * _EPS * float(size.max()))
         # Where the density decays fast, errors do not follow it.
-        errors = np.minimum(worst * np.maximum(largest[before], largest[after]), gap.max())
-        self.errors[begin:end] = errors + self.noise[begin:end]
+        worst, after = float((gap / largest).max()), np.append(largest[1:], largest[-1])
+        errors = np.minimum(worst * np.maximum(largest, after), gap.max())
+        # Between two marks densities are no smaller than the smaller of theirs.
+        counts = np.diff(picks, append=end)
+        self.largest[begin:end] = np.repeat(np.minimum(largest, after), counts)
+        self.errors[begin:end] = np.repeat(errors, counts)
+        self.errors[begin:end] += self.noise[begin] + cut
         self.stats["contour"] = self.stats.get("contour", 0) + end - begin
+
+    def _fill(
+        self, begin: int, end: int, rows_at: Callable[[FloatArray], FloatArray], flat: FloatArray
+    ) -> float:
+        # Write the densities of a window; return the largest error that snapshots add to it.
+        count, nodes, worst = self.snapshots, flat.shape[1], 0.0
+        dense: list[tuple[int, int]] = []
+        sparse: list[tuple[int, int]] = []
+        for a, b in octaves(self.times, begin, end):
+            pays = count * (nodes + b - a) < nodes * (b - a) and self.times[a] < self.times[b - 1]
+            (dense if pays else sparse).append((a, b))
+        if dense:
+            points = [snapshot_times(self.times[a], self.times[b - 1], count) for a, b in dense]
+            taken = (rows_at(np.concatenate(points)) @ flat.T).reshape(len(dense), count, -1)
+            for (a, b), snapshots in zip(dense, taken, strict=True):
+                series = to_series(snapshots)
+                cut = left_out(series, self.decay)
+                if cut > _CUT * self.of.rtol * np.abs(snapshots).max(axis=1).min():
+                    sparse.append((a, b))
+                    continue
+                spread(series, self.times[a:b], self.density[a:b])
+                self.stats["snapshots"] = self.stats.get("snapshots", 0) + count
+                worst = max(worst, cut)
+        for a, b in sparse:
+            for k in range(a, b, _ROWS):
+                some = slice(k, min(k + _ROWS, b))
+                np.matmul(rows_at(self.times[some]), flat.T, out=self.density[some])
+        return worst
 
     # --- single times -------------------------------------------------------------------------
 
@@ -309,3 +356,7 @@ class Run:
                 return np.zeros_like(masses)
         self.stats["solves"] += count * len(form.shifts)
         return masses
+
+
+def _marks(plan: Window) -> int:
+    return max(_MARKS, len(plan.contour.nodes) // _PER_NODE)
