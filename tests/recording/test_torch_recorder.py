@@ -146,28 +146,63 @@ def test_engine_kernels_equal_numpy_over_many_tensors_and_blocks(dtype: str) -> 
     from fracsde.recording.torch import _kernels
 
     rng = np.random.default_rng(5)
-    sizes = np.array([1, 5000, 8192, 37, 4097])
-    total, k, run = int(sizes.sum()), 3, 64
+    sizes = np.array([1, 5000, 8192, 0, 37, 4097, 512])
+    total, cuts = int(sizes.sum()), np.cumsum(sizes)[:-1]
     w, g = rng.normal(size=(2, total)).astype(dtype)
-    cuts = np.cumsum(sizes)[:-1]
     there = [np.split(v, cuts) for v in (w, g)]
     table = np.array([sizes, *([part.ctypes.data for part in v] for v in (*there, there[1]))])
-    table[2:, 3] = 0
-    g[cuts[2] : cuts[3]] = 0.0
-    signs = rng.choice(np.array([-1, 1], dtype=np.int8), size=total)
-    lengths = np.array([0.5, 2.0, 3.0], dtype)
-    like, out, kept = np.zeros(1, dtype), np.zeros(3), np.zeros(k, dtype)
+    table[2:, 4] = 0
+    g[cuts[3] : cuts[4]] = 0.0
     x, y = w.astype(np.float64), g.astype(np.float64)
-    rtol = 100 * np.finfo(dtype).eps
-    _kernels.products(table, like, out)
-    expected = [x @ y, y @ y, x @ x]
-    np.testing.assert_allclose(out, expected, rtol=rtol, atol=rtol * (x @ x))
-    np.testing.assert_allclose(_kernels.squares(table, like), y @ y, rtol=rtol)
-    belongs = np.arange(total) // run % k
-    for which, v in ((1, x), (2, y)):
-        _kernels.fold(table, which, signs, run, np.ones(6 * k * run, dtype), lengths, kept)
-        sums = lengths * np.bincount(belongs, weights=signs * v)
-        np.testing.assert_allclose(kept, sums, atol=rtol * np.sqrt(v @ v))
+    eps = 100 * np.finfo(dtype).eps
+    at, out = (table.ctypes.data, len(sizes)), np.zeros(3)
+    _kernels.entry(_kernels.products, dtype)(*at, out.ctypes.data, 0.0)
+    np.testing.assert_allclose(out, [x @ y, y @ y, x @ x], rtol=eps, atol=eps * (x @ x))
+    square = _kernels.entry(_kernels.squares, dtype)(*at, 0.0)
+    np.testing.assert_allclose(square, y @ y, rtol=eps)
+    places = np.array([[0, 5, 4, 2], [0, 4096, 36, 7]])
+    for which, v in ((1, w), (2, g)):
+        picked = np.ones(4, dtype)
+        take = _kernels.entry(_kernels.take, dtype)
+        take(*at, which, places.ctypes.data, 4, picked.ctypes.data, 0.0)
+        offsets = np.concatenate([[0], cuts])
+        assert np.array_equal(picked, v[offsets[places[0]] + places[1]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("k", "run"), [(32, 64), (3, 64), (5, 7), (4, 1), (1, 64)])
+def test_engine_folds_packed_signs_as_numpy_does_for_any_cut_into_tensors(
+    dtype: str, k: int, run: int
+) -> None:
+    from fracsde.recording.torch import _kernels
+
+    rng = np.random.default_rng(k)
+    group = k * run
+    m = -(-1024 // group) * group
+    for sizes in ([1, 5000, 8192, 0, 37, 4097, 512], [511, 513], [3], [9000]):
+        total, at = sum(sizes), np.cumsum(sizes)[:-1]
+        w, negative = rng.normal(size=total).astype(dtype), rng.random(total) < 0.5
+        parts = np.split(w, at)
+        words = _kernels.packed(negative, sizes)
+        lengths, sums = rng.random(k).astype(dtype), np.ones(m + _kernels.CHUNK, dtype)
+        table = np.zeros((4, len(sizes)), dtype=np.int64)
+        table[:2] = sizes, [part.ctypes.data for part in parts]
+        facts = (table, words, sums, lengths)
+        places = [array.ctypes.data for array in facts]
+        plan = np.array([*places[:3], m, run, places[3], k, len(sizes)])
+        fold, kept = _kernels.entry(_kernels.fold, dtype), np.ones(k, dtype)
+        fold(plan.ctypes.data, 1, kept.ctypes.data, 0.0)
+        signed = np.where(negative, -1.0, 1.0) * w
+        belongs = np.arange(total) // run % k
+        expected = lengths * np.bincount(belongs, weights=signed, minlength=k)
+        width = 100 * np.finfo(dtype).eps * np.sqrt(w.astype(float) @ w)
+        np.testing.assert_allclose(kept, expected, atol=width, rtol=0)
+        signed[total // 2] *= -1.0  # twin: one sign
+        damaged = lengths * np.bincount(belongs, weights=signed, minlength=k)
+        assert np.abs(kept - damaged).max() > width
+        table[1] = 0
+        fold(plan.ctypes.data, 1, kept.ctypes.data, 0.0)
+        assert not kept.any()
 
 
 def test_exact_scalars_are_those_of_whole_vectors(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fracsde.errors import FileWriteError, InputError
+from fracsde.recording.schedule import Every
 from fracsde.recording.torch.reading import TensorReader, Unsuited, reader_for
 from fracsde.recording.torch.rows import Rows
 from fracsde.recording.torch.watching import BatchWatch
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from fracsde.recording.torch.parameters import TrainedParameters
 
 __all__ = ["TorchRecorder"]
+
+_Tensor = torch.Tensor
 
 
 class TorchRecorder:
@@ -79,27 +82,28 @@ class TorchRecorder:
         on_write_error: str,
     ) -> None:
         self._recorder, self._parameters, self._dtype = recorder, parameters, dtype
-        self._step, self._training, self._seen = step, training, False
+        self._step, self._training, self._seen, self._counts = step, training, False, 0
         self._stops, self._raises = on_divergence == "stop", on_write_error == "raise"
         self._gradients, self._scalars = "gradients" in kept, "gradient_norm_squared" in kept
         self._velocity, self._counted = "velocity_norm_squared" in kept, "batch_size" in kept
+        self._plain = not self._scalars and not self._gradients  # nothing to see before a step
         self._due = self._skipped = self._diverged = self._closed = self._grown = False
         self._groups = len(optimizer.param_groups)
         self._before: dict[str, Any] = {}
         self._loss: Any = None
         self._first = step == 0 and recorder.next_step == 0
-        self._wanted = recorder.schedule.due
+        schedule = recorder.schedule
+        self._wanted = None if schedule == Every(1) else schedule.due  # None: every step
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
         self._watch = BatchWatch() if counting else None
-        self._handles = [
-            optimizer.register_step_pre_hook(self._enter),
-            optimizer.register_step_post_hook(self._leave),
-        ]
+        self._entering: Any = optimizer.register_step_pre_hook(self._enter)
+        self._handles = [self._entering, optimizer.register_step_post_hook(self._leave)]
         if self._watch is not None:
             handle = model.register_forward_pre_hook(self._watch, with_kwargs=True)
             self._handles.append(handle)
-        self._end = weakref.finalize(self, _abandon, self._rows, os.getpid(), self._handles)
+        self._process = os.getpid()
+        self._end = weakref.finalize(self, _abandon, self._rows, self._process, self._handles)
 
     @property
     def path(self) -> Path:
@@ -126,20 +130,21 @@ class TorchRecorder:
         Parameters
         ----------
         loss : torch.Tensor or float
-            One number; a tensor is not read before the row is written.
+            One number; a tensor on a device is not read before the row is written.
 
         Raises
         ------
         InputError
             If it is more than one number.
         """
-        if isinstance(loss, torch.Tensor) and loss.numel() != 1:
+        if not isinstance(loss, _Tensor):
+            self._loss = float(loss)
+            return
+        if loss.numel() != 1:
             msg = f"`loss` must be one number, got shape {tuple(loss.shape)}; average it first"
             raise InputError(msg)
-        if not isinstance(loss, torch.Tensor):
-            self._loss = float(loss)
-        else:
-            self._loss = loss.detach() if loss.ndim == 0 else loss.detach().reshape(())
+        if self._scalars:
+            self._loss = loss.item() if loss.is_cpu else loss.detach().reshape(())
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, such as its curvature.
@@ -154,7 +159,10 @@ class TorchRecorder:
         self._recorder.attach(name, **arrays)
 
     def flush(self) -> None:
-        """Write the rows that wait: when this returns, no death of the program loses them."""
+        """Write the rows that wait: when this returns, no death of the program loses them.
+
+        In a process that was forked off it does nothing: the rows are the other one's.
+        """
         if not self._closed and self._rows.count:
             self._write()
 
@@ -174,6 +182,8 @@ class TorchRecorder:
         if self._closed:
             return
         self._detach()
+        if os.getpid() != self._process:
+            return
         try:
             bad = self._rows.write()
         except FileWriteError as error:
@@ -207,11 +217,11 @@ class TorchRecorder:
             return None
         if self._first:
             self._first = False
-            if self._wanted(0):
-                self._rows.add(0, {"weights": self._read("observe")})
-        found = optimizer.__dict__.get("found_inf")
-        self._skipped = found is not None and bool(found)
-        self._due = not self._skipped and self._wanted(self._step + 1)
+            if self._wanted is None or self._wanted(0):
+                self._rows.add(0, {"weights": self._read("weights")})
+        if self._plain:
+            return None
+        self._begin(optimizer)
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
             if self._due:
@@ -221,6 +231,20 @@ class TorchRecorder:
         if len(args) > 1:
             return (args[0], watched, *args[2:]), kwargs
         return args, {**kwargs, "closure": watched}
+
+    def _begin(self, optimizer: Any) -> None:
+        """Find out whether a step is made, and recorded."""
+        found = optimizer.__dict__.get("found_inf")
+        self._skipped = found is not None and bool(found)
+        wanted = self._wanted
+        self._due = not self._skipped and (wanted is None or wanted(self._step + 1))
+        if len(optimizer.param_groups) > self._groups and self._due and not self._grown:
+            self._grown = True
+            message = (
+                "parameters were added to the optimiser after recording began: they are not "
+                f"recorded, in {self.path}"
+            )
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     def _watched(self, optimizer: Any, closure: Callable[[], Any]) -> Callable[[], Any]:
         first = True
@@ -254,23 +278,13 @@ class TorchRecorder:
 
     def _look(self, optimizer: Any) -> dict[str, Any]:
         before: dict[str, Any] = {}
-        if len(optimizer.param_groups) > self._groups and not self._grown:
-            self._grown = True
-            message = (
-                "parameters were added to the optimiser after recording began: they are not "
-                f"recorded, in {self.path}"
-            )
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        gradients = [p.grad for p in self._parameters.tensors]
         if self._scalars:
             rates = [group["lr"] for group in optimizer.param_groups[: self._groups]]
             before["learning_rate"] = [float(rate) for rate in rates]
-        if not self._scalars and not self._gradients:
-            return before
-        gradients = [p.grad for p in self._parameters.tensors]
-        if self._scalars:
             before["products"] = self._read("products", gradients)
         if self._gradients:
-            before["gradients"] = self._read("observe", gradients)
+            before["gradients"] = self._read("gradients", gradients)
         scale = optimizer.__dict__.get("grad_scale")
         if scale is not None:  # a fused optimiser unscales inside its step
             inverse = 1.0 / float(scale)
@@ -285,17 +299,28 @@ class TorchRecorder:
         """Put down the row of a step that was made."""
         if self._closed:
             return
+        counted, watch = 0, self._watch
+        if watch is not None:
+            counted, watch.rows = watch.rows, 0
+        if self._plain:
+            self._begin(optimizer)
+            if self._entering is not None and not self._first:
+                self._entering.remove()  # from here on every call at a step is one too many
+                self._entering = None
         loss, self._loss = self._loss, None
-        counted = 0 if self._watch is None else self._watch.taken()
         if self._skipped:
             return
         self._step += 1
-        if counted:
+        if counted and counted != self._counts:
             self._learn(counted)
         if not self._due:
             return
         row, self._before = self._before, {}
-        row["weights"] = self._read("observe")
+        rows = self._rows
+        try:
+            row["weights"] = rows.reader.weights(rows.slot)
+        except Unsuited:
+            row["weights"] = self._read("weights")
         if self._velocity:
             state = optimizer.state
             buffers = [
@@ -307,7 +332,7 @@ class TorchRecorder:
             row["loss"] = loss
         if counted and self._counted:
             row["batch_size"] = counted
-        if not self._closed and self._rows.add(self._step, row):
+        if not self._closed and rows.add(self._step, row):
             self._write()
 
     def _write(self) -> None:
@@ -319,6 +344,9 @@ class TorchRecorder:
             If rows cannot be written and ``on_write_error`` is ``"raise"``; the recorder is
             detached before.
         """
+        if os.getpid() != self._process:
+            self._rows.forget()
+            return
         try:
             bad = self._rows.write()
         except FileWriteError as error:
@@ -343,6 +371,9 @@ class TorchRecorder:
 
     def _learn(self, counted: int) -> None:
         """Note the size of the first batch, and that sizes vary where they do."""
+        self._counts = counted
+        if os.getpid() != self._process:
+            return
         if counted != self._training.get("batch_size"):
             if self._training.get("batch_size_varies"):
                 return

@@ -53,7 +53,7 @@ class Rows:
         self.most = max(1, min(_MOST, _NUMBERS // (width * (1 + ("gradients" in kept)))))
         self.slots = self.most + _SPARE
         self._waiting: list[tuple[int, dict[str, Any]]] = []
-        self._added = 0
+        self.slot = 0  # where the reader puts the next row: memory that no waiting row uses
         self._since = monotonic()
 
     @property
@@ -61,10 +61,9 @@ class Rows:
         """Number of rows that wait."""
         return len(self._waiting)
 
-    @property
-    def slot(self) -> int:
-        """Where the reader puts the next row: memory that no waiting row uses."""
-        return self._added % self.slots
+    def forget(self) -> None:
+        """Drop the rows that wait, in a process that has nothing to do with them."""
+        self._waiting.clear()
 
     def add(self, step: int, values: dict[str, Any]) -> bool:
         """Put a row down.
@@ -81,9 +80,10 @@ class Rows:
         bool
             Whether it is time to write.
         """
-        self._added += 1  # before the row waits: an interrupt in between wastes a slot
-        self._waiting.append((step, values))
-        return len(self._waiting) >= self.most or monotonic() - self._since > _SECONDS
+        self.slot = (self.slot + 1) % self.slots  # first: an interrupt in between wastes a slot
+        waiting = self._waiting
+        waiting.append((step, values))
+        return len(waiting) >= self.most or monotonic() - self._since > _SECONDS
 
     def write(self) -> int | None:
         """Write the rows that wait.
