@@ -14,6 +14,8 @@ see :mod:`~fracsde.recording.torch._kernels` for what each of the two saves.
 from __future__ import annotations
 
 from itertools import pairwise
+from operator import attrgetter
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +37,8 @@ TYPES = {"float32": torch.float32, "float64": torch.float64}
 _FOLDED = 1024  # sums that are kept apart while a tensor is read: few enough for the first cache
 _WEIGHTS, _GRADIENTS, _BUFFERS = 1, 2, 3  # rows of the table of addresses; 0 holds lengths
 _LINE = 64  # bytes of a line of the caches
-_address = torch.Tensor.data_ptr
+_address, _contiguous = torch.Tensor.data_ptr, torch.Tensor.is_contiguous
+_type_of, _on_host = attrgetter("dtype"), attrgetter("is_cpu")
 
 
 class Unsuited(Exception):  # noqa: N818 - caught where a reader is chosen
@@ -79,6 +82,7 @@ class HostReader:
         self._lengths = [p.numel() for p in self._tensors]
         self._table = np.zeros((4, count), dtype=np.int64)
         self._table[0] = self._lengths
+        self._row = Struct(f"={count}q")
         self._places: list[list[int]] = [[0] * count for _ in range(4)]
         self._at_table = (_address_of(self._table), count)
         self._products, self._at_products = _slots(slots, 3, "float64")
@@ -159,24 +163,25 @@ class HostReader:
         Unsuited
             If one is not plain.
         """
-        dtype, strided, places = self._dtype, torch.strided, []
-        for tensor in tensors:
-            if tensor is None:
-                places.append(0)
-            elif (
-                tensor.dtype is dtype
-                and tensor.layout is strided
-                and tensor.is_contiguous()
-                and tensor.is_cpu
-            ):
-                places.append(tensor.data_ptr())
-            else:
+        try:  # no bytecode per tensor, since this is on the way of every step
+            places = list(map(_address, tensors))
+            host = all(map(_on_host, tensors)) and all(map(_contiguous, tensors))
+            if not host or set(map(_type_of, tensors)) != {self._dtype}:
                 raise Unsuited
+        except (RuntimeError, TypeError):  # of what is not dense, and of None
+            places = [self._place(tensor) for tensor in tensors]
         if places != self._places[which]:
             self._note(which, places)
 
+    def _place(self, tensor: Any) -> int:
+        if tensor is None:
+            return 0
+        if not plain(tensor, self._dtype):
+            raise Unsuited
+        return int(tensor.data_ptr())
+
     def _note(self, which: int, places: list[int]) -> None:
-        self._table[which] = places
+        self._row.pack_into(self._table, which * self._row.size, *places)
         self._places[which] = places
 
     def products(self, slot: int, gradients: list[Any]) -> NDArray[np.float64]:

@@ -35,6 +35,7 @@ import os
 import warnings
 import weakref
 from contextlib import suppress
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -322,18 +323,25 @@ class TorchRecorder:
         except Unsuited:
             row["weights"] = self._read("weights")
         if self._velocity:
-            state = optimizer.state
-            buffers = [
-                state[p].get("momentum_buffer") if p in state else None
-                for p in self._parameters.tensors
-            ]
-            row["velocity_norm_squared"] = self._read("squares", buffers)
+            row["velocity_norm_squared"] = self._read("squares", self._buffers(optimizer.state))
         if loss is not None and self._scalars:
             row["loss"] = loss
         if counted and self._counted:
             row["batch_size"] = counted
         if not self._closed and rows.add(self._step, row):
             self._write()
+
+    def _buffers(self, state: Any) -> list[Any]:
+        """Return the momentum buffers, None where there is none.
+
+        Returns
+        -------
+        list
+        """
+        tensors = self._parameters.tensors
+        if len(state) == len(tensors) and all(map(is_, state, tensors)):
+            return [own.get("momentum_buffer") for own in state.values()]  # hashes no tensor
+        return [state[p].get("momentum_buffer") if p in state else None for p in tensors]
 
     def _write(self) -> None:
         """Write what waits; training goes on whatever happens to it.
