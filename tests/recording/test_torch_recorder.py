@@ -640,6 +640,98 @@ def test_rows_that_wait_keep_their_numbers_while_slots_are_used_again(
         assert np.array_equal(kept(tmp_path / "run", stream), whole, equal_nan=True), stream
 
 
+def test_exact_plain_recording_watches_no_more_than_the_end_of_a_step(tmp_path: Path) -> None:
+    bare, run = Run(), Run()
+    options: dict[str, Any] = {"scalars": False, "schedule": Every(2) | LogSpaced(3)}
+    sizes = [8, 8, 24, 8, 16, 8, 8]
+    with record(run.model, run.optimizer, tmp_path / "run", **options) as recorder:
+        assert run.optimizer._optimizer_step_pre_hooks
+        for size in sizes:
+            bare.step(batches=size // 8)
+            run.step(recorder, batches=size // 8)
+            assert not run.optimizer._optimizer_step_pre_hooks
+        late = torch.nn.Parameter(torch.ones(2))
+        run.optimizer.add_param_group({"params": [late]})
+        with pytest.warns(RuntimeWarning, match="added to the optimiser"):
+            run.step(recorder)
+    bare.step()
+    assert np.array_equal(bare.weights(), run.weights())
+    steps = fs.open_run(tmp_path / "run").steps(0)
+    assert steps.tolist() == [0, 1, 2, 4, 5, 6, 8]
+    assert np.array_equal(kept(tmp_path / "run", "weights"), [run.rows[s]["w"] for s in steps])
+    training = fs.open_run(tmp_path / "run").metadata["training"]
+    assert (training["batch_size"], training["batch_size_varies"]) == (8, True)
+
+
+def test_steps_that_a_scaler_skips_are_none_without_scalars_too(tmp_path: Path) -> None:
+    run = Run(momentum=0.0, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**6)
+    with record(run.model, run.optimizer, tmp_path / "run", scalars=False) as recorder:
+        for overflow in (False, True, False, True, False):
+            run.optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(run.model(run.x), run.y)
+            scaler.scale(loss * (float("inf") if overflow else 1.0)).backward()
+            scaler.step(run.optimizer)
+            scaler.update()
+        run.step()  # without the scaler
+        assert recorder.step == 4
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == list(range(5))
+
+
+@pytest.mark.parametrize(
+    "observe", [RandomProjection(4, form="disjoint"), Coordinates([3, 65, 40])]
+)
+def test_weights_and_gradients_are_found_where_they_have_moved(
+    tmp_path: Path, observe: Any
+) -> None:
+    run = Run()
+    options = {"observe": observe, "gradients": True}
+    with record(run.model, run.optimizer, tmp_path / "run", **options) as recorder:
+        for step in range(6):
+            if step == 1:
+                for p in run.model.parameters():
+                    p.data = p.data.clone()
+            if step == 3:  # a stride that no compiled loop knows
+                run.model[0].weight.data = run.model[0].weight.data.T.contiguous().T
+            run.step(recorder)
+            assert isinstance(recorder._rows.reader, HostReader) is (step < 3)
+    observation = fs.open_run(tmp_path / "run").observation
+    indices = observation.indices if observation.kind == "coordinates" else None
+    directions = observation.directions if indices is None else np.eye(66)[:, indices]
+    for stream, key in (("weights", "w"), ("gradients", "g")):
+        rows = np.array([row[key] for row in run.rows[1:]])
+        np.testing.assert_allclose(
+            kept(tmp_path / "run", stream)[1:], rows @ np.asarray(directions), atol=1e-6
+        )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_forked_process_trains_on_and_records_nothing(tmp_path: Path) -> None:
+    run = Run()
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    run.step(recorder)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            run.step(recorder, batches=3)  # of another size
+            good = recorder.step == 2
+            recorder._rows.most = 1
+            run.step(recorder)
+            recorder.close()
+            status = 0 if good else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for _ in range(2):
+        run.step(recorder)
+    recorder.close()
+    stored = fs.open_run(tmp_path / "run")
+    assert stored.steps(0).tolist() == [0, 1, 2, 3]
+    assert np.array_equal(kept(stored.path, "weights"), [row["w"] for row in run.rows])
+    assert "batch_size_varies" not in stored.metadata["training"]
+
+
 def test_optimisers_and_models_can_be_copied_while_recorded(tmp_path: Path) -> None:
     run = Run()
     with record(run.model, run.optimizer, tmp_path / "run"):

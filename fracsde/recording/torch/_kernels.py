@@ -251,7 +251,9 @@ def fold(plan: Any, which: Any, out: Any, like: Any) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def take(table: Any, tensors: Any, which: Any, places: Any, count: Any, out: Any, like: Any) -> None:
+def take(
+    table: Any, tensors: Any, which: Any, places: Any, count: Any, out: Any, like: Any
+) -> None:
     """Write single numbers of the tensors, 0 of one that is not there.
 
     Parameters

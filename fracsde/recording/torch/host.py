@@ -73,6 +73,13 @@ class HostReader:
         Rows that its memory holds.
     """
 
+    # An attribute lies beside the others, and not in a dictionary.
+    __slots__ = (
+        "_at_observed", "_at_products", "_at_table", "_bound", "_cuts", "_dtype",
+        "_gather", "_lengths", "_multiply", "_observed", "_places", "_products", "_row",
+        "_square", "_table", "_tensors",
+    )  # fmt: skip
+
     def __init__(
         self, parameters: TrainedParameters, bound: Bound, dtype: str, slots: int = 1
     ) -> None:

@@ -35,8 +35,7 @@ import os
 import warnings
 import weakref
 from contextlib import suppress
-from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -67,6 +66,15 @@ class TorchRecorder:
     closed by the end of the program is on disk all the same, as a run that may go on.
     """
 
+    # An attribute lies beside the others, and not in a dictionary.
+    __slots__ = (
+        "__weakref__", "_ask", "_before", "_closed", "_counted", "_counts", "_diverged",
+        "_dtype", "_due", "_end", "_entering", "_first", "_gradients", "_groups",
+        "_grown", "_handles", "_loss", "_parameters", "_plain", "_process", "_raises",
+        "_recorder", "_rows", "_scalars", "_seen", "_skipped", "_step", "_stops",
+        "_training", "_velocity", "_wanted", "_watch",
+    )  # fmt: skip
+
     def __init__(
         self,
         recorder: Recorder,
@@ -90,20 +98,18 @@ class TorchRecorder:
         self._plain = not self._scalars and not self._gradients  # nothing to see before a step
         self._due = self._skipped = self._diverged = self._closed = self._grown = False
         self._groups = len(optimizer.param_groups)
-        self._before: dict[str, Any] = {}
-        self._loss: Any = None
+        self._before, self._loss = cast("dict[str, Any]", {}), cast("Any", None)
         self._first = step == 0 and recorder.next_step == 0
-        schedule = recorder.schedule
-        self._wanted = None if schedule == Every(1) else schedule.due  # None: every step
+        often = recorder.schedule == Every(1)
+        self._wanted = None if often else recorder.schedule.due
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
         self._watch = BatchWatch() if counting else None
         self._entering: Any = optimizer.register_step_pre_hook(self._enter)
         self._handles = [self._entering, optimizer.register_step_post_hook(self._leave)]
         if self._watch is not None:
-            handle = model.register_forward_pre_hook(self._watch, with_kwargs=True)
-            self._handles.append(handle)
-        self._process = os.getpid()
+            self._handles += [model.register_forward_pre_hook(self._watch, with_kwargs=True)]
+        self._process, self._ask = os.getpid(), True  # whether a plain step is asked about
         self._end = weakref.finalize(self, _abandon, self._rows, self._process, self._handles)
 
     @property
@@ -239,6 +245,10 @@ class TorchRecorder:
         self._skipped = found is not None and bool(found)
         wanted = self._wanted
         self._due = not self._skipped and (wanted is None or wanted(self._step + 1))
+        if self._plain and not self._first and self._entering is not None:
+            self._entering.remove()  # from here on nothing is to be seen before a step
+            self._entering = None
+        self._ask = self._skipped or wanted is not None or self._entering is not None
         if len(optimizer.param_groups) > self._groups and self._due and not self._grown:
             self._grown = True
             message = (
@@ -303,11 +313,12 @@ class TorchRecorder:
         counted, watch = 0, self._watch
         if watch is not None:
             counted, watch.rows = watch.rows, 0
-        if self._plain:
+        if self._plain and (
+            self._ask
+            or "found_inf" in optimizer.__dict__
+            or len(optimizer.param_groups) != self._groups
+        ):
             self._begin(optimizer)
-            if self._entering is not None and not self._first:
-                self._entering.remove()  # from here on every call at a step is one too many
-                self._entering = None
         loss, self._loss = self._loss, None
         if self._skipped:
             return
@@ -323,25 +334,14 @@ class TorchRecorder:
         except Unsuited:
             row["weights"] = self._read("weights")
         if self._velocity:
-            row["velocity_norm_squared"] = self._read("squares", self._buffers(optimizer.state))
+            momentum = self._parameters.momentum(optimizer.state)
+            row["velocity_norm_squared"] = self._read("squares", momentum)
         if loss is not None and self._scalars:
             row["loss"] = loss
         if counted and self._counted:
             row["batch_size"] = counted
         if not self._closed and rows.add(self._step, row):
             self._write()
-
-    def _buffers(self, state: Any) -> list[Any]:
-        """Return the momentum buffers, None where there is none.
-
-        Returns
-        -------
-        list
-        """
-        tensors = self._parameters.tensors
-        if len(state) == len(tensors) and all(map(is_, state, tensors)):
-            return [own.get("momentum_buffer") for own in state.values()]  # hashes no tensor
-        return [state[p].get("momentum_buffer") if p in state else None for p in tensors]
 
     def _write(self) -> None:
         """Write what waits; training goes on whatever happens to it.

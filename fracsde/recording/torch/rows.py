@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rows"]
 
-_MOST = 256  # rows
+_MOST = 1024  # rows: a second of steps of a millisecond
 _SPARE = 8  # slots of the reader beyond them
 _NUMBERS = 2**22  # that wait at most
 _SECONDS = 1.0
@@ -44,6 +44,8 @@ class Rows:
     kept : sequence of str
         Streams beside the weights.
     """
+
+    __slots__ = ("_kept", "_since", "_waiting", "most", "reader", "recorder", "slot", "slots")
 
     reader: HostReader | TensorReader  # made the rows; may be replaced while none is waiting
 
