@@ -3,8 +3,8 @@
 Between two steps of training the processor has forgotten the interpreter's path through a
 recorder, and a call costs several times what it does in a loop of its own.  Hence one call for all
 tensors, which are handed over as addresses, and functions that take whole numbers alone, entered
-by what :func:`entry` returns: numba's choice among types costs four microseconds there, an array
-seven more.  The caller vouches that the memory is contiguous, of one type, and alive.
+by what :func:`entry` returns: numba's choice among types costs four microseconds there, and with
+an array in place of a number seven.  The caller vouches that the memory is contiguous, of one type, and alive.
 
 Signs are packed one to a bit, so that a pass over 10^5 weights leaves 12 kilobytes of its own in
 the caches and not 100.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import carray, njit, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
@@ -88,7 +88,8 @@ def _to_pointer(typing_context: Any, address: Any, like: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(like)(address, like), generate
+    pointer: Any = types.CPointer
+    return pointer(like)(address, like), generate
 
 
 def _to_chunk(typing_context: Any, x: Any, words: Any, into: Any, like: Any) -> Any:

@@ -73,8 +73,7 @@ class HostReader:
         Rows that its memory holds.
     """
 
-    # An attribute lies beside the others, and not in a dictionary.
-    __slots__ = (
+    __slots__ = (  # an attribute lies beside the others, and not in a dictionary
         "_at_observed", "_at_products", "_at_table", "_bound", "_cuts", "_dtype",
         "_gather", "_lengths", "_multiply", "_observed", "_places", "_products", "_row",
         "_square", "_table", "_tensors",
@@ -94,7 +93,8 @@ class HostReader:
         self._at_table = (_address_of(self._table), count)
         self._products, self._at_products = _slots(slots, 3, "float64")
         kept = [_slots(slots, bound.width, dtype) for _ in range(2)]
-        self._observed, self._at_observed = zip(*kept, strict=True)
+        self._observed = [memory for memory, _ in kept]
+        self._at_observed = [places for _, places in kept]
         self._multiply, self._square = entry(products, dtype), entry(squares, dtype)
         self._gather: Callable[[int, int], None] | None = None
         if bound.structure == "disjoint":
@@ -188,7 +188,7 @@ class HostReader:
         return int(tensor.data_ptr())
 
     def _note(self, which: int, places: list[int]) -> None:
-        self._row.pack_into(self._table, which * self._row.size, *places)
+        self._row.pack_into(self._table.data, which * self._row.size, *places)
         self._places[which] = places
 
     def products(self, slot: int, gradients: list[Any]) -> NDArray[np.float64]:

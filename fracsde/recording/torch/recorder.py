@@ -35,7 +35,7 @@ import os
 import warnings
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TorchRecorder"]
 
-_Tensor = torch.Tensor
-
 
 class TorchRecorder:
     """A recording that is attached to an optimiser; made by :func:`record`.
@@ -66,8 +64,7 @@ class TorchRecorder:
     closed by the end of the program is on disk all the same, as a run that may go on.
     """
 
-    # An attribute lies beside the others, and not in a dictionary.
-    __slots__ = (
+    __slots__ = (  # an attribute lies beside the others, and not in a dictionary
         "__weakref__", "_ask", "_before", "_closed", "_counted", "_counts", "_diverged",
         "_dtype", "_due", "_end", "_entering", "_first", "_gradients", "_groups",
         "_grown", "_handles", "_loss", "_parameters", "_plain", "_process", "_raises",
@@ -98,10 +95,10 @@ class TorchRecorder:
         self._plain = not self._scalars and not self._gradients  # nothing to see before a step
         self._due = self._skipped = self._diverged = self._closed = self._grown = False
         self._groups = len(optimizer.param_groups)
-        self._before, self._loss = cast("dict[str, Any]", {}), cast("Any", None)
+        self._before: dict[str, Any] = {}
+        self._loss: Any = None
         self._first = step == 0 and recorder.next_step == 0
-        often = recorder.schedule == Every(1)
-        self._wanted = None if often else recorder.schedule.due
+        self._wanted = None if recorder.schedule == Every(1) else recorder.schedule.due
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
         self._watch = BatchWatch() if counting else None
@@ -137,21 +134,23 @@ class TorchRecorder:
         Parameters
         ----------
         loss : torch.Tensor or float
-            One number; a tensor on a device is not read before the row is written.
+            One number; a tensor on a device is not read before the row is written.  Without
+            ``scalars`` it is not kept, and not looked at.
 
         Raises
         ------
         InputError
             If it is more than one number.
         """
-        if not isinstance(loss, _Tensor):
+        if not self._scalars:
+            return  # it is not kept
+        if not isinstance(loss, torch.Tensor):
             self._loss = float(loss)
             return
         if loss.numel() != 1:
             msg = f"`loss` must be one number, got shape {tuple(loss.shape)}; average it first"
             raise InputError(msg)
-        if self._scalars:
-            self._loss = loss.item() if loss.is_cpu else loss.detach().reshape(())
+        self._loss = loss.item() if loss.is_cpu else loss.detach().reshape(())
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, such as its curvature.
@@ -336,7 +335,7 @@ class TorchRecorder:
         if self._velocity:
             momentum = self._parameters.momentum(optimizer.state)
             row["velocity_norm_squared"] = self._read("squares", momentum)
-        if loss is not None and self._scalars:
+        if loss is not None:
             row["loss"] = loss
         if counted and self._counted:
             row["batch_size"] = counted
