@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 torch = pytest.importorskip("torch")
 from fracsde.recording.torch import TorchRecorder, record  # noqa: E402
-from fracsde.recording.torch.reading import HostReader, TensorReader  # noqa: E402
+from fracsde.recording.torch.reading import HostReader, TensorReader, Unsuited  # noqa: E402
 
 torch.set_num_threads(1)
 EXAMPLES = 40
@@ -703,6 +703,18 @@ def test_weights_and_gradients_are_found_where_they_have_moved(
         np.testing.assert_allclose(
             kept(tmp_path / "run", stream)[1:], rows @ np.asarray(directions), atol=1e-6
         )
+
+
+def test_refuses_to_read_buffers_beyond_their_end(tmp_path: Path) -> None:
+    run = Run()
+    parameters = list(run.model.parameters())
+    with record(run.model, run.optimizer, tmp_path / "run") as recorder:
+        reader = recorder._rows.reader
+        whole = [torch.full_like(p, 2.0) for p in parameters]
+        assert reader.squares(0, whole) == 4 * 66
+        for odd in (torch.ones(3), torch.ones(7, 5, dtype=torch.float64), torch.ones(5, 7).T):
+            with pytest.raises(Unsuited):
+                reader.squares(0, [odd, *whole[1:]])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")

@@ -4,7 +4,8 @@ Between two steps of training the processor has forgotten the interpreter's path
 recorder, and a call costs several times what it does in a loop of its own.  Hence one call for all
 tensors, which are handed over as addresses, and functions that take whole numbers alone, entered
 by what :func:`entry` returns: numba's choice among types costs four microseconds there, and with
-an array in place of a number seven.  The caller vouches that the memory is contiguous, of one type, and alive.
+an array in place of a number seven.  The caller vouches that the memory is contiguous, of one type,
+and alive.
 
 Signs are packed one to a bit, so that a pass over 10^5 weights leaves 12 kilobytes of its own in
 the caches and not 100.

@@ -160,7 +160,7 @@ class HostReader:
         if places != self._places[_WEIGHTS]:
             if not all(plain(p, self._dtype) for p in self._tensors):
                 raise Unsuited
-            self._note(_WEIGHTS, places)
+            self._note(_WEIGHTS, places, self._tensors)
 
     def _find(self, which: int, tensors: list[Any]) -> None:
         """Put the addresses of gradients or momentum buffers into the table, 0 for None.
@@ -178,7 +178,7 @@ class HostReader:
         except (RuntimeError, TypeError):  # of what is not dense, and of None
             places = [self._place(tensor) for tensor in tensors]
         if places != self._places[which]:
-            self._note(which, places)
+            self._note(which, places, tensors)
 
     def _place(self, tensor: Any) -> int:
         if tensor is None:
@@ -187,7 +187,18 @@ class HostReader:
             raise Unsuited
         return int(tensor.data_ptr())
 
-    def _note(self, which: int, places: list[int]) -> None:
+    def _note(self, which: int, places: list[int], tensors: Sequence[Any]) -> None:
+        """Put addresses into the table.
+
+        Raises
+        ------
+        Unsuited
+            If weights or momentum buffers have other lengths than at first; gradients cannot.
+        """
+        if which != _GRADIENTS:
+            pairs = zip(tensors, self._lengths, strict=True)
+            if any(t is not None and t.numel() != length for t, length in pairs):
+                raise Unsuited
         self._row.pack_into(self._table.data, which * self._row.size, *places)
         self._places[which] = places
 
