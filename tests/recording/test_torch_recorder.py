@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 torch = pytest.importorskip("torch")
 from fracsde.recording.torch import TorchRecorder, record  # noqa: E402
-from fracsde.recording.torch.reading import HostReader, TensorReader  # noqa: E402
+from fracsde.recording.torch.reading import HostReader, TensorReader, Unsuited  # noqa: E402
 
 torch.set_num_threads(1)
 EXAMPLES = 40
@@ -146,28 +146,63 @@ def test_engine_kernels_equal_numpy_over_many_tensors_and_blocks(dtype: str) -> 
     from fracsde.recording.torch import _kernels
 
     rng = np.random.default_rng(5)
-    sizes = np.array([1, 5000, 8192, 37, 4097])
-    total, k, run = int(sizes.sum()), 3, 64
+    sizes = np.array([1, 5000, 8192, 0, 37, 4097, 512])
+    total, cuts = int(sizes.sum()), np.cumsum(sizes)[:-1]
     w, g = rng.normal(size=(2, total)).astype(dtype)
-    cuts = np.cumsum(sizes)[:-1]
     there = [np.split(v, cuts) for v in (w, g)]
     table = np.array([sizes, *([part.ctypes.data for part in v] for v in (*there, there[1]))])
-    table[2:, 3] = 0
-    g[cuts[2] : cuts[3]] = 0.0
-    signs = rng.choice(np.array([-1, 1], dtype=np.int8), size=total)
-    lengths = np.array([0.5, 2.0, 3.0], dtype)
-    like, out, kept = np.zeros(1, dtype), np.zeros(3), np.zeros(k, dtype)
+    table[2:, 4] = 0
+    g[cuts[3] : cuts[4]] = 0.0
     x, y = w.astype(np.float64), g.astype(np.float64)
-    rtol = 100 * np.finfo(dtype).eps
-    _kernels.products(table, like, out)
-    expected = [x @ y, y @ y, x @ x]
-    np.testing.assert_allclose(out, expected, rtol=rtol, atol=rtol * (x @ x))
-    np.testing.assert_allclose(_kernels.squares(table, like), y @ y, rtol=rtol)
-    belongs = np.arange(total) // run % k
-    for which, v in ((1, x), (2, y)):
-        _kernels.fold(table, which, signs, run, np.ones(6 * k * run, dtype), lengths, kept)
-        sums = lengths * np.bincount(belongs, weights=signs * v)
-        np.testing.assert_allclose(kept, sums, atol=rtol * np.sqrt(v @ v))
+    eps = 100 * np.finfo(dtype).eps
+    at, out = (table.ctypes.data, len(sizes)), np.zeros(3)
+    _kernels.entry(_kernels.products, dtype)(*at, out.ctypes.data, 0.0)
+    np.testing.assert_allclose(out, [x @ y, y @ y, x @ x], rtol=eps, atol=eps * (x @ x))
+    square = _kernels.entry(_kernels.squares, dtype)(*at, 0.0)
+    np.testing.assert_allclose(square, y @ y, rtol=eps)
+    places = np.array([[0, 5, 4, 2], [0, 4096, 36, 7]])
+    for which, v in ((1, w), (2, g)):
+        picked = np.ones(4, dtype)
+        take = _kernels.entry(_kernels.take, dtype)
+        take(*at, which, places.ctypes.data, 4, picked.ctypes.data, 0.0)
+        offsets = np.concatenate([[0], cuts])
+        assert np.array_equal(picked, v[offsets[places[0]] + places[1]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("k", "run"), [(32, 64), (3, 64), (5, 7), (4, 1), (1, 64)])
+def test_engine_folds_packed_signs_as_numpy_does_for_any_cut_into_tensors(
+    dtype: str, k: int, run: int
+) -> None:
+    from fracsde.recording.torch import _kernels
+
+    rng = np.random.default_rng(k)
+    group = k * run
+    m = -(-1024 // group) * group
+    for sizes in ([1, 5000, 8192, 0, 37, 4097, 512], [511, 513], [3], [9000]):
+        total, at = sum(sizes), np.cumsum(sizes)[:-1]
+        w, negative = rng.normal(size=total).astype(dtype), rng.random(total) < 0.5
+        parts = np.split(w, at)
+        words = _kernels.packed(negative, sizes)
+        lengths, sums = rng.random(k).astype(dtype), np.ones(m + _kernels.CHUNK, dtype)
+        table = np.zeros((4, len(sizes)), dtype=np.int64)
+        table[:2] = sizes, [part.ctypes.data for part in parts]
+        facts = (table, words, sums, lengths)
+        places = [array.ctypes.data for array in facts]
+        plan = np.array([*places[:3], m, run, places[3], k, len(sizes)])
+        fold, kept = _kernels.entry(_kernels.fold, dtype), np.ones(k, dtype)
+        fold(plan.ctypes.data, 1, kept.ctypes.data, 0.0)
+        signed = np.where(negative, -1.0, 1.0) * w
+        belongs = np.arange(total) // run % k
+        expected = lengths * np.bincount(belongs, weights=signed, minlength=k)
+        width = 100 * np.finfo(dtype).eps * np.sqrt(w.astype(float) @ w)
+        np.testing.assert_allclose(kept, expected, atol=width, rtol=0)
+        signed[total // 2] *= -1.0  # twin: one sign
+        damaged = lengths * np.bincount(belongs, weights=signed, minlength=k)
+        assert np.abs(kept - damaged).max() > width
+        table[1] = 0
+        fold(plan.ctypes.data, 1, kept.ctypes.data, 0.0)
+        assert not kept.any()
 
 
 def test_exact_scalars_are_those_of_whole_vectors(tmp_path: Path) -> None:
@@ -603,6 +638,110 @@ def test_rows_that_wait_keep_their_numbers_while_slots_are_used_again(
     for stream in fs.open_run(tmp_path / "bare").streams:
         whole = kept(tmp_path / "bare", stream)
         assert np.array_equal(kept(tmp_path / "run", stream), whole, equal_nan=True), stream
+
+
+def test_exact_plain_recording_watches_no_more_than_the_end_of_a_step(tmp_path: Path) -> None:
+    bare, run = Run(), Run()
+    options: dict[str, Any] = {"scalars": False, "schedule": Every(2) | LogSpaced(3)}
+    sizes = [8, 8, 24, 8, 16, 8, 8]
+    with record(run.model, run.optimizer, tmp_path / "run", **options) as recorder:
+        assert run.optimizer._optimizer_step_pre_hooks
+        for size in sizes:
+            bare.step(batches=size // 8)
+            run.step(recorder, batches=size // 8)
+            assert not run.optimizer._optimizer_step_pre_hooks
+        late = torch.nn.Parameter(torch.ones(2))
+        run.optimizer.add_param_group({"params": [late]})
+        with pytest.warns(RuntimeWarning, match="added to the optimiser"):
+            run.step(recorder)
+    bare.step()
+    assert np.array_equal(bare.weights(), run.weights())
+    steps = fs.open_run(tmp_path / "run").steps(0)
+    assert steps.tolist() == [0, 1, 2, 4, 5, 6, 8]
+    assert np.array_equal(kept(tmp_path / "run", "weights"), [run.rows[s]["w"] for s in steps])
+    training = fs.open_run(tmp_path / "run").metadata["training"]
+    assert (training["batch_size"], training["batch_size_varies"]) == (8, True)
+
+
+def test_steps_that_a_scaler_skips_are_none_without_scalars_too(tmp_path: Path) -> None:
+    run = Run(momentum=0.0, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**6)
+    with record(run.model, run.optimizer, tmp_path / "run", scalars=False) as recorder:
+        for overflow in (False, True, False, True, False):
+            run.optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(run.model(run.x), run.y)
+            scaler.scale(loss * (float("inf") if overflow else 1.0)).backward()
+            scaler.step(run.optimizer)
+            scaler.update()
+        run.step()  # without the scaler
+        assert recorder.step == 4
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == list(range(5))
+
+
+@pytest.mark.parametrize(
+    "observe", [RandomProjection(4, form="disjoint"), Coordinates([3, 65, 40])]
+)
+def test_weights_and_gradients_are_found_where_they_have_moved(
+    tmp_path: Path, observe: Any
+) -> None:
+    run = Run()
+    options = {"observe": observe, "gradients": True}
+    with record(run.model, run.optimizer, tmp_path / "run", **options) as recorder:
+        for step in range(6):
+            if step == 1:
+                for p in run.model.parameters():
+                    p.data = p.data.clone()
+            if step == 3:  # a stride that no compiled loop knows
+                run.model[0].weight.data = run.model[0].weight.data.T.contiguous().T
+            run.step(recorder)
+            assert isinstance(recorder._rows.reader, HostReader) is (step < 3)
+    observation = fs.open_run(tmp_path / "run").observation
+    indices = observation.indices if observation.kind == "coordinates" else None
+    directions = observation.directions if indices is None else np.eye(66)[:, indices]
+    for stream, key in (("weights", "w"), ("gradients", "g")):
+        rows = np.array([row[key] for row in run.rows[1:]])
+        np.testing.assert_allclose(
+            kept(tmp_path / "run", stream)[1:], rows @ np.asarray(directions), atol=1e-6
+        )
+
+
+def test_refuses_to_read_buffers_beyond_their_end(tmp_path: Path) -> None:
+    run = Run()
+    parameters = list(run.model.parameters())
+    with record(run.model, run.optimizer, tmp_path / "run") as recorder:
+        reader = recorder._rows.reader
+        whole = [torch.full_like(p, 2.0) for p in parameters]
+        assert reader.squares(0, whole) == 4 * 66
+        for odd in (torch.ones(3), torch.ones(7, 5, dtype=torch.float64), torch.ones(5, 7).T):
+            with pytest.raises(Unsuited):
+                reader.squares(0, [odd, *whole[1:]])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_forked_process_trains_on_and_records_nothing(tmp_path: Path) -> None:
+    run = Run()
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    run.step(recorder)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            run.step(recorder, batches=3)  # of another size
+            good = recorder.step == 2
+            recorder._rows.most = 1
+            run.step(recorder)
+            recorder.close()
+            status = 0 if good else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for _ in range(2):
+        run.step(recorder)
+    recorder.close()
+    stored = fs.open_run(tmp_path / "run")
+    assert stored.steps(0).tolist() == [0, 1, 2, 3]
+    assert np.array_equal(kept(stored.path, "weights"), [row["w"] for row in run.rows])
+    assert "batch_size_varies" not in stored.metadata["training"]
 
 
 def test_optimisers_and_models_can_be_copied_while_recorded(tmp_path: Path) -> None:

@@ -110,10 +110,11 @@ def record(
     Notes
     -----
     Numbers are kept in double precision where a parameter is, else in single; shorter ones are
-    computed with in single.  On the host a row costs some microseconds and two passes over the
-    weights, see :doc:`/benchmarks`; dense projections cost ``k`` passes.  On another device a row
-    is one transfer, and steps that are not due cost nothing, except under a gradient scaler with a
-    fused optimiser, where every step waits to learn whether it was skipped.
+    computed with in single.  On the host a row costs some tens of microseconds, with a pass over
+    the weights and, for scalars, two or three more, see :doc:`/benchmarks`; dense projections cost
+    ``k`` passes.  On another device a row is one transfer, and steps that are not due cost nothing,
+    except under a gradient scaler with a fused optimiser, where every step waits to learn whether
+    it was skipped.
 
     Examples
     --------

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,6 +58,17 @@ class TrainedParameters:
     def wide(self) -> bool:
         """Whether a tensor needs double precision to be recorded as it is."""
         return any(p.dtype == torch.float64 for p in self.tensors)
+
+    def momentum(self, state: Mapping[Any, Any]) -> list[Any]:
+        """Return the momentum buffers in the state of an optimiser, None where there is none.
+
+        Returns
+        -------
+        list
+        """
+        if len(state) == len(self.tensors) and all(map(is_, state, self.tensors)):
+            return [own.get("momentum_buffer") for own in state.values()]  # hashes no tensor
+        return [state[p].get("momentum_buffer") if p in state else None for p in self.tensors]
 
     def described(self) -> dict[str, Any]:
         """Return names, shapes and number formats, for the metadata of a run.

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fracsde.errors import FileWriteError, InputError
+from fracsde.recording.schedule import Every
 from fracsde.recording.torch.reading import TensorReader, Unsuited, reader_for
 from fracsde.recording.torch.rows import Rows
 from fracsde.recording.torch.watching import BatchWatch
@@ -63,6 +64,14 @@ class TorchRecorder:
     closed by the end of the program is on disk all the same, as a run that may go on.
     """
 
+    __slots__ = (  # an attribute lies beside the others, and not in a dictionary
+        "__weakref__", "_ask", "_before", "_closed", "_counted", "_counts", "_diverged",
+        "_dtype", "_due", "_end", "_entering", "_first", "_gradients", "_groups",
+        "_grown", "_handles", "_loss", "_parameters", "_plain", "_process", "_raises",
+        "_recorder", "_rows", "_scalars", "_seen", "_skipped", "_step", "_stops",
+        "_training", "_velocity", "_wanted", "_watch",
+    )  # fmt: skip
+
     def __init__(
         self,
         recorder: Recorder,
@@ -79,27 +88,26 @@ class TorchRecorder:
         on_write_error: str,
     ) -> None:
         self._recorder, self._parameters, self._dtype = recorder, parameters, dtype
-        self._step, self._training, self._seen = step, training, False
+        self._step, self._training, self._seen, self._counts = step, training, False, 0
         self._stops, self._raises = on_divergence == "stop", on_write_error == "raise"
         self._gradients, self._scalars = "gradients" in kept, "gradient_norm_squared" in kept
         self._velocity, self._counted = "velocity_norm_squared" in kept, "batch_size" in kept
+        self._plain = not self._scalars and not self._gradients  # nothing to see before a step
         self._due = self._skipped = self._diverged = self._closed = self._grown = False
         self._groups = len(optimizer.param_groups)
         self._before: dict[str, Any] = {}
         self._loss: Any = None
         self._first = step == 0 and recorder.next_step == 0
-        self._wanted = recorder.schedule.due
+        self._wanted = None if recorder.schedule == Every(1) else recorder.schedule.due
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
         self._watch = BatchWatch() if counting else None
-        self._handles = [
-            optimizer.register_step_pre_hook(self._enter),
-            optimizer.register_step_post_hook(self._leave),
-        ]
+        self._entering: Any = optimizer.register_step_pre_hook(self._enter)
+        self._handles = [self._entering, optimizer.register_step_post_hook(self._leave)]
         if self._watch is not None:
-            handle = model.register_forward_pre_hook(self._watch, with_kwargs=True)
-            self._handles.append(handle)
-        self._end = weakref.finalize(self, _abandon, self._rows, os.getpid(), self._handles)
+            self._handles += [model.register_forward_pre_hook(self._watch, with_kwargs=True)]
+        self._process, self._ask = os.getpid(), True  # whether a plain step is asked about
+        self._end = weakref.finalize(self, _abandon, self._rows, self._process, self._handles)
 
     @property
     def path(self) -> Path:
@@ -126,20 +134,23 @@ class TorchRecorder:
         Parameters
         ----------
         loss : torch.Tensor or float
-            One number; a tensor is not read before the row is written.
+            One number; a tensor on a device is not read before the row is written.  Without
+            ``scalars`` it is not kept, and not looked at.
 
         Raises
         ------
         InputError
             If it is more than one number.
         """
-        if isinstance(loss, torch.Tensor) and loss.numel() != 1:
-            msg = f"`loss` must be one number, got shape {tuple(loss.shape)}; average it first"
-            raise InputError(msg)
+        if not self._scalars:
+            return  # it is not kept
         if not isinstance(loss, torch.Tensor):
             self._loss = float(loss)
-        else:
-            self._loss = loss.detach() if loss.ndim == 0 else loss.detach().reshape(())
+            return
+        if loss.numel() != 1:
+            msg = f"`loss` must be one number, got shape {tuple(loss.shape)}; average it first"
+            raise InputError(msg)
+        self._loss = loss.item() if loss.is_cpu else loss.detach().reshape(())
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, such as its curvature.
@@ -154,7 +165,10 @@ class TorchRecorder:
         self._recorder.attach(name, **arrays)
 
     def flush(self) -> None:
-        """Write the rows that wait: when this returns, no death of the program loses them."""
+        """Write the rows that wait: when this returns, no death of the program loses them.
+
+        In a process that was forked off it does nothing: the rows are the other one's.
+        """
         if not self._closed and self._rows.count:
             self._write()
 
@@ -174,6 +188,8 @@ class TorchRecorder:
         if self._closed:
             return
         self._detach()
+        if os.getpid() != self._process:
+            return
         try:
             bad = self._rows.write()
         except FileWriteError as error:
@@ -207,11 +223,11 @@ class TorchRecorder:
             return None
         if self._first:
             self._first = False
-            if self._wanted(0):
-                self._rows.add(0, {"weights": self._read("observe")})
-        found = optimizer.__dict__.get("found_inf")
-        self._skipped = found is not None and bool(found)
-        self._due = not self._skipped and self._wanted(self._step + 1)
+            if self._wanted is None or self._wanted(0):
+                self._rows.add(0, {"weights": self._read("weights")})
+        if self._plain:
+            return None
+        self._begin(optimizer)
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
             if self._due:
@@ -221,6 +237,24 @@ class TorchRecorder:
         if len(args) > 1:
             return (args[0], watched, *args[2:]), kwargs
         return args, {**kwargs, "closure": watched}
+
+    def _begin(self, optimizer: Any) -> None:
+        """Find out whether a step is made, and recorded."""
+        found = optimizer.__dict__.get("found_inf")
+        self._skipped = found is not None and bool(found)
+        wanted = self._wanted
+        self._due = not self._skipped and (wanted is None or wanted(self._step + 1))
+        if self._plain and not self._first and self._entering is not None:
+            self._entering.remove()  # from here on nothing is to be seen before a step
+            self._entering = None
+        self._ask = self._skipped or wanted is not None or self._entering is not None
+        if len(optimizer.param_groups) > self._groups and self._due and not self._grown:
+            self._grown = True
+            message = (
+                "parameters were added to the optimiser after recording began: they are not "
+                f"recorded, in {self.path}"
+            )
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     def _watched(self, optimizer: Any, closure: Callable[[], Any]) -> Callable[[], Any]:
         first = True
@@ -254,23 +288,13 @@ class TorchRecorder:
 
     def _look(self, optimizer: Any) -> dict[str, Any]:
         before: dict[str, Any] = {}
-        if len(optimizer.param_groups) > self._groups and not self._grown:
-            self._grown = True
-            message = (
-                "parameters were added to the optimiser after recording began: they are not "
-                f"recorded, in {self.path}"
-            )
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        gradients = [p.grad for p in self._parameters.tensors]
         if self._scalars:
             rates = [group["lr"] for group in optimizer.param_groups[: self._groups]]
             before["learning_rate"] = [float(rate) for rate in rates]
-        if not self._scalars and not self._gradients:
-            return before
-        gradients = [p.grad for p in self._parameters.tensors]
-        if self._scalars:
             before["products"] = self._read("products", gradients)
         if self._gradients:
-            before["gradients"] = self._read("observe", gradients)
+            before["gradients"] = self._read("gradients", gradients)
         scale = optimizer.__dict__.get("grad_scale")
         if scale is not None:  # a fused optimiser unscales inside its step
             inverse = 1.0 / float(scale)
@@ -285,29 +309,37 @@ class TorchRecorder:
         """Put down the row of a step that was made."""
         if self._closed:
             return
+        counted, watch = 0, self._watch
+        if watch is not None:
+            counted, watch.rows = watch.rows, 0
+        if self._plain and (
+            self._ask
+            or "found_inf" in optimizer.__dict__
+            or len(optimizer.param_groups) != self._groups
+        ):
+            self._begin(optimizer)
         loss, self._loss = self._loss, None
-        counted = 0 if self._watch is None else self._watch.taken()
         if self._skipped:
             return
         self._step += 1
-        if counted:
+        if counted and counted != self._counts:
             self._learn(counted)
         if not self._due:
             return
         row, self._before = self._before, {}
-        row["weights"] = self._read("observe")
+        rows = self._rows
+        try:
+            row["weights"] = rows.reader.weights(rows.slot)
+        except Unsuited:
+            row["weights"] = self._read("weights")
         if self._velocity:
-            state = optimizer.state
-            buffers = [
-                state[p].get("momentum_buffer") if p in state else None
-                for p in self._parameters.tensors
-            ]
-            row["velocity_norm_squared"] = self._read("squares", buffers)
-        if loss is not None and self._scalars:
+            momentum = self._parameters.momentum(optimizer.state)
+            row["velocity_norm_squared"] = self._read("squares", momentum)
+        if loss is not None:
             row["loss"] = loss
         if counted and self._counted:
             row["batch_size"] = counted
-        if not self._closed and self._rows.add(self._step, row):
+        if not self._closed and rows.add(self._step, row):
             self._write()
 
     def _write(self) -> None:
@@ -319,6 +351,9 @@ class TorchRecorder:
             If rows cannot be written and ``on_write_error`` is ``"raise"``; the recorder is
             detached before.
         """
+        if os.getpid() != self._process:
+            self._rows.forget()
+            return
         try:
             bad = self._rows.write()
         except FileWriteError as error:
@@ -343,6 +378,9 @@ class TorchRecorder:
 
     def _learn(self, counted: int) -> None:
         """Note the size of the first batch, and that sizes vary where they do."""
+        self._counts = counted
+        if os.getpid() != self._process:
+            return
         if counted != self._training.get("batch_size"):
             if self._training.get("batch_size_varies"):
                 return

@@ -84,7 +84,7 @@ def resumed_at(
     if row < len(steps) and steps[row] == step:
         bound = bind_stored(stored.path, observe, parameters.count, dtype)
         reader = reader_for(parameters, bound, dtype)
-        here = np.asarray(reader.fetch([reader.observe(0)])[0], dtype=np.float64)
+        here = np.asarray(reader.fetch([reader.weights(0)])[0], dtype=np.float64)
         there = np.asarray(stored.array("weights", chain)[row], dtype=np.float64)
         width = 64 * np.finfo(dtype).eps * float(np.abs(there).max())
         if here.shape == there.shape and float(np.abs(here - there).max()) > width:

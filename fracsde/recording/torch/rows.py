@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rows"]
 
-_MOST = 256  # rows
+_MOST = 1024  # rows: a second of steps of a millisecond
 _SPARE = 8  # slots of the reader beyond them
 _NUMBERS = 2**22  # that wait at most
 _SECONDS = 1.0
@@ -45,6 +45,8 @@ class Rows:
         Streams beside the weights.
     """
 
+    __slots__ = ("_kept", "_since", "_waiting", "most", "reader", "recorder", "slot", "slots")
+
     reader: HostReader | TensorReader  # made the rows; may be replaced while none is waiting
 
     def __init__(self, recorder: Recorder, width: int, kept: Sequence[str]) -> None:
@@ -53,7 +55,7 @@ class Rows:
         self.most = max(1, min(_MOST, _NUMBERS // (width * (1 + ("gradients" in kept)))))
         self.slots = self.most + _SPARE
         self._waiting: list[tuple[int, dict[str, Any]]] = []
-        self._added = 0
+        self.slot = 0  # where the reader puts the next row: memory that no waiting row uses
         self._since = monotonic()
 
     @property
@@ -61,10 +63,9 @@ class Rows:
         """Number of rows that wait."""
         return len(self._waiting)
 
-    @property
-    def slot(self) -> int:
-        """Where the reader puts the next row: memory that no waiting row uses."""
-        return self._added % self.slots
+    def forget(self) -> None:
+        """Drop the rows that wait, in a process that has nothing to do with them."""
+        self._waiting.clear()
 
     def add(self, step: int, values: dict[str, Any]) -> bool:
         """Put a row down.
@@ -81,9 +82,10 @@ class Rows:
         bool
             Whether it is time to write.
         """
-        self._added += 1  # before the row waits: an interrupt in between wastes a slot
-        self._waiting.append((step, values))
-        return len(self._waiting) >= self.most or monotonic() - self._since > _SECONDS
+        self.slot = (self.slot + 1) % self.slots  # first: an interrupt in between wastes a slot
+        waiting = self._waiting
+        waiting.append((step, values))
+        return len(waiting) >= self.most or monotonic() - self._since > _SECONDS
 
     def write(self) -> int | None:
         """Write the rows that wait.

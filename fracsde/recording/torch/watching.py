@@ -8,6 +8,8 @@ import torch
 
 __all__ = ["BatchWatch"]
 
+_Tensor, _differentiated = torch.Tensor, torch.is_grad_enabled
+
 
 class BatchWatch:
     """Counts the rows of the first tensor of each call that can be differentiated.
@@ -15,6 +17,8 @@ class BatchWatch:
     It is called before the model is.  A copy or a pickle of the model holds one that counts for
     nobody.
     """
+
+    __slots__ = ("rows",)
 
     def __init__(self) -> None:
         self.rows = 0
@@ -29,22 +33,17 @@ class BatchWatch:
         args, kwargs : tuple and dict
             Its arguments.
         """
-        if not torch.is_grad_enabled():
+        if not _differentiated():
             return
-        for value in (*args, *kwargs.values()):
-            if isinstance(value, torch.Tensor) and value.ndim:
-                self.rows += len(value)
+        # `len` of a tensor is Python code; its shape is not.
+        for value in args:
+            if isinstance(value, _Tensor) and value.ndim:
+                self.rows += value.shape[0]
                 return
-
-    def taken(self) -> int:
-        """Return the rows since the last call, 0 where none were seen.
-
-        Returns
-        -------
-        int
-        """
-        rows, self.rows = self.rows, 0
-        return rows
+        for value in kwargs.values():
+            if isinstance(value, _Tensor) and value.ndim:
+                self.rows += value.shape[0]
+                return
 
     def __reduce__(self) -> tuple[type[BatchWatch], tuple[()]]:
         return BatchWatch, ()
