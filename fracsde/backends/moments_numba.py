@@ -13,7 +13,7 @@ from math import exp, expm1, log1p
 import numpy as np
 from numba import njit
 
-__all__ = ["exponential_intake", "fade_and_add", "power_rows"]
+__all__ = ["exponential_intake", "fade_and_add", "of_states", "power_rows"]
 
 
 @njit(cache=True, error_model="numpy")
@@ -128,6 +128,33 @@ def exponential_intake(rates, nodes, start, stop, lean, series):  # type: ignore
             row[a + 1] += part / later
             since *= 1.0 - lost
     return rows
+
+
+@njit(cache=True, error_model="numpy")
+def of_states(rows, point, positive, even, coefficients, shifts):  # type: ignore[no-untyped-def]  # compiled
+    """Fill in coefficients of states, and shifts; see ``memory.coefficients_of``.
+
+    ``coefficients`` are zero before.
+    """
+    count, total = rows.shape
+    for b in range(count):
+        newest, before, sum_, lost = total - count + b, 0.0, 0.0, 0.0
+        for k in range(newest + 1):
+            found = rows[b, k] - before
+            before = rows[b, k]
+            # Neighbouring weights of very short early cells may agree to the last digit; rounding
+            # must then not turn their difference negative.
+            if positive and found < 0.0:
+                found = 0.0
+            if k == newest and point != 1.0:
+                found += (1.0 / point - 1.0) * rows[b, k]
+            coefficients[b, k] = found
+            # Compensated: rows may be long.
+            more = found - lost
+            longer = sum_ + more
+            lost, sum_ = (longer - sum_) - more, longer
+        # The sum of what was stored, not the newest weight: mass is kept to rounding.
+        shifts[b] = rows[b, newest] / point if even else sum_
 
 
 @njit(cache=True, error_model="numpy")

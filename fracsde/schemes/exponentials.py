@@ -203,14 +203,13 @@ class _ExponentialMemory(Memory):
         end = nodes[before - self._late] if before else 0.0  # of the cells that are over
         ahead = nodes[before:-1] + self.scheme.point(self.alpha) * np.diff(nodes)[before:] - end
         rows = self._rows(nodes, before)
+        readout = np.empty((stop - start, before + len(rates)))
+        readout[:, :before] = rows[:, :before]
+        far = np.multiply.outer(ahead, -rates, out=readout[:, before:])
+        np.multiply(np.exp(far, out=far), self._weights[: len(rates)], out=far)
         self._plan = _Inside(
             near=rows[:, before:],
-            readout=np.hstack(
-                [
-                    rows[:, :before],
-                    self._weights[: len(rates)] * np.exp(-ahead[:, None] * rates),
-                ]
-            ),
+            readout=readout,
             intake=self._intake(nodes, before),
             faded=np.exp(-(nodes[-1 - self._late] - end) * rates),
         )

@@ -144,9 +144,7 @@ class PiecewiseScheme(ConvolutionScheme):
         """
         if alpha == 1.0:
             return self.rows(times, alpha=alpha, first=first, skip=skip)
-        constants = rgamma(np.array([2.0, 1.0, 3.0]) - alpha)
-        series = np.stack([_mean_coefficients(alpha), _coefficients(alpha, _LONG_TERMS)])
-        point = self.point(alpha)
+        point, (constants, series) = self.point(alpha), _constants(alpha)
         found = power_rows(times, point, alpha, first, skip, self.lean, constants, series)
         return np.asarray(found)
 
@@ -275,9 +273,12 @@ def _coefficients(alpha: float, terms: int) -> FloatArray:
 
 
 @lru_cache(maxsize=16)
-def _mean_coefficients(alpha: float) -> FloatArray:
+def _constants(alpha: float) -> tuple[FloatArray, FloatArray]:
+    # What the compiled weights need: gamma functions, and the series of both moments.
     i = np.arange(_LONG_TERMS)
-    return np.asarray(poch(alpha, 2 * i) * rgamma(2.0 * i + 2.0))
+    means = poch(alpha, 2 * i) * rgamma(2.0 * i + 2.0)
+    series = np.stack([means, _coefficients(alpha, _LONG_TERMS)])
+    return rgamma(np.array([2.0, 1.0, 3.0]) - alpha), series
 
 
 def _closed(log_z: FloatArray, alpha: float) -> FloatArray:
