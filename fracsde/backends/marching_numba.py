@@ -15,7 +15,7 @@ functions that call each other live in this file, so that a cached kernel is nev
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
@@ -209,37 +209,36 @@ def _add_rows(target, states, coefficients, first, stop):  # type: ignore[no-unt
 @intrinsic
 def _add_to_tile(_, states, row, column, coefficients, first):  # type: ignore[no-untyped-def]  # compiled
     # What four rows owe to all before them, in one tile of columns, whose sums stay in registers.
-    def tile(context, builder, signature, values):  # type: ignore[no-untyped-def]
+    def tile(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         double, whole = ir.DoubleType(), ir.IntType(64)
         lanes, none = ir.VectorType(double, 8), ir.Constant(ir.IntType(32), 0)
         rows = context.make_array(signature.args[0])(context, builder, values[0])
         given = context.make_array(signature.args[3])(context, builder, values[3])
         fused = ir.FunctionType(lanes, [lanes] * 3)
-        add = cgutils.get_or_insert_function(builder.module, fused, "llvm.fmuladd.v8f64")
+        add = cgutils.get_or_insert_function(builder.module, fused, "llvm.fmuladd.v8f64")  # type: ignore[no-untyped-call]
 
-        def at(array, i, j, kind):  # type: ignore[no-untyped-def]
-            steps = zip((i, j), cgutils.unpack_tuple(builder, array.strides), strict=True)
-            offset = builder.add(*(builder.mul(k, step) for k, step in steps))
+        def at(array: Any, i: Any, j: Any, kind: Any) -> Any:
+            down, along = builder.extract_value(array.strides, 0), ir.Constant(whole, 8)
+            offset = builder.add(builder.mul(i, down), builder.mul(j, along))
             start = builder.ptrtoint(array.data, whole)
             return builder.inttoptr(builder.add(start, offset), kind.as_pointer())
 
-        def shifted(value, by):  # type: ignore[no-untyped-def]
+        def shifted(value: Any, by: int) -> Any:
             return builder.add(value, ir.Constant(whole, by))
 
         corners = [(j, i) for j in range(4) for i in (0, 8)]
         spots = [at(rows, shifted(values[1], j), shifted(values[2], i), lanes) for j, i in corners]
-        sums = [cgutils.alloca_once_value(builder, builder.load(p, align=8)) for p in spots]
-        with cgutils.for_range_slice(
-            builder, values[4], values[1], ir.Constant(whole, 1), whole
-        ) as (k, _):
-            known = {
-                i: builder.load(at(rows, k, shifted(values[2], i), lanes), align=8) for i in (0, 8)
-            }
+        loaded = [builder.load(p, align=8) for p in spots]
+        sums = [cgutils.alloca_once_value(builder, x) for x in loaded]  # type: ignore[no-untyped-call]
+        by = ir.Constant(whole, 1)
+        with cgutils.for_range_slice(builder, values[4], values[1], by, whole) as (k, _):
+            columns = {i: shifted(values[2], i) for i in (0, 8)}
+            known = {i: builder.load(at(rows, k, columns[i], lanes), align=8) for i in columns}
             for (j, i), total in zip(corners, sums, strict=True):
                 one = builder.load(at(given, ir.Constant(whole, j), k, double))
                 one = builder.insert_element(ir.Constant(lanes, ir.Undefined), one, none)
                 each = builder.shuffle_vector(
-                    one, one, ir.Constant(ir.VectorType(none.type, 8), [0] * 8)
+                    one, one, ir.Constant(ir.VectorType(none.type, 8), None)
                 )
                 builder.store(builder.call(add, [each, known[i], builder.load(total)]), total)
         for p, total in zip(spots, sums, strict=True):
@@ -254,7 +253,7 @@ def _add_to_four(states, row, coefficients, first):  # type: ignore[no-untyped-d
     n = states.shape[1]
     whole = n - n % _TILE
     for column in range(0, whole, _TILE):
-        _add_to_tile(states, row, column, coefficients, first)
+        _add_to_tile(states, row, column, coefficients, first)  # type: ignore[call-arg]
     if whole < n:
         rest = states[:, whole:]
         for j in range(4):
