@@ -192,12 +192,8 @@ def _add_rows(target, states, coefficients, first, stop):  # type: ignore[no-unt
     whole = first + (stop - first) // 4 * 4
     for k in range(first, whole, 4):
         p, q, r, s = states[k], states[k + 1], states[k + 2], states[k + 3]
-        a, b, c, d = (
-            coefficients[k],
-            coefficients[k + 1],
-            coefficients[k + 2],
-            coefficients[k + 3],
-        )
+        a, b = coefficients[k], coefficients[k + 1]
+        c, d = coefficients[k + 2], coefficients[k + 3]
         for i in range(n):
             target[i] += (a * p[i] + b * q[i]) + (c * r[i] + d * s[i])
     for k in range(whole, stop):
