@@ -21,7 +21,7 @@ from numba import njit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.work import Timing, header, measure, table
+from benchmarks.work import header, measure
 from fracsde.backends import marching_numba
 from fracsde.grids import TimeGrid
 from fracsde.operators.finite_volume import FiniteVolume
@@ -37,6 +37,8 @@ from fracsde.schemes.marching import march
 from fracsde.schemes.propagator import Propagator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fracsde.schemes.base import ConvolutionScheme
 
 CELLS, ALPHA, T, LONG = 512, 0.6, 10.0, 100_000
@@ -74,40 +76,34 @@ def _read_scale_write(state: np.ndarray, factors: np.ndarray, alive: np.ndarray)
                 state[k, i] *= factor
 
 
-def bound(scheme: ConvolutionScheme, times: np.ndarray) -> Timing:
-    """Time of the memory's own traffic: each step reads and writes what it needs."""
+def bound(scheme: ConvolutionScheme, times: np.ndarray) -> tuple[str, Callable[[], None]]:
+    """Traffic of the memory alone: each step reads and writes what it needs."""
     memory = scheme.history.begin(scheme, times, START, alpha=ALPHA)
     alive = np.repeat(memory._alive, memory.size)[: len(times) - 1]
     state, factors = np.ones((len(memory._rates), CELLS)), np.ones(len(memory._rates))
-    label = f"  its memory alone, K {int(alive.min())} to {int(alive.max())}"
-    return measure(
-        label,
-        lambda: _read_scale_write(state, factors, alive),
-        units=(len(times) - 1) / 1e3,
-        repeats=7,
-    )
+    label = f"its memory alone, K {int(alive.min())} to {int(alive.max())}"
+    return label, lambda: _read_scale_write(state, factors, alive)
 
 
-def near_the_bound() -> None:
-    """First table."""
+def near_the_bound(rounds: int = 7) -> None:
+    """First table: march and bound in turns, so that neighbours disturb both alike."""
     uniform = TimeGrid.uniform(T, LONG).times
     graded = TimeGrid.graded(T, LONG, 2 / ALPHA).times
-    rows = []
+    each, last = 1e6 / LONG, np.array([LONG])
     for name, times in (("uniform", uniform), ("graded", graded)):
         for scheme in (L1(history=Exponentials()), L2Sigma(history=Exponentials())):
-            last = np.array([len(times) - 1])
-            label = f"{type(scheme).__name__}, {name}"
-            call = lambda s=scheme, t=times, k=last: go(s, t, k)  # noqa: E731 - a row of the table
-            march_row = measure(label, call, units=LONG / 1e3, repeats=5)
-            traffic = bound(scheme, times)
-            rows += [march_row, traffic]
-            each = 1e6 / LONG
+            label, traffic = bound(scheme, times)
+            pairs = []
+            for _ in range(rounds):
+                row = measure("", lambda s=scheme, t=times: go(s, t, last), units=1, repeats=1)
+                pairs.append((*row.cpu, *measure("", traffic, units=1, repeats=1).cpu))
+            step, alone = np.min(pairs, axis=0)
+            ratios = [a / b for a, b in pairs]
             print(
-                f"{label:20} {each * min(march_row.cpu):6.2f} us per step, bound "
-                f"{each * min(traffic.cpu):6.2f} us, ratio "
-                f"{min(march_row.cpu) / min(traffic.cpu):5.2f}"
+                f"{type(scheme).__name__ + ', ' + name:18} {each * step:6.2f} us per step; {label} "
+                f"{each * alone:6.2f} us; ratio {step / alone:4.2f}, in single rounds "
+                f"{min(ratios):4.2f} to {max(ratios):4.2f}"
             )
-    print(table(rows, unit="ksteps", reference=rows[0].label))
 
 
 def crossover() -> None:

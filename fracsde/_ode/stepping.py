@@ -333,7 +333,8 @@ def _failure(march: _March, k: int, before: FloatArray) -> tuple[Status, str]:
     t, tau = march.times[k], march.times[k + 1] - march.times[k]
     rate = march.rates(k, before, np.zeros_like(before))
     if not np.all(np.isfinite(rate)):
-        return Status.NOT_FINITE, f"The right-hand side is not finite at t = {t:.6g}."
+        span = f"from t = {t:.6g} to {t + tau:.6g}"
+        return Status.NOT_FINITE, f"The right-hand side is not finite in the step {span}."
     return Status.NOT_CONVERGED, (
         f"Newton's method failed in the step from t = {t:.6g} of length {tau:.3g}, where the "
         f"right-hand side is {np.abs(rate).max():.3g}; take shorter steps or check `jacobian`."

@@ -15,6 +15,7 @@ from fracsde._solving.nouns import Outcome
 from fracsde.backends import marching_numba, marching_reference
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.grids import TimeGrid
+from fracsde.operators.chain import CellChain
 from fracsde.operators.tensor import TensorCells
 from fracsde.problems.fractional import WRONG_FORM
 from fracsde.schemes.all_at_once import AllAtOnce
@@ -90,7 +91,10 @@ def outcome_on(
     else:
         found = _propagated(None, at, masses, request)
         outcome = _marched(L1(), at, masses, request) if found is None else found
-    if isinstance(generator, TensorCells):
+    # Of a force that comes and goes the mean counts, which one operator does not tell.
+    if isinstance(generator, TensorCells) or (
+        isinstance(generator, CellChain) and not request.base.time_dependent
+    ):
         last = outcome.density[-1] * generator.widths
         outcome.stats["smearing"] = generator.smearing(last)
     return outcome
@@ -338,10 +342,11 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
         axis = int(np.argmax(smeared))
         # It falls with the square of the width.
         share = float(np.sqrt(smeared[axis] / _SHARP))
+        along, there = (f" along axis {axis}", " along that axis") if len(smeared) > 1 else ("", "")
         detail = (
             "Cells are too wide for the drift: where the density is, fluxes add "
-            f"{smeared[axis]:.2g} of the diffusion along axis {axis} to it; use about {share:.1f} "
-            f"times as many cells along that axis, for which it is {_SHARP:g}."
+            f"{smeared[axis]:.2g} of the diffusion{along} to it; use about {share:.3g} "
+            f"times as many cells{there}, for which it is {_SHARP:g}."
         )
         return Status.INACCURATE, detail
     return Status.SUCCESS, ""

@@ -13,20 +13,22 @@ from math import exp, expm1, log1p
 import numpy as np
 from numba import njit
 
-__all__ = ["exponential_intake", "power_rows"]
+__all__ = ["exponential_intake", "fade_and_add", "of_states", "power_rows"]
 
 
 @njit(cache=True, error_model="numpy")
-def _tilt(left, cell, log_z, power, alpha, constants, series):  # type: ignore[no-untyped-def]  # compiled
-    # The second moment of a cell that is not the newest; see ``piecewise.power_moments``.
-    middle = left - 0.5 * cell
-    rho = cell / (2.0 * middle)
-    if rho <= 0.5:
-        terms = 27 if rho > 0.2 else (12 if rho > 0.05 else 7)
-        square, total = rho * rho, 0.0
-        for i in range(terms - 1, -1, -1):
-            total = total * square + series[i]
-        return constants[1] * middle * (middle * middle ** (-alpha)) * (rho * square) * total
+def _sum(series, rho):  # type: ignore[no-untyped-def]  # compiled
+    # Of a series in the square of rho, which is at most one half, by Horner.
+    terms = 27 if rho > 0.2 else (12 if rho > 0.05 else 7)
+    square, total = rho * rho, 0.0
+    for i in range(terms - 1, -1, -1):
+        total = total * square + series[i]
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def _closed(left, log_z, power, alpha, constants):  # type: ignore[no-untyped-def]  # compiled
+    # The second moment of a near cell; see ``piecewise.power_moments``.
     z, b = exp(log_z), 1.0 - alpha
     if alpha < 0.5:
         grown = z * expm1(-alpha * max(log_z, -700.0)) if z > 0.0 else 0.0
@@ -38,10 +40,12 @@ def _tilt(left, cell, log_z, power, alpha, constants, series):  # type: ignore[n
 
 @njit(cache=True, error_model="numpy")
 def power_rows(times, point, alpha, first, skip, lean, constants, series):  # type: ignore[no-untyped-def]  # compiled
-    """Return the weights of several steps; see ``PiecewiseScheme.rows``.
+    r"""Return the weights of several steps; see ``PiecewiseScheme.rows``.
 
     ``constants`` are one over the gamma function of ``2 - alpha``, ``1 - alpha`` and
-    ``3 - alpha``; ``series`` the coefficients of the second moment.
+    ``3 - alpha``; ``series`` the coefficients of both moments, for cells far enough away: the
+    first is :math:`m^{-\alpha} \sum_i (\alpha)_{2i}\, \rho^{2i} / (2i+1)!` over
+    :math:`\Gamma(1-\alpha)`, with a single power.
 
     Returns
     -------
@@ -55,17 +59,26 @@ def power_rows(times, point, alpha, first, skip, lean, constants, series):  # ty
         for k in range(skip, n + 1):
             cell = times[k + 1] - times[k]
             left = (times[n] - times[k]) + ahead
-            power = left ** (1.0 - alpha)
-            log_z = log1p(-cell / left) if k < n else -np.inf
-            row[k] -= constants[0] * power * expm1((1.0 - alpha) * log_z) / cell
+            middle = left - 0.5 * cell
+            rho = cell / (2.0 * middle)
+            far = k < n and rho <= 0.5
+            if far:
+                power = constants[1] * middle ** (-alpha)
+                row[k] += power * _sum(series[0], rho)
+            else:
+                power = left ** (1.0 - alpha)
+                log_z = log1p(-cell / left) if k < n else -np.inf
+                row[k] -= constants[0] * power * expm1((1.0 - alpha) * log_z) / cell
             if lean > 0 and k < n:
                 a = k
             elif lean < 0 and k > 0:
                 a = k - 1
             else:
                 continue
-            if k < n:
-                tilt = _tilt(left, cell, log_z, power, alpha, constants, series)
+            if far:
+                tilt = power * middle * middle * (rho * rho * rho) * _sum(series[1], rho)
+            elif k < n:
+                tilt = _closed(left, log_z, power, alpha, constants)
             else:
                 tilt = 0.5 * alpha * constants[2] * left * power
             earlier, later = times[a + 1] - times[a], times[a + 2] - times[a + 1]
@@ -115,3 +128,42 @@ def exponential_intake(rates, nodes, start, stop, lean, series):  # type: ignore
             row[a + 1] += part / later
             since *= 1.0 - lost
     return rows
+
+
+@njit(cache=True, error_model="numpy")
+def of_states(rows, point, positive, even, coefficients, shifts):  # type: ignore[no-untyped-def]  # compiled
+    """Fill in coefficients of states, and shifts; see ``memory.coefficients_of``.
+
+    ``coefficients`` are zero before.
+    """
+    count, total = rows.shape
+    for b in range(count):
+        newest, before, sum_, lost = total - count + b, 0.0, 0.0, 0.0
+        for k in range(newest + 1):
+            found = rows[b, k] - before
+            before = rows[b, k]
+            # Neighbouring weights of very short early cells may agree to the last digit; rounding
+            # must then not turn their difference negative.
+            if positive and found < 0.0:
+                found = 0.0
+            if k == newest and point != 1.0:
+                found += (1.0 / point - 1.0) * rows[b, k]
+            coefficients[b, k] = found
+            # Compensated: rows may be long.
+            more = found - lost
+            longer = sum_ + more
+            lost, sum_ = (longer - sum_) - more, longer
+        # The sum of what was stored, not the newest weight: mass is kept to rounding.
+        shifts[b] = rows[b, newest] / point if even else sum_
+
+
+@njit(cache=True, error_model="numpy")
+def fade_and_add(shares, faded, added):  # type: ignore[no-untyped-def]  # compiled
+    """Multiply rows by what is left of them and add others, in one pass.
+
+    The first ``len(shares)`` of ``faded`` count, which may be more.
+    """
+    for share in range(len(shares)):
+        left, row, more = faded[share], shares[share], added[share]
+        for i in range(len(row)):
+            row[i] = left * row[i] + more[i]

@@ -129,6 +129,29 @@ class CellChain(Generator):
         gap = 2.0 * float(np.sin(np.pi / len(rest)))
         return float(np.arctan2(abs(current), gap * weakest))
 
+    def smearing(self, masses: FloatArray) -> tuple[float]:
+        r"""Return the artificial diffusion of the fluxes, relative to the true one.
+
+        It is :math:`\tfrac{\delta}{2} \coth \tfrac{\delta}{2} - 1`, about
+        :math:`\delta^2 / 12`, at a tilt :math:`\delta`; with constant diffusion that is twice the
+        Peclet number of a cell.
+
+        Parameters
+        ----------
+        masses : (n,) float64 [1]
+            Where to look.
+
+        Returns
+        -------
+        tuple of float [1]
+            The mean over the masses, the larger side of each cell.
+        """
+        half = 0.5 * np.abs(self.tilt)
+        extra = half / np.tanh(np.where(half > 0.0, half, 1.0)) - 1.0
+        onward = np.where(half > 0.0, extra, 0.0)
+        share = np.abs(masses) / max(float(np.abs(masses).sum()), 1e-300)
+        return (float(share @ np.maximum(onward, np.roll(onward, 1))),)
+
     def apply_to_masses(self, m: FloatArray) -> FloatArray:
         """Return the rate of change of cell masses.
 

@@ -31,7 +31,7 @@ Not here: the sums (:mod:`fracsde.special.exponentials`), the other histories
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import factorial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -39,7 +39,7 @@ import numpy as np
 from scipy.special import rgamma
 
 from fracsde._check import integer, real
-from fracsde.backends.moments_numba import exponential_intake
+from fracsde.backends.moments_numba import exponential_intake, fade_and_add
 from fracsde.errors import OutOfRangeError, UnsupportedError
 from fracsde.schemes.history import History
 from fracsde.schemes.memory import Memory
@@ -152,9 +152,11 @@ class _ExponentialMemory(Memory):
         # The last increment before the block, and the shares; one product reads both.
         self._kept_rows = np.zeros((1 + len(self._rates), len(initial)))
         self._shares = self._kept_rows[1:]
-        # Increments of the block, behind the last one before it.
+        # Increments of the block, behind the last one before it; and what they add to the shares.
         self._recent = np.zeros((self.size + 1, len(initial)))
+        self._added = np.empty_like(self._shares)
         self._plan: _Inside | None = None
+        self._planned = -1  # start of the block that the plan is for
 
     def _terms(self, rtol: float) -> tuple[FloatArray, FloatArray, IntArray]:
         # Weights, rates, and how many of them each block needs.
@@ -165,7 +167,8 @@ class _ExponentialMemory(Memory):
         nearest = np.minimum.accumulate(ahead[::-1])[::-1]
         # Windows of whole decades: meshes of similar steps share one sum, which is built once.
         last = float(self.times[-1])
-        first = last * 10.0 ** -np.ceil(np.log10(last / nearest[0]))
+        # A ratio that is one but for rounding stays below the next.
+        first = last * 10.0 ** -np.ceil(np.log10(last / nearest[0]) - 1e-9)
         try:
             kernel = power_exponentials(self.alpha, rtol=rtol, window=(first, last))
         except OutOfRangeError as error:
@@ -187,12 +190,10 @@ class _ExponentialMemory(Memory):
 
     def _inside(self) -> _Inside:
         # The weights of the block's steps and what its increments add to the shares.
-        if self._plan is not None and self._plan.start == self.start:
-            return self._plan
-        start, stop = self.start, self.stop
-        again = self.even and self._plan is not None and self._plan.start > 0
-        if again and stop - start == self.size and self._plan is not None:
-            self._plan = replace(self._plan, start=start)
+        start, stop, planned = self.start, self.stop, self._planned
+        again = start == planned or (self.even and planned > 0 and stop - start == self.size)
+        self._planned = start
+        if self._plan is not None and again:
             return self._plan
         before = min(start, 1)  # increments before the block that its cells look at
         nodes = self.times[start - before : stop + 1]
@@ -202,17 +203,15 @@ class _ExponentialMemory(Memory):
         end = nodes[before - self._late] if before else 0.0  # of the cells that are over
         ahead = nodes[before:-1] + self.scheme.point(self.alpha) * np.diff(nodes)[before:] - end
         rows = self._rows(nodes, before)
+        readout = np.empty((stop - start, before + len(rates)))
+        readout[:, :before] = rows[:, :before]
+        far = np.multiply.outer(ahead, -rates, out=readout[:, before:])
+        np.multiply(np.exp(far, out=far), self._weights[: len(rates)], out=far)
         self._plan = _Inside(
-            start=start,
             near=rows[:, before:],
-            readout=np.hstack(
-                [
-                    rows[:, :before],
-                    self._weights[: len(rates)] * np.exp(-ahead[:, None] * rates),
-                ]
-            ),
+            readout=readout,
             intake=self._intake(nodes, before),
-            passed=nodes[-1 - self._late] - end,
+            faded=np.exp(-(nodes[-1 - self._late] - end) * rates),
         )
         return self._plan
 
@@ -242,8 +241,8 @@ class _ExponentialMemory(Memory):
     def lead(self, factor: float = 1.0) -> FloatArray | None:
         if self.start == 0:
             return None
-        inside = self._inside()
-        return np.asarray((factor * inside.readout) @ self._kept_rows[: inside.readout.shape[1]])
+        readout = factor * self._inside().readout
+        return np.asarray(readout @ self._kept_rows[: readout.shape[1]])
 
     def take(self) -> None:
         start, stop = self.start, self.stop
@@ -257,9 +256,8 @@ class _ExponentialMemory(Memory):
             if start == 0:
                 np.matmul(intake, self._recent[1:], out=shares)
             else:
-                passed = self._inside().passed
-                shares *= np.exp(-passed * self._rates[: len(shares)])[:, None]
-                shares += intake @ self._recent
+                added = np.matmul(intake, self._recent, out=self._added[: len(shares)])
+                fade_and_add(shares, self._inside().faded, added)
         self._recent[0] = self._kept_rows[0] = self._recent[count]
 
     def _kept(self) -> dict[str, FloatArray]:
@@ -268,11 +266,10 @@ class _ExponentialMemory(Memory):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Inside:
-    start: int
     near: FloatArray
     readout: FloatArray
     intake: FloatArray
-    passed: float
+    faded: FloatArray
 
 
 def exponential_moments(

@@ -197,6 +197,7 @@ def marched(
             refill(states, found["states_kept"])
             residual = float(found["residual"])
             memory.restore(found)
+    done = int(np.searchsorted(kept, memory.start, "right"))  # nodes kept already
     with keeper:
         while memory.start < steps:
             start, stop = memory.start, memory.stop
@@ -208,8 +209,9 @@ def marched(
             generator.march_block(
                 engine, window, known - 1, block.coefficients, block.shifts, right, point
             )
-            wanted = slice(*np.searchsorted(kept, [start + 1, stop + 1]))
-            states[wanted] = window[known + kept[wanted] - (start + 1)]
+            if done < len(kept) and kept[done] <= stop:
+                wanted = slice(done, done := int(np.searchsorted(kept, stop, "right")))
+                states[wanted] = window[known + kept[wanted] - (start + 1)]
             if stop == steps:
                 last = 0.0 if sources is None else sources[-1]
                 residual = _residual(generator, memory, window[-2:], scale, last, point)

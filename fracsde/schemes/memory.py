@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde.backends.moments_numba import of_states
 from fracsde.schemes.keeping import refill
 
 if TYPE_CHECKING:
@@ -301,22 +302,9 @@ def coefficients_of(
     shifts : (B,) ndarray [t**-alpha]
         Their sums over rows.
     """
-    count, total = rows.shape
-    steps = np.arange(total - count, total)
-    newest = np.arange(count), steps
-    point = scheme.point(alpha)
-    coefficients = np.diff(rows, axis=1, prepend=0.0)
-    if scheme.positive:
-        # Neighbouring weights of very short early cells may agree to the last digit; rounding
-        # must then not turn their difference negative.
-        np.maximum(coefficients, 0.0, out=coefficients)
-    coefficients[np.arange(total) > steps[:, None]] = 0.0
-    if point != 1.0:
-        coefficients[newest] += (1.0 / point - 1.0) * rows[newest]
-    if even:
-        return coefficients, rows[newest] / point
-    # The sums of what was stored, not the newest weights: mass is kept to rounding.
-    return coefficients, coefficients.sum(axis=1)
+    coefficients, shifts = np.zeros(rows.shape), np.empty(len(rows))
+    of_states(rows, scheme.point(alpha), scheme.positive, even, coefficients, shifts)
+    return coefficients, shifts
 
 
 def unequal_steps(times: FloatArray) -> str:

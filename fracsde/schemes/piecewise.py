@@ -144,9 +144,7 @@ class PiecewiseScheme(ConvolutionScheme):
         """
         if alpha == 1.0:
             return self.rows(times, alpha=alpha, first=first, skip=skip)
-        constants = rgamma(np.array([2.0, 1.0, 3.0]) - alpha)
-        series = _coefficients(alpha, _LONG_TERMS)
-        point = self.point(alpha)
+        point, (constants, series) = self.point(alpha), _constants(alpha)
         found = power_rows(times, point, alpha, first, skip, self.lean, constants, series)
         return np.asarray(found)
 
@@ -272,6 +270,15 @@ def _series(square: FloatArray, alpha: float, terms: int) -> FloatArray:
 def _coefficients(alpha: float, terms: int) -> FloatArray:
     i = np.arange(terms)
     return np.asarray(2.0 * poch(alpha, 2 * i + 1) * rgamma(2.0 * i + 2.0) / (2 * i + 3))
+
+
+@lru_cache(maxsize=16)
+def _constants(alpha: float) -> tuple[FloatArray, FloatArray]:
+    # What the compiled weights need: gamma functions, and the series of both moments.
+    i = np.arange(_LONG_TERMS)
+    means = poch(alpha, 2 * i) * rgamma(2.0 * i + 2.0)
+    series = np.stack([means, _coefficients(alpha, _LONG_TERMS)])
+    return rgamma(np.array([2.0, 1.0, 3.0]) - alpha), series
 
 
 def _closed(log_z: FloatArray, alpha: float) -> FloatArray:

@@ -45,7 +45,7 @@ def run(engine, chain, states, start, coefficients, shifts, sources):
     return states
 
 
-SHAPES = [(3, 0, 1), (4, 0, 2), (5, 7, 3), (31, 40, 33), (97, 3, 70)]
+SHAPES = [(3, 0, 1), (4, 0, 2), (5, 7, 3), (31, 40, 33), (97, 3, 70), (64, 2, 41), (32, 0, 9)]
 
 
 @pytest.mark.parametrize(("n", "start", "block"), SHAPES)

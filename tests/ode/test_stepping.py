@@ -228,3 +228,9 @@ def test_a_system_at_rest_at_zero_stays_there_and_moves_when_pushed(scheme):
     assert np.array_equal(values[:11], np.zeros(11))
     assert np.all(np.diff(values[10:]) > 0.0)
     assert 0.3 < values[-1] < 0.7
+
+
+def test_a_rate_that_is_no_number_names_its_step():
+    broken = FractionalODE(rhs=lambda t, y: -y if t < 0.5 else np.nan * y, initial=1.0, alpha=0.5)
+    with pytest.raises(ComputationError, match=r"not finite in the step from t = 0\.45 to 0\.5"):
+        solve(broken, TimeGrid.uniform(1.0, 20), scheme=L1())
