@@ -151,19 +151,24 @@ def burden_of_run(
     width = run.dimension if axes is None else axes.shape[1]
     count = run.chains * run.draws
     found = np.zeros(width)
+    if count < _FEWEST:
+        return found
     step = max(1, _BLOCK // count)
-    for start in range(0, width if count >= _FEWEST else 0, step):
+    away = None if axes is None else run.values - centre
+    for start in range(0, width, step):
         part = slice(start, start + step)
-        if axes is None:
+        if axes is None or away is None:
             x = run.values[..., part] - centre[part]
         else:
-            x = (run.values - centre) @ axes[:, part]
+            x = away @ axes[:, part]
         squares = np.square(x)
         if independent is None:
-            between = squares.mean(axis=1).var(axis=0, ddof=1) / run.chains
-            within = squares.var(axis=(0, 1))
-            tiny = np.finfo(np.float64).tiny
-            held = np.clip(within / np.maximum(between, tiny), run.chains, count)
+            # Fourth powers may leave the range of float64; nothing is then said of the tail.
+            with np.errstate(over="ignore", invalid="ignore"):
+                between = squares.mean(axis=1).var(axis=0, ddof=1) / run.chains
+                within = squares.var(axis=(0, 1))
+                held = within / np.maximum(between, np.finfo(np.float64).tiny)
+            held = np.clip(np.nan_to_num(held, posinf=count), run.chains, count)
         else:
             held = independent[part]
         found[part] = burden_of_squares(squares.reshape(count, -1), held)
