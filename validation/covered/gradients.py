@@ -113,6 +113,7 @@ def _gradient_noise(law: str, count: int, freedom: float | None) -> Case:
         draws=count,
         truth=dict(zip(_LABELS, (_NOISE.trace(), _NOISE[0, 0], _NOISE[0, 2]), strict=True)),
         naive=None if freedom is None else _gaussian_errors,
+        wide="wide: of products no more is known than of squares" if count == 500 else "",
     )
 
 
