@@ -21,6 +21,7 @@ from validation.coverage import (
     AR1,
     FRESH,
     LEVEL,
+    PENDING,
     REPETITIONS,
     WINDOW,
     cases,
@@ -64,6 +65,21 @@ def test_every_family_has_a_twin():
         "covariance",
         "fractional order",  # with those of moments
         "learning coefficient by virials",  # with those without a control
+        "virial",
+        "fractional order by moments, undetermined too",
+        "diffusion coefficient by moments",
+        "timescale",
+        "constant noise",  # of the assumptions' family
+        "independent batches",
+        "quadratic loss",
+        "quadratic loss by gradients",
+        "stated steps",
+        "share",  # of memory: the spread of the log clock, scaled
+        "spectral density",  # of the trace's family
+        "eigenvalues below 1",
+        "local displacement exponent",  # of the displacement's family
+        "share still waiting",
+        "second fluctuation-dissipation relation",
     }
 
 
@@ -85,6 +101,8 @@ def test_table_of_the_documentation_holds_what_it_shows():
     # The numbers as they are committed: no row outside its window went in unnoticed.
     for line in known_lines().values():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if PENDING in cells[7]:
+            continue
         for observed in (float(cells[3]), float(cells[5])):
             if "known limit" in cells[7]:
                 assert observed < 92.0, line
@@ -195,7 +213,7 @@ def test_run_prints_counts_and_writes(capsys, monkeypatch, tmp_path):
     first = coverage.TABLE.read_text()
     assert first.count("\n") == 3
     capsys.readouterr()
-    assert coverage.main(["--missing"]) == 1  # the bad one alone
+    assert coverage.main(["--missing"]) == 2  # the bad one alone, on both seeds
     assert "quick" not in capsys.readouterr().out
     assert coverage.TABLE.read_text().startswith(first)
     assert coverage.main([]) == 1

@@ -71,6 +71,7 @@ __all__ = [
 ]
 
 REPETITIONS = 2000
+PENDING = "to be counted"  # in a line of the table: by `--missing`
 FRESH = 1  # the seed on which nothing was tuned
 LEVEL, OUTER = 0.05, 1e-3  # two-sided: the stated one, and the default of `compare`
 WINDOW = 0.03
@@ -406,7 +407,8 @@ def main(arguments: Sequence[str]) -> int:
     lines = known_lines()
     chosen = [c for c in cases().values() if not words or any(word in c.name for word in words)]
     if "--missing" in arguments:
-        chosen = [case for case in chosen if any(key not in lines for key in _keys(case))]
+        counted = {key for key, line in lines.items() if PENDING not in line}
+        chosen = [case for case in chosen if not counted.issuperset(_keys(case))]
         for name in sorted(without_a_word()):
             print(f"{name}: neither counted nor excused in validation/stated.py")
     writes = seed == 0 and ("--missing" in arguments or "--write" in arguments)

@@ -51,7 +51,7 @@ def _number(value: float, stderr: float, count: float) -> Measurement:
 
 
 def _sample(rng: np.random.Generator) -> SpectralDensity:
-    return spectral_density(_Bowl(), np.zeros(_SIZE), probes=_PROBES, steps=12, rng=rng)
+    return spectral_density(_Bowl(), np.zeros(_SIZE), probes=_PROBES, steps=_SIZE, rng=rng)
 
 
 def _trace(found: SpectralDensity) -> Measurement:
@@ -81,7 +81,7 @@ def _case(name: str, measure, truth: float, naive=None) -> Case:
         _sample,
         law=f"{_SIZE} eigenvalues, condition 100",
         chains=_PROBES,
-        draws=12,
+        draws=_SIZE,
         truth={"": truth},
         naive=naive,
         repetitions=1000,
