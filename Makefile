@@ -10,11 +10,12 @@ TORCH_STAMP := $(VENV)/.torch
 # One BLAS thread: the linear algebra here is faster so, and results repeat.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help install torch demo test test-fast lint types floors docs bench validate all clean
+.PHONY: help install torch demo test test-fast coverage lint types floors docs bench validate all clean
 
 help:
 	@echo "make demo    run the main job: SGD on handwritten digits against theory -> reports/digits/"
 	@echo "make test    run every test, the doctests included"
+	@echo "make coverage   count how often stated intervals hold the truth, 2000 times each"
 	@echo "make all     lint, types, floors, tests, docs"
 	@echo "make bench   run the benchmarks and print their tables"
 	@echo "make validate   reproduce published numbers, digit for digit"
@@ -56,6 +57,11 @@ test: torch
 
 test-fast: torch
 	$(BIN)/python -m pytest -m "not slow"
+
+# All 2000 repetitions of every row of the table of intervals, and 2000 more on fresh seeds: about
+# forty minutes of one core.  `make test` repeats a quarter of them.
+coverage: install
+	$(BIN)/python -m pytest tests/test_coverage.py -m slow --whole -n auto --dist load
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,7 +1,20 @@
-"""Modules that need PyTorch are not collected where it is not installed."""
+"""Modules that need PyTorch are not collected where it is not installed; options of the tests."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 collect_ignore_glob = [] if find_spec("torch") else ["fracsde/recording/torch/*.py"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of coverage repeat all that their table shows."""
+    parser.addoption(
+        "--whole",
+        action="store_true",
+        help="repeat each row of tests/test_coverage.py 2000 times, with fresh seeds, too",
+    )

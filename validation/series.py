@@ -20,7 +20,7 @@ class AR1:
         Correlation of neighbours; the integrated time is ``(1 + phi) / (1 - phi)`` draws.
     innovations : str
         Their law: Gaussian, t(5), t(3), Laplace, log-normal (of a logarithm with standard
-        deviation 1), log-normal(1/2); Pareto(3) and Cauchy are not scaled.
+        deviation 1), log-normal(1/2), Weibull(1/2); Pareto(3) and Cauchy are not scaled.
     """
 
     phi: float = 0.0
@@ -57,5 +57,7 @@ def _unit(rng: np.random.Generator, law: str, shape: tuple[int, ...]) -> np.ndar
         square = 1.0 if law == "log-normal" else 0.25
         draws = np.expm1(np.sqrt(square) * rng.standard_normal(shape)) - np.expm1(0.5 * square)
         return draws / np.sqrt(np.exp(square) * np.expm1(square))
+    if law == "Weibull(1/2)":  # mean 2, variance 20
+        return (rng.weibull(0.5, shape) - 2.0) / np.sqrt(20.0)
     freedom = {"t(3)": 3.0, "t(5)": 5.0}[law]
     return rng.standard_t(freedom, shape) * np.sqrt((freedom - 2.0) / freedom)

@@ -19,7 +19,13 @@ from scipy.special import polygamma
 from fracsde._check import choice, finite_array, integer, real
 from fracsde.errors import OutOfRangeError, RecordError
 from fracsde.estimators.autocovariance import checked_lags
-from fracsde.estimators.chains import as_trajectory, jackknife_error, measured, named
+from fracsde.estimators.chains import (
+    as_trajectory,
+    freedom_of,
+    jackknife_error,
+    measured,
+    named,
+)
 from fracsde.estimators.clock_mixture import (
     HIGHEST_ORDER,
     LOWEST_ORDER,
@@ -144,7 +150,7 @@ def log_clock_variance(
     labels = tuple(f"lag {k}" for k in chosen)
     name = named(quantity, "variance of the log clock", "1", labels)
     method = f"logarithms of whitened displacements of {len(left)} chains, jackknife"
-    return measured(name, value, jackknife_error(left), float(len(left)), method)
+    return measured(name, value, jackknife_error(left), freedom_of(left), method)
 
 
 def spread_over_lags(

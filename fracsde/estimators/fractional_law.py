@@ -22,7 +22,7 @@ from scipy import stats
 
 from fracsde._check import finite_array, real
 from fracsde.errors import RecordError
-from fracsde.estimators.chains import jackknife_error
+from fracsde.estimators.chains import freedom_of, jackknife_error
 from fracsde.records.measurement import Measurement, Quantity
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class FractionalLawFit:
     motion : {"confined", "free"}
         Quadratic well or flat ground.
     alpha, stderr : float [1]
-        The order, in (0, 1], and its standard error.
+        The order, in (0, 1], and its standard error; like all standard errors infinite where the
+        record does not determine the order.
     timescale, timescale_stderr : float [t]
         :math:`\tau` of the well and its standard error; NaN for free motion.
     plateau, plateau_stderr : float [x]
@@ -54,6 +55,9 @@ class FractionalLawFit:
         :math:`\sigma^2` of the well's stationary law; NaN for free motion.
     diffusion, diffusion_stderr : float [x^2 t^-alpha]
         ``K`` of free motion; NaN in a well.
+    n_effective : float [1]
+        Values behind the standard error of the order: fewer than chains, since their moves are
+        skewed.
     chains, points : int
         Chains, and times of each.
     one_sided : bool
@@ -77,6 +81,7 @@ class FractionalLawFit:
     variance_stderr: float
     diffusion: float
     diffusion_stderr: float
+    n_effective: float
     chains: int
     points: int
     one_sided: bool
@@ -95,10 +100,13 @@ class FractionalLawFit:
         Returns
         -------
         (float, float) [1]
-            Student's interval over chains, cut to [0, 1].
+            Student's interval with ``n_effective - 1`` degrees of freedom, cut to [0, 1]; all of
+            [0, 1] if not :attr:`identified`.
         """
         level = real("level", level, low=0.0, high=1.0)
-        reach = float(stats.t.ppf(0.5 + 0.5 * level, self.chains - 1)) * self.stderr
+        if not self.identified:
+            return 0.0, 1.0
+        reach = float(stats.t.ppf(0.5 + 0.5 * level, self.n_effective - 1.0)) * self.stderr
         return max(0.0, self.alpha - reach), min(1.0, self.alpha + reach)
 
     def to_measurements(self) -> tuple[Measurement, ...]:
@@ -107,7 +115,14 @@ class FractionalLawFit:
         Returns
         -------
         tuple of Measurement
+
+        Raises
+        ------
+        RecordError
+            If the record does not determine the order.
         """
+        if not self.identified:
+            raise RecordError(self.reason)
         bound = ", on the boundary: one-sided" if self.one_sided else ""
         rows = [("fractional order", "1", self.alpha, self.stderr)]
         if self.motion == "confined":
@@ -121,11 +136,19 @@ class FractionalLawFit:
                 quantity=Quantity(name=name, unit=unit),
                 value=np.array(value),
                 stderr=np.array(stderr),
-                n_effective=np.array(float(self.chains)),
+                n_effective=np.array(
+                    self.n_effective if unit == "1" else self._of_scale(value, stderr)
+                ),
                 method=self.method + bound,
             )
             for name, unit, value, stderr in rows
         )
+
+    def _of_scale(self, value: float, stderr: float) -> float:
+        # What is fitted as a logarithm has an interval that reaches farther up; see
+        # `fracsde.estimators.autocorrelation` for the degrees of freedom that reach as far.
+        ends = stderr / (value * float(np.sqrt(8.0)))
+        return 1.0 + max(1.0, 1.0 / (1.0 / (self.n_effective - 1.0) + ends))
 
 
 def moving_record(
@@ -248,11 +271,13 @@ def fitted(
         )
     fields: dict[str, Any] = {}
     for name, (value, error) in scales.items():
-        fields |= {name: value, f"{name}_stderr": error}
+        # An error of an error is too large here for any of them to be stated.
+        fields |= {name: value, f"{name}_stderr": np.inf if reason and error == error else error}
     return fields | {
         "motion": motion,
         "alpha": float(theta[0]),
-        "stderr": float(stderr[0]),
+        "stderr": np.inf if reason else float(stderr[0]),
+        "n_effective": float(freedom_of(moves[:, 0])),
         "chains": shape[0],
         "points": shape[1],
         "one_sided": one_sided,

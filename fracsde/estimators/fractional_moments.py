@@ -11,6 +11,10 @@ shrunk covariance ``S``, the fit minimises
 and errors are those of the delete-one-chain jackknife, as in
 :mod:`fracsde.estimators.fractional_order`.
 
+Small squares weigh more, which the jackknife of one step does not see: on flat ground
+:math:`\ln K` came out low by 0.09 from 48 chains and by 0.044 from 100 (300 fits each).  That
+much, 4.5 over the number of chains, is part of its error.
+
 It needs no mean that relaxes: chains released at the centre of the well still spread.  It asks
 less of the law than the likelihood, two moments and not its shape, and is less sharp for it.
 
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["FractionalMomentsFit", "fit_fractional_moments"]
 
 _MIN_TIMES = 4
+_BIAS = 4.5  # over the number of chains, of the logarithm of K, see the module
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -161,6 +166,9 @@ def fit_fractional_moments(
     )
     one_sided = bool(theta[0] == 1.0)
     fields = fitted(motion, theta, moves, reference, x.shape, one_sided=one_sided, method=method)
+    if motion == "free":
+        bias = _BIAS / len(x) * fields["diffusion"]
+        fields["diffusion_stderr"] = float(np.hypot(fields["diffusion_stderr"], bias))
     freedom = len(mean) - len(theta)
     return FractionalMomentsFit(
         **fields, misfit=float(miss @ miss) / freedom, misfit_p_value=p_value

@@ -65,9 +65,9 @@ class FractionalOrderFit:
     alpha : float [1]
         The order, in (0, 1].
     stderr : float [1]
-        Its standard error; 0 if the order was given.
+        Its standard error; 0 if the order was given, infinite if the window does not determine it.
     timescale, timescale_stderr : float [t]
-        ``tau`` and its standard error.
+        ``tau`` and its standard error; infinite like that of the order.
     amplitude : float [x]
         ``m_0 - m_inf``.
     plateau : float [x]
@@ -125,9 +125,11 @@ class FractionalOrderFit:
         -------
         (float, float) [1]
             Student's interval cut to [0, 1].  If :attr:`one_sided`, the upper end is 1 and the
-            interval covers with at least ``level``.
+            interval covers with at least ``level``.  All of [0, 1] if not :attr:`identified`.
         """
         level = real("level", level, low=0.0, high=1.0)
+        if not (self.identified or self.fixed):
+            return 0.0, 1.0
         reach = float(stats.t.ppf(0.5 + 0.5 * level, self.chains - 1)) * self.stderr
         return max(0.0, self.alpha - reach), min(1.0, self.alpha + reach)
 
@@ -137,7 +139,14 @@ class FractionalOrderFit:
         Returns
         -------
         tuple of Measurement
+
+        Raises
+        ------
+        RecordError
+            If the window does not determine the order, which was not given.
         """
+        if not (self.identified or self.fixed):
+            raise RecordError(self.reason)
         bound = ", on the boundary: one-sided" if self.one_sided else ""
         method = (
             f"Mittag-Leffler relaxation on [{self.window[0]:g}, {self.window[1]:g}], jackknife "
@@ -249,6 +258,8 @@ def fit_fractional_order(
     level_only = whiten @ (mean - (np.average(mean) if plateau is None else plateau))
     gain = float(level_only @ level_only - miss @ miss)
     reason = _reason(model.shape(theta), gain, float(stderr[0]), chains)
+    if reason and alpha is None:
+        stderr = np.full_like(stderr, np.inf)
     return FractionalOrderFit(
         alpha=float(theta[0]),
         stderr=float(stderr[0]),

@@ -44,6 +44,7 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
+from fracsde.estimators.heavy_squares import burden_of_run, burden_of_squares, lightened
 from fracsde.estimators.second_moments import along_freedom
 from fracsde.records.trajectory import Trajectory
 
@@ -117,7 +118,8 @@ def _across(
     per_chain = autocovariance(run, int(lags.max()), mean=mean, per_chain=True)[:, lags]
     means = None if mean is not None else chain_means(run) - centre_of(run, None)
     value, without = without_mean(per_chain, means)
-    return value, jackknife_error(without), freedom_of(without)
+    burden = burden_of_run(run, centre_of(run, mean))
+    return value, jackknife_error(without), lightened(freedom_of(without), burden)
 
 
 def _along(
@@ -135,7 +137,9 @@ def _along(
         times = correlation_times(series)
         value[row] = products.mean(axis=(0, 1))
         stderr[row] = times.stderr_of_mean
-        effective[row] = along_freedom(products - value[row], times)
+        independent = times.count / np.maximum(times.tau, 1.0)
+        burden = burden_of_squares(np.square(away).reshape(-1, run.dimension), independent)
+        effective[row] = lightened(along_freedom(products - value[row], times), burden)
     if mean is None:
         value += np.square(correlation_times(run).stderr_of_mean)
     return value, stderr, effective

@@ -45,7 +45,7 @@ import numpy as np
 from scipy import stats
 
 from fracsde._check import real
-from fracsde.estimators.chains import as_trajectory, jackknife_error
+from fracsde.estimators.chains import as_trajectory, freedom_of, jackknife_error
 from fracsde.estimators.clock_spread import expected_log_clock_variance, spread_over_lags
 
 if TYPE_CHECKING:
@@ -198,8 +198,9 @@ def memory_or_modes(
     )
     weight = expected / (expected @ expected)  # least squares through zero: faint lags weigh little
     share = float(value @ weight)
-    stderr = float(jackknife_error(left @ weight))
-    reach = float(stats.t.isf(0.5 * level, len(left) - 1)) * stderr
+    without = left @ weight
+    stderr = float(jackknife_error(without))
+    reach = float(stats.t.isf(0.5 * level, freedom_of(without) - 1.0)) * stderr
     return MemoryTest(
         verdict=_verdict(share - reach, share + reach),
         share=share,

@@ -8,7 +8,8 @@ products :math:`\bar q`,
     y_r = q_r + \frac{2}{R-2}\,\bar x_r \bar x_r^T,
 
 where the spread of the pseudo-values :math:`y_r` over :math:`\sqrt R` is exactly the
-delete-one-chain jackknife error of :math:`\hat\Sigma`.
+delete-one-chain jackknife error of :math:`\hat\Sigma`.  Heavy-tailed squares leave it fewer degrees
+of freedom, see :mod:`fracsde.estimators.heavy_squares`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import centre_of
 from fracsde.estimators.chains import blocks, coordinate_names, freedom
+from fracsde.estimators.heavy_squares import burden_of_run, lightened
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -87,7 +89,11 @@ def across(
         average = average + correction * (1.0 / (R * (R - 1.0)) - 2.0 / (R * (R - 2.0)))
     stderr = np.sqrt(moments.second / (R * (R - 1.0)))
     scale = products(np.sqrt(square / (R * run.draws))[None, None])[0]
-    return average, stderr, freedom(moments.second / R, moments.fourth / R, float(R), scale)
+    plain = freedom(moments.second / R, moments.fourth / R, float(R), scale)
+    # A product's burden is the mean of its factors': sums of logarithms are logarithms of products.
+    roots = np.exp(0.5 * burden_of_run(run, centre, axes=axes))
+    burden = np.log(products(roots[None, None])[0])
+    return average, stderr, lightened(plain, burden)
 
 
 class _Moments:
@@ -142,6 +148,7 @@ def along(
     centre = centre_of(run, about)
     names = coordinate_names(run)
     value, stderr, replicas = np.empty(len(i)), np.empty(len(i)), np.empty(len(i))
+    independent = np.full(run.dimension, float(run.chains * run.draws))
     step = max(1, (1 << 22) // (run.chains * run.draws))
     x = run.values - centre
     for start in range(0, len(i), step):
@@ -153,6 +160,10 @@ def along(
         value[part] = products.mean(axis=(0, 1))
         stderr[part] = times.stderr_of_mean
         replicas[part] = along_freedom(products - value[part], times)
+        for side in (i[part], j[part]):
+            np.minimum.at(independent, side, times.count / np.maximum(times.tau, 1.0))
+    burden = burden_of_run(run, centre, independent)
+    replicas = lightened(replicas, 0.5 * (burden[i] + burden[j]))
     if about is None:
         tau = correlation_times(run).tau
         value *= 1.0 + np.sqrt(tau[i] * tau[j]) / (run.chains * run.draws)

@@ -7,15 +7,17 @@ order and the threshold :math:`\log u = \ell_{k+1}`,
     \frac{1}{\hat\alpha} = \frac1k \sum_{i \le k} w\!\left(\tfrac ik\right) Z_i,
     \qquad Z_i = i\,(\ell_i - \ell_{i+1}),
     \qquad w(x) = 1 \ \text{(Hill)} \quad\text{or}\quad
-    w(x) = \tfrac{25}{4} - \tfrac{35}{4}\,x^{2/3} .
+    w(x) = A - (A - 1)(1 + s)\,x^s, \quad A = \Bigl(\frac{1 + s}{s}\Bigr)^2 .
 
 The gaps :math:`Z_i` are independent exponentials of mean :math:`\gamma = 1/\alpha` where the tail
 is a power law.  Where it is one in the limit only, their mean is :math:`\gamma + b\,(i/k)^{s}`,
-with :math:`s = 2/\nu` for Student's law, and Hill's average is biased.  The second weight is the
-intercept of a regression of :math:`Z_i` on :math:`(i/k)^{2/3}` [Beirlant1999]_: exact for
-:math:`\nu = 3`, while of Hill's bias a third is left for :math:`s = 2/5`, and a third with the
-other sign for :math:`s = 1`.  Its price is 2.5 times Hill's error at the same ``k``; :math:`s`
-itself is not to be had from a record.
+with :math:`s = 2/\nu` for Student's law of index :math:`\nu`, and Hill's average is biased.  The
+second weight is the intercept of a regression of :math:`Z_i` on :math:`(i/k)^s`
+[Beirlant1999]_, with :math:`A` times the variance of Hill's average.  A record does not show
+:math:`s`; what it shows is that lighter tails begin later.  The rule takes :math:`s` as
+:math:`8/5` of Hill's own average, which is too large by a quarter or so where the tail begins as
+Student's does, and keeps it in :math:`2/5 \le s \le 2/3`.  The price is 2.5 times Hill's error at
+the same ``k`` for tails as heavy as :math:`\nu = 3`, and 3.5 times for :math:`\nu = 5`.
 
 **Errors.**  A value that is the ``i``-th largest moves the estimate by :math:`\psi_i / k`, with
 :math:`v = (x w)'` and the fitted mean :math:`h` of the gaps at the threshold,
@@ -37,10 +39,8 @@ from the spread across chains, or along a few long ones from the autocorrelation
 normal for a power law and independent draws; :math:`T_k` is divided by the root of the
 clustering.  With :math:`k^*` the least number from which :math:`|T_k| > 2` until :math:`2 k^*` (or
 all), the rule takes :math:`k = k^*/2`, at least 100, and the second weight: where the drift can
-just be seen the bias of the intercept is at most nine tenths of its error for any
-:math:`s \ge 2/5`, and at half of :math:`k^*` at most half of it.  Lighter tails hide behind their
-beginning: of 5000 draws of Student's law the intervals hold the index 3, while for 5 they fall
-short (``validation/covered/tails.py``).  A given ``k`` is used as it is, with Hill's own weight:
+just be seen, what is left of the bias is less than the error of the intercept, and at half of
+:math:`k^*` about half of it.  A given ``k`` is used as it is, with Hill's own weight:
 then the interval is that of the tail *at that threshold*, bias included.  Tails that show no power
 law within the error, bounded ones for instance, are refused; a Gaussian one is either refused or
 shows a large index.
@@ -78,7 +78,8 @@ if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, BoolArray, FloatArray, IntArray
     from fracsde.records.measurement import Quantity
 
-    _Estimate = Callable[[FloatArray], tuple[float, FloatArray]]
+    # Of the gaps: 1 / index, influences of the values, and the variance over that of an average.
+    _Estimate = Callable[[FloatArray], tuple[float, FloatArray, float]]
 
 __all__ = ["HillCurve", "TailMeasurement", "hill", "hill_curve"]
 
@@ -87,8 +88,9 @@ _DRIFT = 2.0
 _LASTING = 2.0  # factor of k over which a drift must be seen to be believed
 _SHARE = 2  # part that the rule takes of what looks like a power law
 _FEWEST_FITTED = 100  # exceedances from which an intercept is fitted
-_SURE = 3.0  # standard errors by which 1 / index must exceed zero
-_PRICE = 6.25  # variance of the intercept over that of Hill's average
+_SURE = 2.0  # standard errors by which 1 / index must exceed zero
+_LATER = 1.6  # power of the drift over Hill's average, see the module
+_POWERS = (0.4, 2.0 / 3.0)  # and its range: that of Student's laws of index 5 and 3
 _TAILS = ("both", "upper", "lower")
 
 
@@ -191,7 +193,7 @@ def hill(
     label = named(quantity, "tail index", "1", names)
     distances = _distances(run, tail, about)
     found = [_one(run, distances[..., i], k, name) for i, name in enumerate(names)]
-    value, stderr, windows, used, threshold = (
+    value, stderr, windows, used, threshold, price = (
         np.array(column) for column in zip(*found, strict=True)
     )
     chains = run.chains >= MIN_CHAINS
@@ -206,7 +208,7 @@ def hill(
         method=plain.method,
         exceedances=used.astype(np.int64),
         threshold=threshold,
-        clustering=np.square(stderr / value) * used / (1.0 if k is not None else _PRICE),
+        clustering=np.square(stderr / value) * used / price,
     )
 
 
@@ -281,21 +283,22 @@ def _distances(run: Trajectory, tail: str, about: ArrayLike | None) -> FloatArra
 
 def _one(
     run: Trajectory, distances: FloatArray, k: int | None, name: str
-) -> tuple[float, float, float, int, float]:
-    # Index, standard error, independent values behind it, exceedances, threshold.
+) -> tuple[float, float, float, int, float, float]:
+    # Index, standard error, independent values behind it, exceedances, threshold, and `_Estimate`'s
+    # variance.
     logs, gaps = _sorted(distances, name)
     with np.errstate(divide="ignore"):
         log_distances = np.log(distances)
 
-    def at(used: int, estimate: _Estimate) -> tuple[float, float, float, int, float]:
+    def at(used: int, estimate: _Estimate) -> tuple[float, float, float, int, float, float]:
         _refuse_ties(float(gaps[:used].mean()), name)
-        gamma, influence = estimate(gaps[:used])
+        gamma, influence, price = estimate(gaps[:used])
         # Ranks from 0; what lies at the threshold or below has none.
         rank = np.searchsorted(-logs[: used + 1], -log_distances)
         moved = np.append(influence, 0.0)[np.minimum(rank, used)]
         error, windows = _error(run, moved, rank < used, name)
         _refuse_thin(gamma, error, name)
-        return 1.0 / gamma, error / gamma**2, windows, used, float(np.exp(logs[used]))
+        return 1.0 / gamma, error / gamma**2, windows, used, float(np.exp(logs[used])), price
 
     if k is not None:
         return at(_checked(k, len(gaps)), _average)
@@ -306,25 +309,29 @@ def _one(
         )
         raise RecordError(msg)
     first = at(_rule(gaps), _intercept)
-    clustering = first[3] * (first[1] / first[0]) ** 2 / _PRICE
+    clustering = first[3] * (first[1] / first[0]) ** 2 / first[5]
     return at(_rule(gaps, clustering), _intercept) if clustering > 1.0 else first
 
 
-def _intercept(gaps: FloatArray) -> tuple[float, FloatArray]:
-    # Mean gap at rank 0 by regression on x^(2/3), and what the i-th largest value adds to it.
-    used = len(gaps)
+def _intercept(gaps: FloatArray) -> tuple[float, FloatArray, float]:
+    # Mean gap at rank 0 by regression on x^s, and what the i-th largest value adds to it.
+    used, hill_average = len(gaps), float(gaps.mean())
+    s = min(max(_LATER * hill_average, _POWERS[0]), _POWERS[1])
+    price = ((1.0 + s) / s) ** 2
+    lean = (price - 1.0) * (1.0 + s)
     ranks = np.arange(1.0, used + 1.0)
-    power = np.cbrt(np.square(ranks / used))
-    gamma = float(((6.25 - 8.75 * power) * gaps).mean())
-    at_threshold = gamma + 5.0 / 3.0 * (float(gaps.mean()) - gamma)
-    steps = (6.25 - 8.75 * 5.0 / 3.0 * power) * gaps / ranks
-    return gamma, np.cumsum(steps[::-1])[::-1] + 2.5 * at_threshold
+    power = (ranks / used) ** s
+    gamma = float(((price - lean * power) * gaps).mean())
+    at_threshold = gamma + (1.0 + s) * (hill_average - gamma)
+    steps = (price - lean * (1.0 + s) * power) * gaps / ranks
+    return gamma, np.cumsum(steps[::-1])[::-1] + (lean - price) * at_threshold, price
 
 
-def _average(gaps: FloatArray) -> tuple[float, FloatArray]:
+def _average(gaps: FloatArray) -> tuple[float, FloatArray, float]:
     # Hill's estimate and influences.
     gamma = float(gaps.mean())
-    return gamma, np.cumsum((gaps / np.arange(1.0, len(gaps) + 1.0))[::-1])[::-1] - gamma
+    sums = np.cumsum((gaps / np.arange(1.0, len(gaps) + 1.0))[::-1])[::-1]
+    return gamma, sums - gamma, 1.0
 
 
 def _sorted(distances: FloatArray, name: str) -> tuple[FloatArray, FloatArray]:

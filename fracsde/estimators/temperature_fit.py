@@ -6,11 +6,19 @@ r"""From several temperatures to the limit: a learning coefficient with its mult
 
 the leading terms of :math:`-d \log Z / d \log t`.  For every multiplicity ``m`` the two numbers
 :math:`\lambda` and ``c`` (for ``m = 1`` the first alone) are fitted by weighted least squares, and
-the smallest of chi square plus twice their count decides between multiplicities.  Whether even the
-best of them fits is told by its misfit: a power of ``t``, as of a second pole nearby or of the
-localization, is in none of them.
+the smallest of chi square plus twice their count, :math:`A_m`, decides between multiplicities.
+What was chosen by looking has no error of its own, so that the coefficient is the mean over all of
+them with Akaike's weights, and its error holds their spread [BurnhamAnderson2002]_,
 
-References: [Watanabe2009]_.
+.. math::
+    \hat\lambda = \sum_m w_m \lambda_m, \qquad
+    \sigma^2 = \sum_m w_m \bigl[\sigma_m^2 + (\lambda_m - \hat\lambda)^2\bigr], \qquad
+    w_m \propto e^{-A_m / 2} .
+
+Whether even the best of them fits is told by its misfit: a power of ``t``, as of a second pole
+nearby or of the localization, is in none of them, and then the interval is wrong.
+
+References: [Watanabe2009]_, [BurnhamAnderson2002]_.
 """
 
 from __future__ import annotations
@@ -176,10 +184,11 @@ def fit_temperatures(
     fits.sort(key=lambda fit: fit.criterion)
     best = fits[0]
     free = len(t) - best.parameters
+    value, stderr = _over_multiplicities(fits)
     return TemperatureFit(
         quantity=Quantity(name="local learning coefficient"),
-        value=np.array([best.value]),
-        stderr=np.array([best.stderr]),
+        value=np.array([value]),
+        stderr=np.array([stderr]),
         n_effective=np.array([min(n_effective, 1e9)]),
         method=f"{len(t)} temperatures, multiplicity {best.multiplicity}",
         multiplicity=best.multiplicity,
@@ -251,6 +260,16 @@ def learning_coefficient_at(
     )
     fields = {name: getattr(fit, name) for name in fit.__dataclass_fields__}
     return TemperatureFit(**(fields | {"measurements": found}))
+
+
+def _over_multiplicities(fits: list[MultiplicityFit]) -> tuple[float, float]:
+    # Mean and error over the fits with Akaike's weights; the best is the first.
+    weights = np.exp([0.5 * (fits[0].criterion - fit.criterion) for fit in fits])
+    weights /= weights.sum()
+    values = np.array([fit.value for fit in fits])
+    value = float(weights @ values)
+    spread = np.square([fit.stderr for fit in fits]) + np.square(values - value)
+    return value, float((weights @ spread) ** 0.5)
 
 
 def _fit(log_t: FloatArray, y: FloatArray, sigma: FloatArray, m: int) -> MultiplicityFit:

@@ -12,6 +12,7 @@ from scipy import stats
 from fracsde.errors import InputError, OutOfRangeError, RecordError, ShapeError, UnsupportedError
 from fracsde.estimators import curvature, gradient_noise
 from fracsde.estimators.chains import freedom_of
+from fracsde.estimators.heavy_squares import burden_of_squares, lightened
 from fracsde.networks import Network
 from tests.support.laws import covers, honest
 from tests.support.quadratic_loss import QuadraticLoss, with_eigenvalues
@@ -157,10 +158,12 @@ def test_exact_effective_numbers_are_those_of_the_products(seed) -> None:
     found = gradient_noise(loss, np.ones(2), population="distribution")
     d = loss.shifts - loss.shifts.mean(axis=0)
     products = d[:, :, None] * d[:, None, :]
-    np.testing.assert_allclose(found.n_effective, freedom_of(products), rtol=1e-9)
-    assert found.trace_n_effective == pytest.approx(
-        float(freedom_of(np.square(d).sum(axis=1))), rel=1e-9
-    )
+    burden = burden_of_squares(d**2, 400.0)
+    expected = lightened(freedom_of(products), 0.5 * (burden[:, None] + burden))
+    np.testing.assert_allclose(found.n_effective, expected, rtol=1e-9)
+    sizes = np.square(d).sum(axis=1)
+    of_trace = lightened(freedom_of(sizes), burden_of_squares(sizes[:, None], 400.0))
+    np.testing.assert_allclose(found.trace_n_effective, of_trace, rtol=1e-9)
     assert np.all(found.n_effective < 200.0)  # of 400: the tails are heavy
     along = gradient_noise(loss, np.ones(2), population="distribution", directions=np.eye(2)[:, :1])
     np.testing.assert_allclose(along.n_effective, found.n_effective[:1, :1], rtol=1e-9)

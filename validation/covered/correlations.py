@@ -62,7 +62,11 @@ _LAWS = (
     (AR1(phi=0.8), 64, 20),
     (AR1(phi=0.8, innovations="t(5)"), 4, 500),
     (AR1(phi=0.8, innovations="log-normal(1/2)"), 32, 50),
+    (AR1(phi=0.8, innovations="log-normal"), 4, 1000),
+    (AR1(phi=0.8, innovations="log-normal"), 32, 50),
 )
+_FEW = ("log-normal", "log-normal(1/2)")
+_WIDE = "wide: of lagged products no more is known than of squares"
 
 _AT = tuple(
     columns(
@@ -73,6 +77,7 @@ _AT = tuple(
         draws=draws,
         truth=law.phi**lag,
         naive=_as_if_independent(make(lag), _one) if law.phi > 0 and lag == 5 else None,
+        wide=_WIDE if name == "autocovariance" and law.innovations in _FEW else "",
     )
     for name, make in (("autocorrelation", _at), ("autocovariance", _covariance_at))
     for law, chains, draws in _LAWS
@@ -98,6 +103,8 @@ _TIMES = tuple(
         (AR1(phi=0.8), 64, 80),
         (AR1(phi=0.8, innovations="t(5)"), 4, 500),
         (AR1(phi=0.8, innovations="log-normal(1/2)"), 32, 80),
+        (AR1(phi=0.8, innovations="log-normal"), 4, 1000),
+        (AR1(phi=0.8, innovations="log-normal"), 32, 80),
         (AR1(phi=49 / 51), 2, 5000),
     )
 )

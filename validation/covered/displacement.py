@@ -11,15 +11,17 @@ from scipy import fft, optimize, special, stats
 from fracsde import Measurement, Quantity
 from fracsde.estimators import (
     FirstPassages,
+    aged_displacement,
     displacement_exponent,
     ergodicity_breaking,
     exponent_by_likelihood,
     growth_laws,
+    local_exponents,
     mean_passage_time,
     mean_square_displacement,
     survival,
 )
-from validation.coverage import AR1, Case, runs
+from validation.coverage import AR1, Case, intervals, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,6 +248,25 @@ def _exponents() -> list[Case]:
     ]
 
 
+def _local(x: np.ndarray) -> Measurement:
+    found = local_exponents(x, factor=4.0, points=8)
+    at = len(found.value) // 2
+    return _number(found.value[at], found.stderr[at], found.chains)
+
+
+def _aged(x: np.ndarray) -> Measurement:
+    found = aged_displacement(x, 50, [5])
+    return found.windows[2].to_measurement()
+
+
+def _share_left(seen: FirstPassages, level: float) -> tuple[float, float]:
+    # The interval from the last passage before time 1/2 on.
+    found = survival(seen)
+    low, high = found.interval(1.0 - level)
+    at = int(np.searchsorted(found.times, 0.5, side="right")) - 1
+    return float(low[at]), float(high[at])
+
+
 def _others() -> list[Case]:
     return [
         runs(
@@ -260,6 +281,35 @@ def _others() -> list[Case]:
         )
         for chains in (40, 200)
     ] + [
+        runs(
+            "local displacement exponent",
+            _local,
+            fractional(0.35, 32, 200),
+            law="fractional, slope 0.35",
+            chains=32,
+            draws=200,
+            truth={"": 0.35},
+        ),
+        runs(
+            "mean-square displacement at lag 5, aged",
+            _aged,
+            fractional(0.35, 32, 200),
+            law="fractional, slope 0.35",
+            chains=32,
+            draws=200,
+            truth={"": 5.0**0.7},
+            tested=200,
+            repetitions=1000,
+        ),
+        runs(
+            "share still waiting",
+            intervals(_share_left),
+            waits(1.5, 60),
+            law="Weibull(3/2), censored",
+            chains=60,
+            draws=1,
+            truth={"": float(np.exp(-(0.5**1.5)))},
+        ),
         runs(
             "restricted mean passage time",
             lambda seen: survival(seen).restricted_mean(1.0),

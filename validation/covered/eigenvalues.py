@@ -17,6 +17,7 @@ __all__ = ["CASES"]
 
 _STEEP = np.geomspace(1.0, 1e-3, 5)  # condition number 1000
 _MANY = np.geomspace(1.0, 1e-2, 12)
+_PRODUCTS = "wide: of products no more is known than of squares"
 _GROUP = "wide: neighbours are not told apart"
 _TURN = np.linalg.qr(np.random.default_rng(1).standard_normal((12, 12)))[0]
 
@@ -89,6 +90,7 @@ def _entries(law: AR1, chains: int, draws: int) -> Case:
         law=f"{law}, condition 1000",
         chains=chains,
         draws=draws,
+        wide=_PRODUCTS if law.innovations == "log-normal" else "",
         truth={"entry 0, 1": truth[0, 1], "entry 1, 1": truth[1, 1]},
     )
 
@@ -96,10 +98,13 @@ def _entries(law: AR1, chains: int, draws: int) -> Case:
 CASES = (
     _entries(AR1(), 4, 200),
     _entries(AR1(innovations="t(5)"), 4, 500),
+    _entries(AR1(innovations="log-normal"), 4, 500),
     _entries(AR1(phi=0.8), 4, 250),
     _entries(AR1(phi=0.8), 32, 40),
     _eigenvalues(AR1(), 16, 50, _STEEP),
     _eigenvalues(AR1(innovations="t(5)"), 32, 50, _STEEP),
+    _eigenvalues(AR1(innovations="log-normal(1/2)"), 32, 50, _STEEP),
+    _eigenvalues(AR1(innovations="log-normal"), 32, 100, _STEEP),
     _eigenvalues(AR1(phi=0.8), 4, 500, _STEEP),
     _eigenvalues(AR1(phi=0.8), 32, 100, _STEEP),
     _eigenvalues(AR1(phi=0.8), 64, 100, _MANY),

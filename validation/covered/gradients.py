@@ -13,6 +13,7 @@ from fracsde.estimators import (
     gradient_noise,
     gradient_noise_scale,
     noise_scale_of_batches,
+    second_fluctuation_dissipation,
 )
 from validation.coverage import Case, intervals, runs
 
@@ -112,6 +113,7 @@ def _gradient_noise(law: str, count: int, freedom: float | None) -> Case:
         draws=count,
         truth=dict(zip(_LABELS, (_NOISE.trace(), _NOISE[0, 0], _NOISE[0, 2]), strict=True)),
         naive=None if freedom is None else _gaussian_errors,
+        wide="wide: of products no more is known than of squares" if count == 500 else "",
     )
 
 
@@ -219,8 +221,60 @@ def _fluctuation(chains: int, draws: int, eta: float, wide: str = "") -> Case:
     )
 
 
+def _points(
+    chains: int, draws: int, eta: float
+) -> Callable[[np.random.Generator], dict[str, np.ndarray]]:
+    # Weights and gradients on a parabola of unit curvature, in their stationary law.
+    def sample(rng: np.random.Generator) -> dict[str, np.ndarray]:
+        noise = rng.standard_normal((chains, draws, 1))
+        w = np.empty((chains, draws, 1))
+        w[:, 0] = rng.standard_normal((chains, 1)) * np.sqrt(eta / (2.0 - eta))
+        for t in range(1, draws):
+            w[:, t] = (1.0 - eta) * w[:, t - 1] - eta * noise[:, t - 1]
+        return {"weights": w, "gradients": w + noise}
+
+    return sample
+
+
+class _Parabola(_Examples):
+    """One weight on a parabola of unit curvature."""
+
+    @property
+    def parameters(self) -> int:
+        return 1
+
+    def gradient(self, w: np.ndarray) -> np.ndarray:
+        return w
+
+    def loss_and_gradient(self, w: np.ndarray) -> tuple[float, np.ndarray]:
+        return 0.5 * float(w @ w), w
+
+    def hessian_vector_product(self, w: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return v
+
+
+def _second_relation(chains: int, draws: int, eta: float) -> Case:
+    loss = _Parabola(shifts=np.zeros((1, 1)))
+
+    def stated(run: dict[str, np.ndarray], level: float) -> tuple[float, float]:
+        return second_fluctuation_dissipation(loss, **run, learning_rate=eta, level=level).interval
+
+    return runs(
+        "second fluctuation-dissipation relation",
+        intervals(stated),
+        _points(chains, draws, eta),
+        law=f"SGD on a parabola, rate {eta:g}",
+        chains=chains,
+        draws=draws,
+        truth={"": 1.0},
+        tested=200,
+        repetitions=1000,
+    )
+
+
 CASES = (
     _gradient_noise("Gaussian examples", 150, None),
+    _gradient_noise("t(5) examples", 500, 5.0),
     _gradient_noise("t(5) examples", 2000, 5.0),
     _scale_at_a_point(weighted=False),
     _scale_at_a_point(weighted=True),
@@ -230,4 +284,5 @@ CASES = (
     _fluctuation(16, 20, 0.5),
     _fluctuation(32, 100, 0.05),
     _fluctuation(1, 1000, 0.5, wide="wide: blocks of one chain share their ends"),
+    _second_relation(16, 20, 0.5),
 )

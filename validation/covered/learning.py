@@ -13,9 +13,10 @@ from scipy.integrate import quad
 
 from fracsde.backends.langevin import Law
 from fracsde.backends.philox import seed_key
-from fracsde.estimators import FunctionLoss, quadratic_coefficient
+from fracsde.estimators import FunctionLoss, fit_temperatures, quadratic_coefficient
 from fracsde.estimators._learning.engine import Plan, run_chains
 from fracsde.estimators._learning.statistics import Evidence, estimate
+from fracsde.estimators.known_coefficients import monomial_at_temperature
 from fracsde.records import Measurement, Quantity
 from validation.coverage import REPETITIONS, Case
 
@@ -126,10 +127,70 @@ def _density(w: float) -> float:
 _QUARTIC_VALUE = quad(lambda w: _T * w**4 * _density(w), 0.0, 3.0)[0] / quad(_density, 0.0, 3.0)[0]
 _BOWL_VALUE = quadratic_coefficient(_H, n_beta=_T, localization=30.0)
 
+
+_POLES = "known limit: two poles nearby differ by a power of t, which no fit has"
+
+
+def _virial(loss: FunctionLoss, pull: float) -> Case:
+    def measure(evidence: Evidence) -> Measurement:
+        found = estimate(evidence, "none")
+        return Measurement(
+            quantity=Quantity(name="virial"),
+            value=np.array([found.virial]),
+            stderr=np.array([found.virial_stderr]),
+            n_effective=np.array([8.0]),
+        )
+
+    return Case(
+        name="virial: quartic, localized, 8 x 200",
+        law="quartic, localized",
+        chains=8,
+        draws=200,
+        truth={"": 1.0},
+        sample=_Runs(loss, pull, 8, 200),
+        measure=measure,
+        repetitions=500,
+        tested=200,
+    )
+
+
+def _limit(powers: list[int], truth: float) -> Case:
+    # Coefficients at five temperatures, exact but for Gaussian errors that are known.
+    betas = np.geomspace(1e3, 1e7, 5)
+    exact = np.array([monomial_at_temperature(t, powers) for t in betas])
+    errors = np.full(5, 0.005)
+
+    def naive(values: np.ndarray) -> Measurement:
+        # Multiplicity 1, whatever it is.
+        return Measurement(
+            quantity=Quantity(name="local learning coefficient"),
+            value=np.array([values.mean()]),
+            stderr=np.array([0.005 / 5**0.5]),
+            n_effective=np.array([1e9]),
+        )
+
+    law = "monomial of powers " + ", ".join(map(str, powers))
+    return Case(
+        name=f"learning coefficient of several temperatures: {law}, 5 x 1",
+        law=law,
+        chains=5,
+        draws=1,
+        truth={"": truth},
+        sample=lambda rng: exact + errors * rng.standard_normal(5),
+        measure=lambda values: fit_temperatures(betas, values, errors),
+        repetitions=1000,
+        tested=200,
+        naive=naive if powers == [1, 1] else None,
+        limit=_POLES if powers == [2, 1] else "",
+    )
+
+
 CASES = (
     _case("square valley", _BOWL, 30.0, _BOWL_VALUE, 8, control=False),
     _case("square valley", _BOWL, 30.0, _BOWL_VALUE, 8, control=True),
     _case("square valley", _BOWL, 30.0, _BOWL_VALUE, 4, control=True),
     _case("quartic", _QUARTIC, 0.0, 0.25, 8, control=False),
     _case("quartic, localized", _QUARTIC, 10.0, _QUARTIC_VALUE, 8, control=True),
+    _virial(_QUARTIC, 10.0),
+    *(_limit(powers, truth) for powers, truth in (([2], 0.25), ([1, 1], 0.5), ([2, 1], 0.25))),
 )

@@ -13,9 +13,10 @@ from fracsde.estimators import (
     fit_fractional_moments,
     fit_fractional_order,
     log_clock_variance,
+    memory_or_modes,
 )
 from fracsde.special import mittag_leffler, sample_inverse_stable
-from validation.coverage import LEVEL, OUTER, Case, Intervals, runs
+from validation.coverage import LEVEL, OUTER, Case, Intervals, intervals, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,9 @@ def _stated_if_identified(fit: Any) -> Intervals:
     return _stated(fit)
 
 
+_UNDETERMINED = "refuses where the order is not determined"
+
+
 def _through_the_moments(x: np.ndarray) -> Measurement:
     # A line through the logarithms of mean squares, its error from its own residuals.
     line = stats.linregress(np.log(_FOUR), np.log(np.square(x[:, 1:]).mean(axis=0)))
@@ -69,7 +73,45 @@ def _by_moments(chains: int) -> Case:
         draws=len(_FOUR),
         truth={"": _ORDER},
         naive=_through_the_moments,
+        refusing=_UNDETERMINED if chains < 100 else "",
         tested=200,
+    )
+
+
+def _unasked(chains: int) -> Case:
+    # The interval of every fit, determined or not.
+    times = np.append(0.0, _FOUR)
+    return runs(
+        "fractional order by moments, undetermined too",
+        lambda x: _stated(fit_fractional_moments(times, x, motion="free")),
+        _paths(chains),
+        law=f"flat ground, clock of order {_ORDER:g}",
+        chains=chains,
+        draws=len(_FOUR),
+        truth={"": _ORDER},
+        wide="wide: all of [0, 1] where it is not determined",
+        tested=100,
+        repetitions=500,
+    )
+
+
+def _scale(fit: Any, name: str) -> Measurement:
+    # What a fit says of another parameter than the order.
+    return next(m for m in fit.to_measurements() if m.quantity.name == name)
+
+
+def _diffusion(chains: int) -> Case:
+    times = np.append(0.0, _FOUR)
+    return runs(
+        "diffusion coefficient by moments",
+        lambda x: _scale(fit_fractional_moments(times, x, motion="free"), "diffusion coefficient"),
+        _paths(chains),
+        law=f"flat ground, clock of order {_ORDER:g}",
+        chains=chains,
+        draws=len(_FOUR),
+        truth={"": 1.0},
+        tested=200,
+        repetitions=1000,
     )
 
 
@@ -92,6 +134,20 @@ def _relaxation(alpha: float) -> Case:
         draws=12,
         truth={"": alpha},
         tested=200,
+    )
+
+
+def _timescale(alpha: float) -> Case:
+    return runs(
+        "timescale of a relaxation",
+        lambda x: _scale(fit_fractional_order(_TWELVE, x, plateau=0.0), "relaxation timescale"),
+        _curves(alpha),
+        law=f"order {alpha:g}, correlated noise",
+        chains=64,
+        draws=12,
+        truth={"": 1.0},
+        tested=100,
+        repetitions=500,
     )
 
 
@@ -130,4 +186,30 @@ def _spread(alpha: float) -> Case:
     )
 
 
-CASES = (_by_moments(100), _relaxation(0.7), *(_spread(alpha) for alpha in (0.5, 1.0)))
+def _share(alpha: float) -> Case:
+    def stated(run: np.ndarray, level: float) -> tuple[float, float]:
+        found = memory_or_modes(run, [1], order=0.5, level=level)
+        return found.low, found.high
+
+    return runs(
+        f"share of memory, order {alpha:g}",
+        intervals(stated),
+        _clocked(alpha),
+        law="flat ground, two coordinates",
+        chains=256,
+        draws=2,
+        truth={"": (1.0 - alpha**2) / 0.75},
+        repetitions=1000,
+    )
+
+
+CASES = (
+    _by_moments(100),
+    _by_moments(48),
+    _unasked(16),
+    _diffusion(100),
+    _relaxation(0.7),
+    _timescale(0.7),
+    *(_spread(alpha) for alpha in (0.5, 1.0)),
+    *(_share(alpha) for alpha in (0.5, 1.0)),
+)

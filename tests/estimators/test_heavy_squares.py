@@ -1,0 +1,84 @@
+"""Degrees of freedom that heavy-tailed squares leave a standard error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fracsde.estimators import variances
+from fracsde.estimators.heavy_squares import (
+    burden_of_largest,
+    burden_of_run,
+    burden_of_squares,
+    largest_kept,
+    lightened,
+)
+from fracsde.records.trajectory import Trajectory
+
+COUNT = 40_000
+K = 2.0 * COUNT**0.5
+
+
+def _pareto(shape):
+    """Squares at the quantiles of a generalised Pareto law."""
+    left = (COUNT - np.arange(COUNT) - 0.5) / COUNT
+    return ((left**-shape - 1.0) / shape)[:, None]
+
+
+def _shape(burden):
+    # What the burden says of the tail, its upper end taken back.
+    return burden * (K / 300.0) ** 0.25 - K**-0.5
+
+
+@pytest.mark.parametrize("shape", [0.1, 0.3, 0.45])
+def test_exact_shape_of_a_generalised_pareto_law(shape):
+    assert abs(_shape(burden_of_squares(_pareto(shape), COUNT)[0]) - shape) < 0.03
+
+
+@pytest.mark.twin
+def test_the_squares_of_another_shape_are_told_apart():
+    assert abs(_shape(burden_of_squares(_pareto(0.3), COUNT)[0]) - 0.6) > 0.2
+
+
+def test_the_largest_squares_are_all_that_is_needed(seed):
+    y = np.random.default_rng(seed).lognormal(0.0, 2.0, (5000, 3))
+    kept = largest_kept(5000, 5000.0)
+    largest = np.sort(y, axis=0)[-kept:][::-1]
+    np.testing.assert_allclose(burden_of_largest(largest, 5000.0), burden_of_squares(y, 5000.0))
+
+
+def test_nothing_is_said_of_few_draws_equal_draws_or_light_tails(seed):
+    rng = np.random.default_rng(seed)
+    heavy = rng.lognormal(0.0, 2.0, (2000, 1))
+    assert burden_of_squares(heavy, 99.0) == 0.0
+    assert burden_of_squares(np.ones((2000, 1)), 2000.0) == 0.0
+    assert burden_of_squares(rng.uniform(size=(2000, 1)), 2000.0) == 0.0
+    np.testing.assert_allclose(lightened(np.array([50.0] * 2), np.array([0.0, 10.0])), [50.0, 2.0])
+
+
+def test_the_burden_has_no_unit(seed):
+    y = np.random.default_rng(seed).lognormal(0.0, 2.0, (2000, 2))
+    scaled = burden_of_squares(y * [1e-140, 1e140], 2000.0)
+    np.testing.assert_allclose(scaled, burden_of_squares(y, 2000.0))
+
+
+@pytest.mark.parametrize("chains", [2, 32])
+def test_law_variances_of_heavy_tails_have_wide_intervals(seed, chains):
+    rng = np.random.default_rng(seed)
+    draws = 3200 // chains
+    heavy = variances(rng.lognormal(0.0, 1.0, (chains, draws, 8)))
+    light = variances(rng.standard_normal((chains, draws, 8)))
+    assert heavy.n_effective.max() < 10.0
+    assert light.n_effective.min() > 15.0
+
+
+def test_routes_agree_on_the_axes_of_a_run(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(4.0, (20, 60, 3))
+    run = Trajectory(values=x, times=np.arange(60.0))
+    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    centre = x.mean(axis=(0, 1))
+    turned = Trajectory(values=(x - centre) @ turn, times=run.times)
+    np.testing.assert_allclose(
+        burden_of_run(run, centre, axes=turn), burden_of_run(turned, np.zeros(3)), rtol=1e-9
+    )
