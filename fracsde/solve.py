@@ -228,6 +228,7 @@ def solve(
         engine=engine,
         checkpoint=saved,
         bar=bar,
+        refuse=throw,
     )
     if isinstance(points, str):
         points, generator, outcome = chosen(request)

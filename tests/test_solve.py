@@ -6,6 +6,7 @@ from math import gamma
 import numpy as np
 import pytest
 
+from fracsde._solving import outcome
 from fracsde.errors import (
     BackendUnavailable,
     ComputationError,
@@ -16,6 +17,7 @@ from fracsde.errors import (
 )
 from fracsde.grids import TimeGrid
 from fracsde.operators.finite_volume import FiniteVolume
+from fracsde.operators.richardson import Richardson
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian, PointMass
 from fracsde.problems.fractional import FractionalFokkerPlanck
 from fracsde.schemes.block_fft import BlockFFT
@@ -444,6 +446,43 @@ def test_refuses_cells_too_wide_for_the_drift_and_says_how_many():
     assert failed.status is Status.INACCURATE
     fine = solve(steep, [1.0], space=FiniteVolume(cells=240))
     assert max(fine.stats["smearing"]) < 0.2
+
+
+def slope_to_a_plain(start):
+    """Steep on the left, flat on the right, 40 cells."""
+    return FokkerPlanck(
+        potential=lambda x: np.where(x < 0.0, 40.0 * x**2, 0.0), diffusion=1.0,
+        domain=(-2.0, 2.0), initial=Gaussian(mean=start, std=0.1),
+    )  # fmt: skip
+
+
+def test_cells_that_can_nowhere_do_are_refused_before_the_first_step(monkeypatch):
+    steep = FokkerPlanck(
+        potential=lambda x: 40 * x**2, diffusion=1.0, domain=(-4.0, 4.0), initial=Gaussian(mean=2.0)
+    )
+    worked = []
+    monkeypatch.setattr(outcome, "_marched", lambda *args: worked.append(args))
+    monkeypatch.setattr(outcome, "_FAMILIES", ((L1, outcome._marched),))
+    with pytest.raises(ComputationError, match="before the first step, from start to rest"):
+        solve(steep, [1.0], space=FiniteVolume(cells=12), scheme=L1())
+    assert not worked
+
+
+@pytest.mark.parametrize("start", [-1.5, 1.0])
+def test_twin_a_steep_place_that_is_left_or_never_reached_refuses_nothing(start):
+    """The same cells, too wide for the slope, serve the plain; a start alone condemns nothing."""
+    found = solve(slope_to_a_plain(start), [5.0], space=FiniteVolume(cells=40))
+    assert found.status is Status.SUCCESS
+    chain = FiniteVolume(cells=40).discretise(slope_to_a_plain(start))
+    begin = chain.smearing(chain.project(slope_to_a_plain(start).initial))[0]
+    assert (begin > 0.5) == (start < 0.0)
+
+
+def test_a_pair_of_grids_states_the_smearing_of_its_finer_one():
+    steep = ornstein_uhlenbeck()
+    pair = solve(steep, [1.0], space=Richardson(cells=27))
+    fine = solve(steep, [1.0], space=FiniteVolume(cells=81))
+    assert pair.stats["smearing"] == pytest.approx(fine.stats["smearing"], rel=1e-3)
 
 
 def test_exact_smearing_of_a_chain_is_the_artificial_diffusion_of_its_jumps():

@@ -56,6 +56,8 @@ class Request:
         Where a march is saved and resumed.
     bar : callable
         From a number of steps to a context that gives the function to call after each.
+    refuse : bool
+        Whether cells too wide for the drift are refused before the first step.
     """
 
     base: FokkerPlanck
@@ -69,6 +71,7 @@ class Request:
     engine: str
     bar: Callable[[int], AbstractContextManager[Callable[[int], None] | None]]
     checkpoint: Checkpoint | None = None
+    refuse: bool = False
 
     @property
     def tolerance(self) -> float:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._solving.nouns import Outcome
+from fracsde._solving.resolution import complaint, refuse_smeared, smearing_of
 from fracsde.backends import marching_numba, marching_reference
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.grids import TimeGrid
-from fracsde.operators.chain import CellChain
-from fracsde.operators.tensor import TensorCells
 from fracsde.problems.fractional import WRONG_FORM
 from fracsde.schemes.all_at_once import AllAtOnce
 from fracsde.schemes.base import ConvolutionScheme
@@ -43,7 +42,6 @@ _ENGINES = {"numba": marching_numba, "numpy": marching_reference}
 # propagation that nobody asked for.
 _HOPELESS = 1e-4
 _RESIDUAL = 1e-8  # relative; rounding leaves 1e-15 to 1e-12
-_SMEARED, _SHARP = 0.5, 0.05  # artificial diffusion over the true one: too much, and good
 _STEPS = 1024  # of the mesh chosen for the user, whose error is then near 3e-4
 _STEEPEST = 20.0  # grading of that mesh: beyond it first steps underflow
 
@@ -72,6 +70,9 @@ def outcome_on(
     ------
     InputError
         If the scheme is not one.
+    ComputationError
+        If the cells are too wide for the drift wherever the density may be, and the request says
+        that such are refused.
     """
     scheme = request.scheme
     solvers = [solver for family, solver in _FAMILIES if isinstance(scheme, family)]
@@ -82,6 +83,8 @@ def outcome_on(
         )
         raise InputError(msg)
     masses = generator.project(request.base.initial)
+    if request.refuse:
+        refuse_smeared(generator, masses, request.base)
     at = (lambda _: generator) if generator_at is None else generator_at
     outcome: Outcome
     if scheme is not None:
@@ -91,12 +94,9 @@ def outcome_on(
     else:
         found = _propagated(None, at, masses, request)
         outcome = _marched(L1(), at, masses, request) if found is None else found
-    # Of a force that comes and goes the mean counts, which one operator does not tell.
-    if isinstance(generator, TensorCells) or (
-        isinstance(generator, CellChain) and not request.base.time_dependent
-    ):
-        last = outcome.density[-1] * generator.widths
-        outcome.stats["smearing"] = generator.smearing(last)
+    smeared = smearing_of(generator, outcome.density[-1] * generator.widths, request.base)
+    if smeared:
+        outcome.stats["smearing"] = smeared
     return outcome
 
 
@@ -337,18 +337,9 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
         return Status.INACCURATE, detail
     if not outcome.residual <= _RESIDUAL:
         return Status.INACCURATE, f"The residual is {outcome.residual:.1e}; {_mended(outcome)}"
-    smeared = outcome.stats.get("smearing", (0.0,))
-    if max(smeared) > _SMEARED:
-        axis = int(np.argmax(smeared))
-        # It falls with the square of the width.
-        share = float(np.sqrt(smeared[axis] / _SHARP))
-        along, there = (f" along axis {axis}", " along that axis") if len(smeared) > 1 else ("", "")
-        detail = (
-            "Cells are too wide for the drift: where the density is, fluxes add "
-            f"{smeared[axis]:.2g} of the diffusion{along} to it; use about {share:.3g} "
-            f"times as many cells{there}, for which it is {_SHARP:g}."
-        )
-        return Status.INACCURATE, detail
+    smeared = complaint(outcome.stats.get("smearing", ()))
+    if smeared:
+        return Status.INACCURATE, smeared
     return Status.SUCCESS, ""
 
 

@@ -77,12 +77,12 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
 
     if not isinstance(generator, ExtrapolatedCells):
         return generator, outcome_on(generator, request, generator_at)
-    inner = request
+    inner = replace(request, refuse=False)  # what a grid smears the pair takes out again
     if isinstance(request.scheme, (Propagator, HpCollocation)):
         # Errors add up to 5/4 of those on each grid.
         lowest = 1e-14 if isinstance(request.scheme, Propagator) else 1e-13
         tighter = replace(request.scheme, rtol=max(0.8 * request.scheme.rtol, lowest))
-        inner = replace(request, scheme=tighter)
+        inner = replace(inner, scheme=tighter)
     # Two marches, two files.
     mark = request.checkpoint
 
@@ -99,8 +99,10 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
     stats = {
         key: coarse.stats[key] + fine.stats[key]
         for key in fine.stats
-        if key in coarse.stats and not isinstance(fine.stats[key], str)
+        if key in coarse.stats and not isinstance(fine.stats[key], (str, tuple))
     }
+    if "smearing" in fine.stats:
+        stats["smearing"] = fine.stats["smearing"]
     return generator, Outcome(
         density=density,
         scheme=fine.scheme if request.scheme is None else request.scheme,
@@ -158,7 +160,7 @@ def chosen(request: Request) -> tuple[Space, Any, Outcome]:
         raise InputError(msg)
     # Three quarters of the tolerance are for space: time is cheap.
     asked = request.scheme or Propagator(rtol=request.tolerance)
-    inner = replace(request, scheme=Propagator(rtol=max(0.25 * asked.rtol, 1e-14)))
+    inner = replace(request, scheme=Propagator(rtol=max(0.25 * asked.rtol, 1e-14)), refuse=False)
     found: tuple[Space, Any, Outcome] | None
     try:
         found = _refined([Sinc(points=n) for n in _POINTS], inner, asked)
