@@ -26,6 +26,7 @@ from fracsde._check import finite_array, real
 from fracsde.backends.marching_numba import eliminate, substitute
 from fracsde.errors import UnsupportedError
 from fracsde.operators.base import Generator
+from fracsde.operators.bernoulli import artificial_diffusion
 from fracsde.problems.densities import cell_masses
 
 if TYPE_CHECKING:
@@ -130,11 +131,7 @@ class CellChain(Generator):
         return float(np.arctan2(abs(current), gap * weakest))
 
     def smearing(self, masses: FloatArray) -> tuple[float]:
-        r"""Return the artificial diffusion of the fluxes, relative to the true one.
-
-        It is :math:`\tfrac{\delta}{2} \coth \tfrac{\delta}{2} - 1`, about
-        :math:`\delta^2 / 12`, at a tilt :math:`\delta`; with constant diffusion that is twice the
-        Peclet number of a cell.
+        """Return the artificial diffusion of the fluxes, relative to the true one.
 
         Parameters
         ----------
@@ -146,9 +143,7 @@ class CellChain(Generator):
         tuple of float [1]
             The mean over the masses, the larger side of each cell.
         """
-        half = 0.5 * np.abs(self.tilt)
-        extra = half / np.tanh(np.where(half > 0.0, half, 1.0)) - 1.0
-        onward = np.where(half > 0.0, extra, 0.0)
+        onward = artificial_diffusion(self.tilt)
         share = np.abs(masses) / max(float(np.abs(masses).sum()), 1e-300)
         return (float(share @ np.maximum(onward, np.roll(onward, 1))),)
 

@@ -34,6 +34,7 @@ from scipy import sparse
 from fracsde._check import finite_array
 from fracsde.errors import UnsupportedError
 from fracsde.operators.base import Generator
+from fracsde.operators.bernoulli import artificial_diffusion
 from fracsde.operators.interpolation import between_tensor_cells
 from fracsde.operators.separable import Lines, lines_of
 from fracsde.operators.shifted import ShiftedSolver
@@ -247,11 +248,7 @@ class TensorCells(Generator):
         return np.asarray(m / self.widths)
 
     def smearing(self, masses: FloatArray) -> tuple[float, ...]:
-        r"""Return the artificial diffusion of the fluxes, relative to the true one.
-
-        It is :math:`\tfrac{\delta}{2} \coth \tfrac{\delta}{2} - 1`, about
-        :math:`\delta^2 / 12`, at a tilt :math:`\delta`; with constant diffusion that is twice the
-        Peclet number of a cell.
+        """Return the artificial diffusion of the fluxes, relative to the true one.
 
         Parameters
         ----------
@@ -266,10 +263,8 @@ class TensorCells(Generator):
         share = np.abs(masses) / max(float(np.abs(masses).sum()), 1e-300)
         found = np.zeros(len(self.shape))
         for bond in self.bonds:
-            half = 0.5 * np.abs(bond.tilt).ravel()
-            extra = half / np.tanh(np.where(half > 0.0, half, 1.0)) - 1.0
             along = np.array(bond.offset) != 0
-            found[along] = np.maximum(found[along], share @ np.where(half > 0.0, extra, 0.0))
+            found[along] = np.maximum(found[along], share @ artificial_diffusion(bond.tilt.ravel()))
         return tuple(found.tolist())
 
     def interpolate(self, density: FloatArray, x: Any) -> FloatArray:
