@@ -82,7 +82,7 @@ def _rates(chains: int, draws: int) -> Case:
         draws=draws,
         truth=dict(zip(_LABELS, (2.0, float(_H.sum()), 0.0), strict=True)),
         naive=_as_independent,
-        tested=300,
+        tested=100,
     )
 
 
