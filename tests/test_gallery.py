@@ -230,3 +230,53 @@ def test_picture_of_three_motions_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DRAWS", 300)
     assert module.draw(path) < 6.0
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+# --- the local learning coefficient ---------------------------------------------------------------
+
+
+def test_law_coefficients_of_one_weight_and_of_two_are_those_of_their_temperature():
+    assert script("learning_coefficient").worst() < 4.5
+
+
+@pytest.mark.twin
+def test_measured_coefficients_reject_the_limit_and_a_pull_that_is_twice_as_strong():
+    module = script("learning_coefficient")
+    module.TEMPERATURES = (100.0,)
+    found = module.measured()
+    right = module.exact
+    assert module.worst(found) < 4.5
+    for wrong in (lambda *_: 0.5, lambda name, t: right(name, t / 4)):
+        module.exact = wrong
+        crossing = {"crossing": found["crossing"]}
+        assert not module.worst(crossing) < 4.5
+
+
+@pytest.mark.parametrize("widths", [(3, 1, 4), (2, 3, 4), (4, 3, 2), (3, 4, 5)])
+def test_exact_integral_of_linear_networks_does_not_know_which_end_is_the_input(widths):
+    """The two ends integrate out different layers, with one or several singular values left."""
+    module = script("learning_coefficient")
+    one, other = (module.exact_network(ends, 300.0) for ends in (widths, widths[::-1]))
+    assert abs(one / other - 1) < 1e-6
+
+
+@pytest.mark.parametrize("widths", [(2, 2, 2), (3, 2, 3), (3, 4, 3), (5, 3, 4)])
+def test_limit_of_the_integral_of_linear_networks_is_aoyagis(widths):
+    module = script("learning_coefficient")
+    known = module.deep_linear(widths, 0)
+    away = [float(known.value) - module.exact_network(widths, t) for t in (1e6, 1e10)]
+    if known.multiplicity == 1:
+        assert abs(away[1]) < 2e-3 * float(known.value)
+    else:  # (m - 1) / log t, up to what the constant beside the logarithm adds
+        assert abs(1 / away[1] - 1 / away[0] - np.log(1e4)) < 0.1 * np.log(1e4)
+
+
+def test_picture_of_the_learning_coefficient_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    path, module = tmp_path / "coefficient.png", script("learning_coefficient")
+    module.TEMPERATURES, module.NETWORKS = (10.0, 100.0), module.NETWORKS[::5]
+    short = {"chains": 8, "draws": 100, "burn_in": 50}
+    module.LENGTHS = {1: short, 2: short}
+    module.HAMILTON, module.VERDICTS = module.HAMILTON | short, short
+    assert module.draw(path) < 8.0
+    assert path.read_bytes().startswith(b"\x89PNG")
