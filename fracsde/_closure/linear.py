@@ -69,8 +69,8 @@ def leading_recursion(
 ) -> tuple[FloatArray, FloatArray]:
     """Return transition and noise of the recursion that the leading modes follow.
 
-    ``beyond`` is the correlation of the rest of the gradient, that is not linear, with their state,
-    ``(k, k)`` or, with momentum, ``(k, 2 k)``; none where it is not given.
+    ``beyond`` is the covariance, ``(k, k)``, of the part of the gradient that is not linear with the
+    weights; without momentum it turns the recursion, and with it ``noise`` must stand for it.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def leading_recursion(
     sigma = mine @ weights @ mine.T
     beside = other @ weights @ mine.T  # rate * H_12 times the covariance with the leading modes
     if beyond is not None:
-        beside += rate * beyond[:, :k]
+        beside += rate * beyond
     if mu == 0.0:
         T = np.eye(k) - pull - beside @ np.linalg.pinv(sigma, hermitian=True)
         return T, _symmetric(sigma - T @ sigma @ T.T)
@@ -94,8 +94,6 @@ def leading_recursion(
     velocities = mine @ (weights * np.add.outer(values, values) / (1.0 + mu)) @ mine.T
     X = np.block([[sigma, both], [both.T, velocities]])
     drag = np.hstack([beside, other @ cross @ mine.T])
-    if beyond is not None:
-        drag[:, k:] += rate * beyond[:, k:]
     keep = mu * np.eye(k)
     T = np.block([[np.eye(k) - pull, keep], [-pull, keep]])
     T -= np.vstack([drag, drag]) @ np.linalg.pinv(X, hermitian=True)

@@ -167,9 +167,9 @@ class Search:
                 f"There is no fixed point in reach: {where} learning rate times mean curvature is "
                 f"{high:.4g}, and the limit is {limit:g}; lower the learning rate."
             )
-        if self.skew is not None and float(np.linalg.eigvalsh(self.state.noise)[0]) < -1e-12 * float(
-            np.trace(self.state.noise)
-        ):
+        if self.skew is not None and float(
+            np.linalg.eigvalsh(self.state.noise)[0]
+        ) < -1e-12 * float(np.trace(self.state.noise)):
             return (
                 f"There is no fixed point in reach: {where} third cumulants take more from the noise "
                 "of one step than there is; lower the learning rate, or enlarge the batch."

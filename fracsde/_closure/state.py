@@ -98,7 +98,7 @@ class Frame:
             *self._linear(state),
             rate=self.rate,
             momentum=self.momentum,
-            beyond=None if skew is None else skew.beyond,
+            beyond=None if skew is None or self.momentum > 0.0 else skew.beyond,
         )
 
     def look(self, state: State, watch: Callable[[int, int], None]) -> None:

@@ -63,10 +63,10 @@ class Bends:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Skewness:
-    """What third cumulants do to the leading modes, ``n`` states of each: ``w``, or ``w, v``."""
+    """Third cumulants of the leading modes, and what they do to them."""
 
     cumulants: FloatArray  # (k, k, k), of the weights
-    beyond: FloatArray  # (k, n k): X
+    beyond: FloatArray  # (k, k): X, of the weights
     noise: FloatArray  # (k, k): the white noise that would change the covariance as X does
 
 
@@ -173,10 +173,9 @@ def skewness(
     moved = np.linalg.solve(system, source.transpose(2, 3, 0, 1).reshape(k, k, 4, 1))[:, :, 0, 0]
     extra = E @ (below[:k, :k] * moved / rate**2) @ E.T
     third = np.einsum("abc,ia,jb,lc->ijl", kappa[0, 0, 0, :k, :k], E, E, E, optimize=True)
-    states = X if momentum > 0.0 else X[:1]
     return Skewness(
         cumulants=third,
-        beyond=np.hstack([E @ part @ E.T for part in states]),
+        beyond=E @ X[0] @ E.T,
         noise=0.5 * (extra + extra.T),
     )
 
