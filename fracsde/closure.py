@@ -21,6 +21,12 @@ It is exact for quadratic losses, whose noise may depend on the state in any way
 square of the non-Gaussianity otherwise, where the map with noise and curvature of the minimum is
 wrong at first order.  It describes one basin, relaxed, with finite variance.
 
+With ``cumulants=3`` the law has third cumulants as well, from the balance of one step
+(:mod:`fracsde._closure.third`): skewed wells are then met to second order in the width of the law.
+
+With ``cumulants=3`` the law has third cumulants too, from the same balance of one step
+(:mod:`fracsde._closure.third`), and skewed wells are met to second order in the width of the law.
+
 Not here: how the averages are made (:mod:`fracsde._closure.averages`), and how fast it is found
 (:mod:`fracsde._closure.fixed_point`).
 
@@ -95,8 +101,9 @@ class GaussianClosure:
         the last step was taken after it was measured.
     status : Status
         ``UNSTABLE`` where no fixed point was found because variances grow without bound, or none
-        can exist; ``NOT_CONVERGED`` where the rounds ran out; ``NOT_FINITE`` where a callable
-        returned NaN or infinity away from the minimum.
+        can exist; ``INACCURATE`` where third cumulants change the noise of one step by more than a
+        tenth along some direction; ``NOT_CONVERGED`` where the rounds ran out; ``NOT_FINITE``
+        where a callable returned NaN or infinity away from the minimum.
     detail : str
         What was found, empty on success.
     draws : int
@@ -148,8 +155,10 @@ class GaussianClosure:
         """Return the linear recursion of the leading modes.
 
         Its stationary covariance is ``covariance``; with momentum the state is ``(w, v)`` and
-        ``observe`` selects the weights.  Where modes outside the leading ones pull on them it is
-        the best linear prediction from the leading modes alone.
+        ``observe`` selects the weights.  Third cumulants turn the recursion without momentum; with
+        it they enter as noise, so that its relaxation is that of a Gaussian law.  Where modes
+        outside the leading ones pull on them it is the best linear prediction from the leading
+        modes alone.
 
         Returns
         -------
@@ -237,9 +246,10 @@ def gaussian_closure(
         Each costs two gradients and the noise at two points, and every other one products of the
         Hessian with the leading modes.
     cumulants : {2, 3}
-        Whether the law is Gaussian, or has third cumulants as well, to first order; at most 100
-        leading modes.  They cost ``8 rank`` more evaluations of the noise in ``4 rank`` modes.  The
-        noise of a batch counts as skewed only where gradients of the examples are known.
+        Whether the law is Gaussian, or has third cumulants as well, to leading order and for at
+        most 100 leading modes.  They take ``8 rank`` more evaluations of the noise, in ``4 rank``
+        modes, and a round or two.  The noise of a batch counts as skewed only where gradients of
+        the examples are known.
     rtol : float [1]
         Rounds go on until one changes curvature, noise and mean by less, in units of the frozen
         law.
@@ -334,8 +344,8 @@ def gaussian_closure(
             msg = f"{status.sentence} {detail}"
             raise UnstableError(msg)
         raise ComputationError(status, detail)
-    inputs = (minimum.position, minimum.curvatures, minimum.noise, sgd)
-    inputs = (*inputs, draws, cumulants, rtol, max_rounds)
+    options = (draws, cumulants, rtol, max_rounds)
+    inputs = (minimum.position, minimum.curvatures, minimum.noise, sgd, *options)
     return _result(search, status, detail, provenance(*inputs, seed=seed))
 
 
@@ -369,7 +379,7 @@ def _result(search: Search, status: Status, detail: str, origin: Provenance) -> 
         map_covariance=frame.frozen[:k, :k].copy(),
         map_noise=frame.start.noise,
         shrinkage=state.shrinkage,
-        third=None if search.skew is None else search.skew.cumulants,
+        third=None if law is None or search.skew is None else search.skew.cumulants,
         rounds=search.rounds,
         residual=search.residual,
         status=status,

@@ -17,9 +17,9 @@ from fracsde._closure.linear import stationary_weights
 from fracsde._closure.third import Bends, skewness
 from fracsde.closure import examine_minimum, gaussian_closure
 from fracsde.errors import ComputationError, InputError
-from fracsde.transients import autocovariance
 from fracsde.problems.stochastic_loss import StochasticLoss
 from fracsde.status import Status
+from fracsde.transients import autocovariance
 from tests.support.laws import seed_of
 from tests.support.orders import observed_order
 
@@ -374,13 +374,16 @@ def test_order_of_the_error_is_two_for_two_weights(smooth) -> None:
 
 
 def test_cumulants_too_large_for_an_expansion_are_a_status() -> None:
-    loss = well(1.2, 1.0, 0.0)
-    found = close(loss, 1, draws=256, throw=False)
+    """One that did not refuse would be worse than the Gaussian law: the expansion overshoots."""
+    loss = well(2.5, 4.0, 0.0)
+    found = close(loss, 2, draws=256, throw=False)
     assert found.status is Status.INACCURATE
     assert "expansion in them is trusted up to" in found.detail
-    assert np.all(found.variances > 0.0)
+    true = exact(loss, 2)[1]
+    gaussian = close(loss, 2, 2, draws=256)
+    assert abs(found.variances[0] / true - 1.0) > abs(gaussian.variances[0] / true - 1.0)
     with pytest.raises(ComputationError, match="lower the learning rate"):
-        close(loss, 1, draws=256)
+        close(loss, 2, draws=256)
     assert close(loss, 64, draws=256).detail == ""
 
 

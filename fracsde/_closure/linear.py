@@ -69,8 +69,8 @@ def leading_recursion(
 ) -> tuple[FloatArray, FloatArray]:
     """Return transition and noise of the recursion that the leading modes follow.
 
-    ``beyond`` is the covariance, ``(k, k)``, of the part of the gradient that is not linear with the
-    weights; without momentum it turns the recursion, and with it ``noise`` must stand for it.
+    ``beyond`` is the covariance, ``(k, k)``, of the weights with the part of the gradient that is
+    not linear.  Without momentum it turns the recursion; with it, ``noise`` alone stands for it.
 
     Returns
     -------

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Search"]
 
-EXPANDS = 0.2  # largest share of the noise of one step that third cumulants may be
+EXPANDS = 0.1  # largest share of the noise of one step that third cumulants may be
 GROWN = 1e4  # times the variance at the minimum: no fixed point is looked for beyond
 
 
@@ -167,12 +167,11 @@ class Search:
                 f"There is no fixed point in reach: {where} learning rate times mean curvature is "
                 f"{high:.4g}, and the limit is {limit:g}; lower the learning rate."
             )
-        if self.skew is not None and float(
-            np.linalg.eigvalsh(self.state.noise)[0]
-        ) < -1e-12 * float(np.trace(self.state.noise)):
+        noise = self.state.noise
+        if self.skew is not None and np.linalg.eigvalsh(noise)[0] < -1e-12 * np.trace(noise):
             return (
-                f"There is no fixed point in reach: {where} third cumulants take more from the noise "
-                "of one step than there is; lower the learning rate, or enlarge the batch."
+                f"There is no fixed point in reach: {where} third cumulants take more from the "
+                "noise of one step than there is; lower the learning rate, or enlarge the batch."
             )
         k = frame.at.rank
         total, before = (float(np.trace(part[:k, :k])) for part in (sigma, frame.frozen))

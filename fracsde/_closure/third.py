@@ -78,9 +78,9 @@ def pairs_of(at: LossMinimum) -> int:
 def bends(
     at: LossMinimum, mean: FloatArray, sd: FloatArray, watch: Callable[[int, int], None]
 ) -> Bends:
-    """Differentiate curvature and noise at the mean of a law, by central differences.
+    r"""Differentiate curvature and noise at the mean of a law, by central differences.
 
-    A difference over :math:`\\sqrt 3` standard deviations averages a derivative over a Gaussian law
+    A difference over :math:`\sqrt 3` standard deviations averages a derivative over a Gaussian law
     along its own direction, to the next order.
 
     Returns
@@ -91,15 +91,15 @@ def bends(
     centre = at.position + at.modes @ mean
     U = np.ascontiguousarray(at.modes[:, :p])
     T, D = np.empty((k, p, p)), np.empty((p, p, p))
-    for l in range(p):
-        step = 3.0**0.5 * float(sd[l])
-        points = centre + np.multiply.outer((step, -step), U[:, l])
+    for i in range(p):
+        step = 3.0**0.5 * float(sd[i])
+        points = centre + np.multiply.outer((step, -step), U[:, i])
         noises = loss.noises(points, U)[0]
-        D[:, :, l] = (noises[0] - noises[1]) / (2.0 * step)
-        if l < k:
+        D[:, :, i] = (noises[0] - noises[1]) / (2.0 * step)
+        if i < k:
             H = U.T @ loss.products(points, U)
-            T[l] = (H[0] - H[1]) / (2.0 * step)
-        watch(l + 1, p)
+            T[i] = (H[0] - H[1]) / (2.0 * step)
+        watch(i + 1, p)
     T = 0.5 * (T + T.transpose(0, 2, 1))
     return Bends(loss=T, noise=D, third=_third(at, centre, U))
 
@@ -208,17 +208,19 @@ def _cumulants(
     rate: float,
     mu: float,
 ) -> tuple[FloatArray, FloatArray]:
-    # (2, 2, 2, p, p, k): weight or velocity in each place, and the modes; and M, (2, 2, p).
+    # (2, 2, 2, p, p, k): weight or velocity in each place, and the modes; and M, (2, 2, p).  The
+    # last mode is a leading one, so that all third derivatives needed have a leading index.
     k, p = len(T), len(h)
     one = np.ones(p)
     M = np.array([[one - h, mu * one], [-h, mu * one]])
-    # E[v_a d_b]
+    # E[v_a d_b], and then C = E[Mx d^T].
     cross = W * (np.subtract.outer(h, h).T + (1.0 - mu) * h[:, None]) / ((1.0 - mu) * (1.0 + mu))
     C = np.einsum("sua,uab->sab", M, np.array([W, cross]))
     inner = C[:, :k, :k]
     S = np.empty((2, 2, 2, p, p, k))
-    # What is pulled by r, or kicked twice, in the last place and in the first or second.
-    turned = np.einsum("jab,tcb->tajc", T, C, optimize=True)  # over the second mode: (2, p, k, p)
+    # What r pulls at the last place and at one of the others; what is kicked at the first two
+    # places, and at the last and one of the others.
+    turned = np.einsum("jab,tcb->tajc", T, C, optimize=True)
     last = np.einsum("sda,tajc->stdcj", C, turned, optimize=True)
     first = np.einsum("uji,tbia->tuabj", inner, turned.transpose(0, 3, 2, 1), optimize=True)
     kicked = np.einsum("abl,ujl->uabj", D, C[:, :k], optimize=True)

@@ -133,7 +133,8 @@ class StochasticLoss:
         if self.per_example_gradients is None:
             return None
         name, shape = "per_example_gradients", (None, len(point))
-        return self._each(name, self.per_example_gradients, point[None], (), shape)[0]
+        rows = self._each(name, self.per_example_gradients, point[None], (), shape)[0]
+        return np.asarray(rows)
 
     def curvature(self, point: FloatArray) -> FloatArray:
         """Return the whole Hessian at one point, ``(P, P)``."""
