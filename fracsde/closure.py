@@ -95,7 +95,7 @@ class GaussianClosure:
     third : (k, k, k) float64 [weight^3], or None
         Third cumulants of the leading modes, where they were asked for.
     rounds : int
-        Averages taken over all draws.
+        Averages taken over all draws, and one for third derivatives.
     residual : float [1]
         Largest change in the last round, of curvature, noise and mean in units of the frozen law;
         the last step was taken after it was measured.

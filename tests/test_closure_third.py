@@ -397,6 +397,18 @@ def test_keeps_the_gaussian_law_where_nothing_is_skewed() -> None:
     assert close(silent, 1, draws=96).variances[0] == 0.0
 
 
+def test_keeps_progress_in_order_and_says_when_rounds_run_out_before_third_cumulants() -> None:
+    loss, seen = well(1.0, 0.6, 0.5), []
+    found = close(loss, 32, draws=96, progress=lambda *now: seen.append(now))
+    assert seen == sorted(seen)
+    assert seen[-1] == (found.rounds, 1.0)
+    gaussian = close(loss, 32, 2, draws=96)
+    short = close(loss, 32, draws=96, max_rounds=gaussian.rounds, throw=False)
+    assert short.status is Status.NOT_CONVERGED
+    assert "no third cumulants yet" in short.detail
+    np.testing.assert_array_equal(short.covariance, gaussian.covariance)
+
+
 @pytest.mark.parametrize("cumulants", [1, 4, 2.5, "3"])
 def test_refuses_cumulants_it_does_not_have(cumulants) -> None:
     with pytest.raises(InputError, match="cumulants"):

@@ -1,6 +1,7 @@
 """The rounds of one closure: averages over a law, the state they make, the law that follows.
 
-A round costs the averages over all draws; everything else is linear algebra of the modes.  The
+A round costs the averages over all draws; everything else is linear algebra of the modes.  Where
+third cumulants are asked for they join once the Gaussian law is found, and the rounds go on.  The
 rounds end where one changes the state little enough, where a state has no law, or one that is wider
 than can be gone on from, or where they run out.
 """
@@ -71,6 +72,11 @@ class Search:
                 return Status.NOT_FINITE, str(error)
         if why:
             return Status.UNSTABLE, why
+        if converged:
+            return Status.NOT_CONVERGED, (
+                f"After {limit} rounds there is a Gaussian law, and no third cumulants yet; raise "
+                "max_rounds."
+            )
         return Status.NOT_CONVERGED, (
             f"After {limit} rounds curvature, noise and mean still change by {self.residual:.3g}, "
             f"asked for {rtol:.3g}; raise max_rounds, or lower the learning rate."
@@ -121,6 +127,7 @@ class Search:
         # shifts all images alike, and leaves what the differences tell.
         frame = self.frame
         frame.look(self.state, self._watch)
+        self.rounds += 1
         self.skew = frame.skewness(self.state)
         assert self.skew is not None  # looked for
         self.secants.shift(frame.packed_noise(self.skew.noise))
