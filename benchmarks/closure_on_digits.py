@@ -29,10 +29,12 @@ from fracsde.networks import MultilayerPerceptron, SoftmaxRegression
 
 SETTINGS = DigitsSettings()
 ROWS = (
+    "softmax,0.1,0",
     "softmax,0.5,0",
     "softmax,0.05,0.9",
     "softmax,0.1,0.9",
     "softmax,0.5,0.9",
+    "perceptron,0.1,0",
     "perceptron,0.5,0",
     "perceptron,0.05,0.9",
     "perceptron,0.1,0.9",

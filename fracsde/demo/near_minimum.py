@@ -22,6 +22,7 @@ from fracsde.networks import run_sgd, train_to_minimum
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.records import Measurement, Prediction, Quantity
 from fracsde.stationary import stationary_covariance
+from fracsde.status import Status
 from fracsde.transients import autocovariance, relaxation_rates
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def close(
     Returns
     -------
     GaussianClosure
-        Without third cumulants where their expansion does not hold, or no law has them; ``status``
+        Without third cumulants where their expansion does not hold, or leaves no law; ``status``
         says whether there is any.
     """
     for cumulants in (3, 2):
@@ -231,7 +232,7 @@ def close(
             progress=progress,
             throw=False,
         )
-        if closure.status.ok:
+        if closure.status in {Status.SUCCESS, Status.NOT_CONVERGED}:  # as it would without them
             break
     return closure
 

@@ -65,7 +65,7 @@ class DigitsSettings:
         Largest change of curvature and noise before its last step; after it they are about ten
         times closer.
     closure_rounds : int
-        Rounds after which a closure counts as not found; those that were found took four at most.
+        Rounds after which a closure counts as not found; those that were found took seven at most.
     random_relaxations : float [1]
         Length of a run from a random start in relaxation times of the weight decay.
     late_from : float [1]
