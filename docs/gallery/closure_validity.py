@@ -1,13 +1,13 @@
-r"""Where the Gaussian closure holds: variances of a run over those of closure, map and flow.
+r"""Where the closure holds: variances of a run over those of both closures, map and flow.
 
 .. math::
     \bar H\Sigma + \Sigma\bar H = \eta\,(G + \bar Q), \qquad
     \bar H = \mathrm{E}\,\nabla^2 L,\quad \bar Q = \mathrm{E}\,C / B
 
-One panel each for rate, batch, weight decay and width of a perceptron on handwritten digits, with
-median and range over its six leading modes.  The runs are stored, made by
-``benchmarks/map_closure.py``; :func:`gain`, closure over map, is computed here, for a loss whose
-law of the steps is known on a grid.
+One panel each for effective rate, batch, weight decay, width and momentum of a perceptron on
+handwritten digits, and the rate once more with momentum, with median and range over its six leading
+modes.  The runs are stored, made by ``benchmarks/map_closure.py``; :func:`ratios` is computed here,
+for a loss whose law of the steps is known on a grid.
 
 Run ``python docs/gallery/closure_validity.py [picture.png]``.
 """
@@ -23,16 +23,24 @@ import numpy as np
 from fracsde import StochasticLoss, examine_minimum, gaussian_closure
 
 RATE, BATCH = 0.4, 16
-COLOURS = {"closure": "#0072b2", "map": "#d55e00", "flow": "#8a8a8a"}
-MARKS = {"closure": "o", "map": "s", "flow": "^"}
-SHIFT = {"closure": 1.0, "map": 1.05, "flow": 1.1}
-MIDDLE = {"rate": 0.5, "batch_size": 32, "weight_decay": 0.01, "width": 8}
-LABELS = {
-    "rate": r"rate $\eta h_{\max}$",
-    "batch_size": "batch size $B$",
-    "weight_decay": r"weight decay $\lambda$",
-    "width": "hidden units",
+COLOURS = {"third": "#009e73", "closure": "#0072b2", "map": "#d55e00", "flow": "#8a8a8a"}
+MARKS = {"third": "D", "closure": "o", "map": "s", "flow": "^"}
+SHIFT = {"third": 0.96, "closure": 1.0, "map": 1.04, "flow": 1.08}
+NAMES = {
+    "third": "closure, third cumulants",
+    "closure": "closure, Gaussian",
+    "map": "map",
+    "flow": "flow",
 }
+MIDDLE = {"rate": 0.5, "batch_size": 32, "weight_decay": 0.01, "width": 8, "momentum": 0.0}
+PANELS = (
+    ("rate", {}, r"rate $\eta h_{\max}$"),
+    ("batch_size", {}, "batch size $B$"),
+    ("momentum", {}, r"momentum $\mu$, at $\eta h_{\max} = 0.5\,(1 - \mu)$"),
+    ("weight_decay", {}, r"weight decay $\lambda$"),
+    ("width", {}, "hidden units"),
+    ("rate", {"momentum": 0.9}, r"$\eta h_{\max} / (1 - \mu)$ with momentum $\mu = 0.9$"),
+)
 
 
 def well() -> StochasticLoss:
@@ -80,11 +88,12 @@ def draw(path: str | Path) -> float:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 6.0), layout="constrained", dpi=160)
+    figure = Figure(figsize=(9.6, 6.0), layout="constrained", dpi=160)
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2, 2, sharey=True)
-    for axes, name in zip(grid.flat, LABELS, strict=True):
-        _panel(axes, name)
+    grid = figure.subplots(2, 3, sharey=True)
+    for axes, (name, fixed, label) in zip(grid.flat, PANELS, strict=True):
+        _panel(axes, name, {**MIDDLE, **fixed})
+        axes.set_xlabel(label)
     for axes in grid[:, 0]:
         axes.set_ylabel("measured / predicted variance")
     grid[0, 0].legend(loc="upper left", fontsize=8, frameon=False)
@@ -93,39 +102,35 @@ def draw(path: str | Path) -> float:
     return (one["closure"] - 1) / (one["map"] - 1)
 
 
-def _panel(axes, name: str) -> None:
-    others = {key: value for key, value in MIDDLE.items() if key != name}
+def _panel(axes, name: str, middle: dict) -> None:
     points = [
-        point
-        for point in stored()
-        if all(point["settings"][key] == value for key, value in others.items())
+        point for point in stored() if {**point["settings"], name: None} == {**middle, name: None}
     ]
     points.sort(key=lambda point: point["settings"][name])
     values = [point["settings"][name] for point in points]
+    # A momentum is placed by the steps that it remembers.
+    places = [1.0 / (1.0 - value) for value in values] if name == "momentum" else values
     axes.axhspan(0.95, 1.05, color="0.92", zorder=0)
     axes.axhline(1.0, color="0.5", lw=0.8, zorder=1)
-    for theory in ("flow", "map", "closure"):
-        known = [(x, point[theory]) for x, point in zip(values, points, strict=True)]
-        x = np.array([x for x, ratio in known if ratio]) * SHIFT[theory]
-        y = np.array([ratio for _, ratio in known if ratio])
-        middle = np.median(y, axis=1)
-        bars = [middle - y.min(axis=1), y.max(axis=1) - middle]
+    for theory in ("flow", "map", "closure", "third"):
+        # A closure that was not found, or is not to be trusted, leaves a gap.
+        ratios = np.array([point[theory] or [np.nan] * 6 for point in points])
+        centre = np.median(ratios, axis=1)
         axes.errorbar(
-            x,
-            middle,
-            bars,
+            np.array(places) * SHIFT[theory],
+            centre,
+            [centre - ratios.min(axis=1), ratios.max(axis=1) - centre],
             fmt=MARKS[theory] + "-",
             ms=4,
             lw=1.0,
             color=COLOURS[theory],
-            label=f"by the {theory}",
+            label=NAMES[theory],
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xticks(places, [f"{value:g}" for value in values])
     axes.minorticks_off()
     axes.set_yticks([0.95, 1.0, 1.1, 1.25, 1.5, 2.0], ["0.95", "1", "1.1", "1.25", "1.5", "2"])
-    axes.set_xlabel(LABELS[name])
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -4,8 +4,8 @@ All of it happens along leading eigenvectors :math:`u_i` of the Hessian.  The re
 for map and flow: in that basis the curvature is diagonal, and directions do not couple.
 
 Predictions come from the loss and from nothing else: map and flow from the Hessian and the
-one-example gradient noise at the minimum, the closure from their averages over the Gaussian law
-that reproduces itself.  The *reasons* (:func:`assumptions`) are measured at points of the run.
+one-example gradient noise at the minimum, the closure from their averages over the law that
+reproduces itself.  The *reasons* (:func:`assumptions`) are measured at points of the run.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fracsde.networks import run_sgd, train_to_minimum
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.records import Measurement, Prediction, Quantity
 from fracsde.stationary import stationary_covariance
+from fracsde.status import Status
 from fracsde.transients import autocovariance, relaxation_rates
 
 if TYPE_CHECKING:
@@ -209,19 +210,31 @@ def close(
     settings: DigitsSettings,
     progress: Callable[[int, float], None] | None = None,
 ) -> GaussianClosure:
-    """Solve the Gaussian closure of a regime; its status says whether there is one."""
-    return gaussian_closure(
-        curvature.expanded,
-        learning_rate=chosen.learning_rate,
-        batch_size=settings.batch_size,
-        momentum=chosen.regime.momentum,
-        draws=settings.closure_draws,
-        rtol=settings.closure_rtol,
-        max_rounds=settings.closure_rounds,
-        rng=np.random.default_rng([settings.seed, 4]),
-        progress=progress,
-        throw=False,
-    )
+    """Solve the closure of a regime, with third cumulants where they can be trusted.
+
+    Returns
+    -------
+    GaussianClosure
+        Without third cumulants where their expansion does not hold, or leaves no law; ``status``
+        says whether there is any.
+    """
+    for cumulants in (3, 2):
+        closure = gaussian_closure(
+            curvature.expanded,
+            learning_rate=chosen.learning_rate,
+            batch_size=settings.batch_size,
+            momentum=chosen.regime.momentum,
+            draws=settings.closure_draws,
+            cumulants=cumulants,
+            rtol=settings.closure_rtol,
+            max_rounds=settings.closure_rounds,
+            rng=np.random.default_rng([settings.seed, 4]),
+            progress=progress,
+            throw=False,
+        )
+        if closure.status in {Status.SUCCESS, Status.NOT_CONVERGED}:  # as it would without them
+            break
+    return closure
 
 
 def predict_closure(

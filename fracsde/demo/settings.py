@@ -60,12 +60,12 @@ class DigitsSettings:
     positions : int
         Points of the stationary law at which noise and curvature are measured again.
     closure_draws : int
-        Antithetic pairs of positions over which the Gaussian closure takes its averages.
+        Antithetic pairs of positions over which the closure takes its averages.
     closure_rtol : float [1]
         Largest change of curvature and noise before its last step; after it they are about ten
         times closer.
     closure_rounds : int
-        Rounds after which a closure counts as not found; those that were found took four at most.
+        Rounds after which a closure counts as not found; those that were found took seven at most.
     random_relaxations : float [1]
         Length of a run from a random start in relaxation times of the weight decay.
     late_from : float [1]
@@ -86,7 +86,7 @@ class DigitsSettings:
     positions: int = 96
     closure_draws: int = 96
     closure_rtol: float = 5e-2
-    closure_rounds: int = 6
+    closure_rounds: int = 8
     random_relaxations: float = 15.0
     late_from: float = 1 / 30
     tolerance: float = 0.05

@@ -11,6 +11,7 @@ from fracsde.demo.phrases import counts, heading, ratios_of, rows_of, span, theo
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fracsde.closure import GaussianClosure
     from fracsde.demo.results import FromRandom, Stationary
 
 __all__ = ["table", "tables"]
@@ -65,11 +66,12 @@ def tables(
             ],
             [_reasons(name, item) for name, item in items],
         ),
-        "The Gaussian closure: averages over the law that reproduces itself": (
+        "The closure: averages over the law that reproduces itself": (
             [
                 "network and regime",
                 "outcome",
                 "rounds",
+                "largest third cumulant [sd³]",
                 "variance, closure / map",
                 "largest standard error",
                 "mean curvature / minimum",
@@ -144,17 +146,26 @@ def _closure(name: str, item: Stationary) -> list[str]:
     closure, curvature = item.closure, item.curvature
     cells = [heading(name, item), closure.status.name, f"{closure.rounds}"]
     if not closure.status.ok:
-        return [*cells, *["–"] * 5]
+        return [*cells, *["–"] * 6]
     moved = (closure.mean - closure.minimum.position) @ closure.minimum.leading
     settled = closure.variances
     return [
         *cells,
+        _skew(closure),
         span(closure.over_map),
         f"{100.0 * (closure.variance_stderr / settled).max():.2f} %",
         span(closure.hessian.diagonal() / curvature.curvatures),
         span(closure.noise.diagonal() / closure.map_noise.diagonal()),
         f"{np.abs(moved / np.sqrt(settled)).max():.2f}",
     ]
+
+
+def _skew(closure: GaussianClosure) -> str:
+    if closure.third is None:
+        return "left out"
+    sd = np.sqrt(closure.variances)
+    scale = sd[:, None, None] * sd[:, None] * sd
+    return f"{np.abs(closure.third / scale).max():.2f}"
 
 
 def _start(name: str, start: FromRandom) -> list[str]:

@@ -48,13 +48,19 @@ def findings(
     said = {}
     for name, regimes in stationary.items():
         for item in regimes:
-            verdicts = "; ".join(f"the {theory} {_judge(item, theory)}" for theory in THEORIES)
+            verdicts = "; ".join(f"{_name(item, t)} {_judge(item, t)}" for t in THEORIES)
             text = f"{verdicts}. {_blame(item)}"
             said[heading(name, item)] = text[0].upper() + text[1:]
     for name, start in random.items():
         text = _random(start)
         said[f"{name}, from random starts"] = f"{text[0].upper()}{text[1:]}."
     return said
+
+
+def _name(item: Stationary, theory: str) -> str:
+    if theory == "closure" and theory in item.report.rivals and item.closure.third is None:
+        return "the Gaussian closure, third cumulants not being trusted here,"
+    return f"the {theory}"
 
 
 def _judge(item: Stationary, theory: str) -> str:
@@ -173,7 +179,7 @@ def sentence(stationary: Mapping[str, list[Stationary]], random: Mapping[str, Fr
         items = [item for item in plain if item.plan.regime.rate == rate]
         said = [f"the discrete map {_overall(items, 'map')}{_because(items)}"]
         if all("closure" in item.report.rivals for item in items):
-            said.append(f"the Gaussian closure {_overall(items, 'closure')}")
+            said.append(f"the closure {_overall(items, 'closure')}")
         parts.append(
             f"at η·h_max = {rate:g} {', '.join(said)} and the continuous flow "
             f"{_overall(items, 'flow')}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fracsde.compare import Verdict, compare
+from fracsde.demo import near_minimum
 from fracsde.demo.near_minimum import (
     assumptions,
     close,
@@ -23,6 +25,7 @@ from fracsde.errors import OutOfRangeError
 from fracsde.networks import Network
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.stationary import stationary_covariance
+from fracsde.status import Status
 
 SETTINGS = DigitsSettings(replicas=128, directions=3, relaxations=400.0, positions=8, batch_size=16)
 
@@ -105,6 +108,30 @@ def test_closure_predicts_what_the_map_predicts_and_the_noise_of_the_run(curvatu
     assert np.all(closed[0].value > frozen[0].value)
     np.testing.assert_allclose(closed[2].value, frozen[2].value, atol=0.02)
     np.testing.assert_allclose(closure.hessian.diagonal(), curvature.curvatures, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("status", "tried"),
+    [
+        (Status.SUCCESS, [3]),
+        (Status.INACCURATE, [3, 2]),
+        (Status.UNSTABLE, [3, 2]),
+        (Status.NOT_CONVERGED, [3]),
+    ],
+)
+def test_closure_is_gaussian_only_where_third_cumulants_cannot_be_trusted(
+    status, tried, curvature, monkeypatch
+) -> None:
+    asked = []
+
+    def found(*_: object, cumulants: int, **__: object) -> SimpleNamespace:
+        asked.append(cumulants)
+        return SimpleNamespace(status=status if cumulants == 3 else Status.SUCCESS)
+
+    monkeypatch.setattr(near_minimum, "gaussian_closure", found)
+    chosen = plan(curvature, Regime(rate=0.5, momentum=0.0), SETTINGS)
+    assert close(curvature, chosen, SETTINGS).status in {status, Status.SUCCESS}
+    assert asked == tried
 
 
 def test_plan_keeps_lags_on_recorded_steps(curvature) -> None:

@@ -117,8 +117,9 @@ def test_sentence_names_no_reason_that_one_failing_network_does_not_share() -> N
     assert "because" not in sentence(items, {"one": _start(0.2, 0.9)})
 
 
-def _with_closure(item: SimpleNamespace, ratio: float) -> SimpleNamespace:
+def _with_closure(item: SimpleNamespace, ratio: float, *, third: bool = True) -> SimpleNamespace:
     """Add a closure that is off by a ratio."""
+    item.closure = SimpleNamespace(third=np.zeros((1, 1, 1)) if third else None)
     rows = _report(VARIANCE, "closure", 1.0, ratio, 1e-4).rivals
     item.report = replace(item.report, rivals={**rows, **item.report.rivals})
     return item
@@ -131,12 +132,16 @@ def test_closure_is_judged_where_there_is_one() -> None:
         "the closure holds in every direction (variance ratios 1.01 to 1.01)"
         in (findings(items, {})["net, gentle"])
     )
-    assert "the Gaussian closure predicts every variance within 5 % and the" in (
-        sentence(items, start)
-    )
+    assert "the closure predicts every variance within 5 % and the" in sentence(items, start)
     without = {"net": [_item(1.25, 1.0, 1.0)]}
     assert "the closure finds no fixed point" in findings(without, {})["net, gentle"]
-    assert "Gaussian closure" not in sentence(without, start)
+    assert "closure" not in sentence(without, start)
+
+
+def test_closure_without_third_cumulants_is_said_to_be_gaussian() -> None:
+    items = {"net": [_with_closure(_item(1.25, 1.0, 1.0), 1.3, third=False)]}
+    said = findings(items, {})["net, gentle"]
+    assert "the Gaussian closure, third cumulants not being trusted here, fails in 1 of 1" in said
 
 
 @pytest.mark.parametrize(
