@@ -28,10 +28,11 @@ values, ``beta > 20`` and ``beta < -20``        1e-13 of ``E``, but near its zer
 real ``z < 0``, ``alpha <= 2``, not at zeros    1e-13 of ``E`` for ``0 <= beta <= 3``, however
                                                 close ``alpha`` is to 1; 3e-13 where ``beta`` and
                                                 ``alpha`` are both below 0.02
-derivatives in ``z`` of order 1 to 3,           1e-13 of one plus the derivative
-``-20 <= beta <= 30``
+derivatives in ``z`` of order 1 to 3            1e-13 of one plus the derivative for
+                                                ``-1 <= beta <= 30``
+... and ``-20 <= beta < -1``                    1e-11 of ``gamma(1 - beta)`` plus the derivative
 ... of order 4, and 5 to 8                      2e-12, and 1e-9, of one plus the derivative
-derivative in ``alpha``, ``-20 <= beta <= 30``  1e-13 of one plus the derivative
+derivative in ``alpha``, ``-1 <= beta <= 30``   1e-13 of one plus the derivative
 all derivatives, ``beta > 30``                  1e-13 of the derivative, but near its zeros and
                                                 where it is below the smallest normal float
 ... and ``beta < -20``, ``alpha <= 2``          the same, but where ``sin(pi beta)`` and
