@@ -30,7 +30,8 @@ for a pole at ``p`` in the plane of ``y`` or ``v``, which is sharp beyond the st
 error is least.  Sums are formed as mantissas and powers of two, so that values underflow and
 overflow where they must, with the right sign.
 
-Not here: derivatives; ``-20 <= beta <= 20`` (:mod:`fracsde.special.mittag_leffler`).
+Not here: derivatives (:mod:`fracsde.special._ml_far_slopes`); ``-20 <= beta <= 20``
+(:mod:`fracsde.special.mittag_leffler`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,19 @@ if TYPE_CHECKING:
 
     Complex = NDArray[np.complex128]
 
-__all__ = ["far_beta"]
+__all__ = [
+    "Pole",
+    "Scaled",
+    "added",
+    "excess",
+    "far_beta",
+    "rounded",
+    "scaled",
+    "scaled_gamma",
+    "sheets",
+    "sin_pi",
+    "uncut",
+]
 
 _STEP = 0.55  # of the rule, in widths of the bell
 _DEPTH = 45.0  # logarithm of how far the bell falls before it is cut off
@@ -66,16 +79,18 @@ _CUT = np.pi * (1.0 + 1e-15)
 _CHUNK = 2048  # points at once
 
 
-class _Scaled(NamedTuple):
-    # Numbers ``mantissa * 2**power``; powers are whole.
+class Scaled(NamedTuple):
+    """Numbers ``mantissa * 2**power``; powers are whole."""
+
     mantissa: Any
     power: Any
 
 
-class _Pole(NamedTuple):
-    # One sheet: logarithms of s / N, residues, and for which points the sheet counts.
+class Pole(NamedTuple):
+    """One sheet: logarithms of ``s / N``, residues, and for which points the sheet counts."""
+
     place: Complex
-    residue: _Scaled
+    residue: Scaled
     counts: NDArray[np.bool_]
 
 
@@ -97,21 +112,21 @@ def far_beta(z: Complex, alpha: float, beta: float) -> Complex:
     values = np.empty(len(z), np.complex128)
     road = _right if beta > 0.0 else _left
     with np.errstate(all="ignore"):
-        values[z == 0.0] = _rounded(_reciprocal_gamma(beta))
+        values[z == 0.0] = rounded(_reciprocal_gamma(beta))
         where = np.flatnonzero(z)
         for start in range(0, len(where), _CHUNK):
             some = where[start : start + _CHUNK]
-            values[some] = _rounded(road(z[some], alpha, beta))
+            values[some] = rounded(road(z[some], alpha, beta))
     return values
 
 
-def _right(z: Complex, alpha: float, beta: float) -> _Scaled:
+def _right(z: Complex, alpha: float, beta: float) -> Scaled:
     # The circle: a pole at w is at -iw in the plane of y, below the contour if it is outside.
     N = beta - 1.0
-    h, poles = _STEP / np.sqrt(N), _poles(z, alpha, beta, _CUT)
+    h, poles = _STEP / np.sqrt(N), sheets(z, alpha, beta, _CUT)
     if beta > _LARGEST:  # the average underflows
         terms = [(p.residue, np.where(p.counts & (p.place.real > 0.0), 1.0, 0.0)) for p in poles]
-        return _sum(terms)
+        return added(terms)
     q = 2.0 * np.pi / (h * N)
     strip = np.log1p(q), min(_FAR * h, -np.log1p(-q) if q < 1.0 else np.inf)
     most = np.ceil(2.0 * np.arcsin(np.sqrt(0.5 * min(_DEPTH / N, 2.0))) / h)
@@ -122,22 +137,22 @@ def _right(z: Complex, alpha: float, beta: float) -> _Scaled:
     for c in _SHIFTS:
         y = 1j * h * (np.arange(-most, most + 1.0) + c)
         some = shifts == c
-        average[some] = _average(_excess(y), N, -1.0 / np.expm1(log_x[some, None] - alpha * y))
-    return _sum([(_reciprocal_gamma(beta), average), *terms])
+        average[some] = _average(excess(y), N, -1.0 / np.expm1(log_x[some, None] - alpha * y))
+    return added([(_reciprocal_gamma(beta), average), *terms])
 
 
-def _left(z: Complex, alpha: float, beta: float) -> _Scaled:
+def _left(z: Complex, alpha: float, beta: float) -> Scaled:
     # The lips: a pole at w is at w - i pi in the plane of v for the upper one, and at w + i pi for
     # the lower one, which is passed backwards.
     N = 1.0 - beta
     h = _STEP / np.sqrt(N)
     strip = (float(np.arctan(2.0 * np.pi / (h * N))),) * 2
-    poles = _poles(z, alpha, beta, np.pi + strip[0])
-    if _sin_pi(beta, 0.0) == 0.0 == _sin_pi(*_difference(beta, alpha)):  # nothing is cut
+    poles = sheets(z, alpha, beta, np.pi + strip[0])
+    if sin_pi(beta, 0.0) == 0.0 == sin_pi(*_difference(beta, alpha)):  # nothing is cut
         near = N * np.exp(_principal(poles).real) < _NEAR_NOUGHT
-        first = np.where(near, _first(_principal(poles), alpha, beta), _uncut(poles[0].place))
-        rest = [(p.residue, np.where(near, 0.0, _uncut(p.place))) for p in poles[1:]]
-        return _sum([(poles[0].residue, first), *rest])
+        first = np.where(near, _first(_principal(poles), alpha, beta), uncut(poles[0].place))
+        rest = [(p.residue, np.where(near, 0.0, uncut(p.place))) for p in poles[1:]]
+        return added([(poles[0].residue, first), *rest])
     near = np.sqrt(2.0 * _DEPTH / N)
     reach = np.floor(-(near + _DEPTH / N) / h), np.ceil(near / h)
     lips = [(p.place + side * np.pi, p.counts) for p in poles for side in (-1j, 1j)]
@@ -149,13 +164,13 @@ def _left(z: Complex, alpha: float, beta: float) -> _Scaled:
         v = h * (np.arange(reach[0], reach[1] + 1.0) + c)
         some = shifts == c
         integrand = _lips(log_x[some, None] - alpha * v, alpha, beta)
-        average[some] = _average(-_excess(v), N, integrand)
-    return _sum([(_gamma_over_pi(beta), average), *terms])
+        average[some] = _average(-excess(v), N, integrand)
+    return added([(_gamma_over_pi(beta), average), *terms])
 
 
 def _lips(log_x: Complex, alpha: float, beta: float) -> Complex:
     # Both lips' integrand; for large x all is divided by x**2.
-    first, second = _sin_pi(beta, 0.0), _sin_pi(*_difference(beta, alpha))
+    first, second = sin_pi(beta, 0.0), sin_pi(*_difference(beta, alpha))
     turn = 1j * np.pi * (alpha - 2.0 * np.round(0.5 * alpha))
     large = log_x.real > 0.0
     small_x = np.exp(np.where(large, -log_x, log_x))
@@ -164,8 +179,8 @@ def _lips(log_x: Complex, alpha: float, beta: float) -> Complex:
     return np.asarray(top / (np.expm1(up) * np.expm1(down)))
 
 
-def _poles(z: Complex, alpha: float, beta: float, widest: float) -> list[_Pole]:
-    # All sheets of which some poles have |arg s| up to ``widest``, the principal one in any case.
+def sheets(z: Complex, alpha: float, beta: float, widest: float) -> list[Pole]:
+    """Return all sheets of which poles have ``abs(arg s) <= widest``, and the principal one."""
     found = []
     turn = np.angle(z)
     most = int(alpha) + 1
@@ -176,11 +191,11 @@ def _poles(z: Complex, alpha: float, beta: float, widest: float) -> list[_Pole]:
         place, size, direction = np.empty_like(z), np.empty(len(z)), np.empty_like(z)
         find_residues(z, j, alpha, beta, place, size, direction)
         direction[np.isnan(direction)] = 1.0  # a phase of more digits than a float has room for
-        found.append(_Pole(place, _scaled(size, direction), counts))
+        found.append(Pole(place, scaled(size, direction), counts))
     return found
 
 
-def _principal(poles: list[_Pole]) -> Complex:
+def _principal(poles: list[Pole]) -> Complex:
     return poles[0].place
 
 
@@ -213,8 +228,8 @@ def _between(w: Complex, shift: FloatArray, h: float, strip: tuple[float, float]
     return np.asarray(np.where(w.imag >= 0.0, of_upper, of_lower))
 
 
-def _uncut(w: Complex) -> FloatArray:
-    # Shares of residues without a cut: a pole on the negative axis is there on two sheets.
+def uncut(w: Complex) -> FloatArray:
+    """Return shares of residues without a cut: on the negative axis two sheets have the pole."""
     gap = np.pi - np.abs(w.imag)
     return np.asarray(np.where(np.abs(gap) < 1e-13, 0.5, np.where(gap > 0.0, 1.0, 0.0)))
 
@@ -233,16 +248,16 @@ def _average(exponent: NDArray[Any], N: float, terms: Complex) -> Complex:
     return np.asarray(terms @ weights / weights.sum())
 
 
-def _excess(w: NDArray[Any]) -> NDArray[Any]:
-    # Evaluate exp(w) - 1 - w, also for small w.
+def excess(w: NDArray[Any]) -> NDArray[Any]:
+    """Evaluate ``exp(w) - 1 - w``, also for small ``w``."""
     series = 0.0 * w
     for k in range(18, 1, -1):
         series = (series * w + 1.0) / k  # 1/k! by nesting
     return np.asarray(np.where(np.abs(w) < 0.5, series * w * w, np.expm1(w) - w))
 
 
-def _sum(terms: list[tuple[_Scaled, NDArray[Any]]]) -> _Scaled:
-    # Add products of scaled numbers and factors.
+def added(terms: list[tuple[Scaled, NDArray[Any]]]) -> Scaled:
+    """Add products of scaled numbers and factors."""
     n = len(terms[0][1])
     parts = [np.where(factor == 0.0, 0.0, number.mantissa * factor) for number, factor in terms]
     powers = [
@@ -253,17 +268,18 @@ def _sum(terms: list[tuple[_Scaled, NDArray[Any]]]) -> _Scaled:
     total = np.zeros(n, np.complex128)
     for part, power in zip(parts, powers, strict=True):
         total += part * np.exp2(power - top)
-    return _Scaled(total, top)
+    return Scaled(total, top)
 
 
-def _scaled(size: Any, direction: Any) -> _Scaled:
-    # Numbers exp(size) times directions; of giants and dwarfs only the power counts.
+def scaled(size: Any, direction: Any) -> Scaled:
+    """Return ``exp(size)`` times directions; of giants and dwarfs only the power counts."""
     power = np.round(np.clip(size, -_ALL, _ALL) / _LN2_H)
     rest = np.where(np.abs(size) < _COUNTED, (size - power * _LN2_H) - power * _LN2_L, 0.0)
-    return _Scaled(direction * np.exp(rest), power)
+    return Scaled(direction * np.exp(rest), power)
 
 
-def _rounded(number: _Scaled) -> Complex:
+def rounded(number: Scaled) -> Complex:
+    """Return numbers as floats, infinite where they overflow."""
     power = np.clip(number.power, -5000.0, 5000.0).astype(np.int32)
     mantissa = np.asarray(number.mantissa, np.complex128)
     values = np.empty(mantissa.shape, np.complex128)
@@ -271,31 +287,31 @@ def _rounded(number: _Scaled) -> Complex:
     return values
 
 
-def _gamma(x: float) -> _Scaled:
-    # The gamma function of a positive number, beyond 170 too.
+def scaled_gamma(x: float) -> Scaled:
+    """Return the gamma function of a positive number, beyond 170 too."""
     if x > _STEPPED:
-        return _scaled(gammaln(x), 1.0)
+        return scaled(gammaln(x), 1.0)
     steps = max(0, int(np.ceil(x - _DIRECT)))
     mantissa, power = np.frexp(gamma(x - steps))
     for k in range(steps, 0, -1):
         mantissa, more = np.frexp(mantissa * (x - k))
         power += more
-    return _Scaled(mantissa, float(power))
+    return Scaled(mantissa, float(power))
 
 
-def _reciprocal_gamma(beta: float) -> _Scaled:
+def _reciprocal_gamma(beta: float) -> Scaled:
     if beta > 0.0:
-        mantissa, power = _gamma(beta)
-        return _Scaled(1.0 / mantissa, -power)
+        mantissa, power = scaled_gamma(beta)
+        return Scaled(1.0 / mantissa, -power)
     mantissa, power = _gamma_over_pi(beta)
-    return _Scaled(mantissa * _sin_pi(beta, 0.0), power)
+    return Scaled(mantissa * sin_pi(beta, 0.0), power)
 
 
-def _gamma_over_pi(beta: float) -> _Scaled:
+def _gamma_over_pi(beta: float) -> Scaled:
     # Evaluate gamma(1 - beta) / pi.
     high, low = _difference(1.0, beta)
-    mantissa, power = _gamma(high)
-    return _Scaled(mantissa * (1.0 + low * digamma(high)) / np.pi, power)
+    mantissa, power = scaled_gamma(high)
+    return Scaled(mantissa * (1.0 + low * digamma(high)) / np.pi, power)
 
 
 def _difference(a: float, b: float) -> tuple[float, float]:
@@ -304,7 +320,8 @@ def _difference(a: float, b: float) -> tuple[float, float]:
     return high, (a - (high - back)) - (b + back)
 
 
-def _sin_pi(high: float, low: float) -> float:
+def sin_pi(high: float, low: float) -> float:
+    """Evaluate the sine of pi times the sum, exactly 0 at whole numbers."""
     whole = np.round(high)
     sign = 1.0 if whole % 2.0 == 0.0 else -1.0
     return float(sign * np.sin(np.pi * ((high - whole) + low)))

@@ -13,7 +13,8 @@ asymptotic series.  The hyperbola does not move with ``z``, so its nodes are tab
 when a pole :math:`s_*^\alpha = z` stands near the hyperbola, or right of it, is known in closed
 form and added (:mod:`fracsde.special._ml_residues`, for most complex points in blocks by
 :mod:`fracsde.special._ml_plane`), so there are no sectors and no seams.  Where ``abs(beta)`` is
-above 20 the contour follows ``beta`` (:mod:`fracsde.special._ml_far_beta`).
+above 20, of derivatives ``beta`` above 30, the contour follows ``beta``
+(:mod:`fracsde.special._ml_far_beta`, :mod:`fracsde.special._ml_far_slopes`).
 
 Errors against high precision, over points near every switch; ``tests/special`` measures them:
 
@@ -27,9 +28,17 @@ values, ``beta > 20`` and ``beta < -20``        1e-13 of ``E``, but near its zer
 real ``z < 0``, ``alpha <= 2``, not at zeros    1e-13 of ``E`` for ``0 <= beta <= 3``, however
                                                 close ``alpha`` is to 1; 3e-13 where ``beta`` and
                                                 ``alpha`` are both below 0.02
-derivatives in ``z`` of order 1 to 3            1e-13 of one plus the derivative
+derivatives in ``z`` of order 1 to 3            1e-13 of one plus the derivative for
+                                                ``-1 <= beta <= 30``
+... and ``-20 <= beta < -1``                    1e-11 of ``gamma(1 - beta)`` plus the derivative
 ... of order 4, and 5 to 8                      2e-12, and 1e-9, of one plus the derivative
-derivative in ``alpha``                         1e-13 of one plus the derivative
+derivative in ``alpha``, ``-1 <= beta <= 30``   1e-13 of one plus the derivative
+all derivatives, ``beta > 30``                  1e-13 of the derivative, but near its zeros and
+                                                where it is below the smallest normal float
+... and ``beta < -20``, ``alpha <= 2``          the same, but where ``sin(pi beta)`` and
+                                                ``sin(pi (beta - alpha))`` are both small and not 0,
+                                                and ``arg(z) / alpha`` is near half a turn: there
+                                                1e-13 of what unit sines would make of it
 ==============================================  ================================================
 
 Beyond about ``abs(z)**(1 / alpha) = 1e16``, or ``abs(beta) = 1e15``, the phase of an oscillating
@@ -54,6 +63,7 @@ from numba import get_num_threads
 from fracsde._check import integer, real
 from fracsde.errors import InputError, NotFiniteError, OutOfRangeError, ShapeError, UnsupportedError
 from fracsde.special._ml_far_beta import far_beta
+from fracsde.special._ml_far_slopes import far_derivative
 from fracsde.special._ml_plane import ASIDE, reach, switch_on_plane
 from fracsde.special._ml_poles import COLUMNS, find_poles
 from fracsde.special._ml_residues import BY_ALPHA, at_infinity, switch_on_complex, switch_on_real
@@ -71,8 +81,8 @@ __all__ = ["mittag_leffler", "mittag_leffler_alpha_derivative", "relaxation_alph
 
 _ALPHA_LOW = 1e-12  # below it z**(1/alpha) is a step at |z| = 1
 _ALPHA_HIGH, _DERIVATIVE_HIGH = 8.0, 8
-_BETA_LOW, _BETA_HIGH = -20.0, 100.0  # of derivatives
-_NEAR_LOW, _NEAR_HIGH = -20.0, 20.0  # of values on the common contour; beyond it depends on beta
+# On the common contour, which does not depend on beta:
+_NEAR_LOW, _NEAR_HIGH, _SLOPE_HIGH = -20.0, 20.0, 30.0  # beta, of values, and of derivatives
 _LARGEST = float(np.finfo(np.float64).max)
 _CHUNK = 4096  # points handed to a thread at once
 _UNDERFLOW, _NEGLIGIBLE = -745.0, -42.0  # logarithms of residues that do not count
@@ -91,7 +101,7 @@ def mittag_leffler(
     alpha : array_like of float [1]
         Order, ``1e-12 <= alpha <= 8``; broadcast against ``z``.
     beta : array_like of float [1]
-        Second parameter, finite; ``-20 <= beta <= 100`` for derivatives; broadcast against ``z``.
+        Second parameter, finite; broadcast against ``z``.
     derivative : int
         Order of the derivative in ``z``, 0 to 8.
 
@@ -133,7 +143,7 @@ def mittag_leffler_alpha_derivative(
     alpha : array_like of float [1]
         Order, ``0 < alpha <= 8``; broadcast against ``z``.
     beta : array_like of float [1]
-        Second parameter, ``-20 <= beta <= 100``; broadcast against ``z``.
+        Second parameter, finite; broadcast against ``z``.
 
     Returns
     -------
@@ -237,10 +247,7 @@ def _broadcast(z: Any, alpha: Any, beta: Any, order: int) -> Any:
     # Evaluate pair by pair of the parameters.
     points = _points("z", z)
     a = _parameter("alpha", alpha, _ALPHA_LOW, _ALPHA_HIGH)
-    if order == 0:
-        b = _parameter("beta", beta, -_LARGEST, _LARGEST)
-    else:
-        b = _parameter("beta", beta, _BETA_LOW, _BETA_HIGH, "only values are served beyond")
+    b = _parameter("beta", beta, -_LARGEST, _LARGEST)
     if a.ndim == 0 and b.ndim == 0:
         flat = points.reshape(-1)
         if not (flat.flags.c_contiguous and flat.flags.writeable):
@@ -270,8 +277,8 @@ def _broadcast(z: Any, alpha: Any, beta: Any, order: int) -> Any:
 def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDArray[Any]:
     # Evaluate at contiguous points for one pair of parameters.
     is_real = flat.dtype.kind == "f"
-    if order == 0 and not _NEAR_LOW <= beta <= _NEAR_HIGH:
-        return _evaluate_far(flat, alpha, beta)
+    if not _NEAR_LOW <= beta <= (_NEAR_HIGH if order == 0 else _SLOPE_HIGH):
+        return _evaluate_far(flat, alpha, beta, order)
     power = 1.0 - beta
     if is_real and alpha == 1.0 and order >= 0 and (power == 0.0 or (order == 0 and _whole(power))):
         return _exponential(flat, int(power))
@@ -316,13 +323,17 @@ def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDAr
     return np.ascontiguousarray(values.real) if is_real else values
 
 
-def _evaluate_far(flat: NDArray[Any], alpha: float, beta: float) -> NDArray[Any]:
+def _evaluate_far(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDArray[Any]:
     # The same where the common contour does not reach.
     values = np.full(len(flat), np.nan, np.complex128)
     with np.errstate(over="ignore"):
         size = np.abs(flat)
     finite = size < np.inf
-    values[finite] = far_beta(flat[finite].astype(np.complex128), alpha, beta)
+    points = flat[finite].astype(np.complex128)
+    if order == 0:
+        values[finite] = far_beta(points, alpha, beta)
+    else:
+        values[finite] = far_derivative(points, alpha, beta, order)
     for i in np.flatnonzero(size == np.inf):
         values[i] = at_infinity(complex(flat[i]), alpha)
     if flat.dtype.kind == "f":
