@@ -308,25 +308,56 @@ def test_refuses_an_unknown_form():
         replace(fed(None), form="weyl")
 
 
-def test_a_force_that_fails_later_is_named_with_the_time_and_the_point():
-    def broken(t, x):
-        force = np.cos(t) - x
-        force[(x > 1.0) & (t > 0.7)] = np.nan
-        return force
+def failing(start, stop, seen):
+    """A problem whose force is no number to the right of one between two times."""
 
+    def force(t, x):
+        seen.append(t)
+        return np.where((x > 1.0) & (start < t < stop), np.nan, np.cos(t) - x)
+
+    base = FokkerPlanck(
+        force=force, diffusion=1.0, domain=(-5, 5), initial=Gaussian(), time_dependent=True
+    )
+    return FractionalFokkerPlanck(base=base, alpha=0.6)
+
+
+@pytest.mark.parametrize("scheme", [HpCollocation(degree=3, rtol=1e-3), LeMcLeanMustapha()])
+@pytest.mark.parametrize("space", [FiniteVolume(cells=16), Richardson(cells=9)])
+def test_refuses_a_force_that_fails_at_the_end_before_the_first_step(scheme, space):
+    seen = []
+    problem = failing(1.7, np.inf, seen)
+    with pytest.raises(NotFiniteError, match=r"`force` at t = 2 must be finite, got nan at x = 1"):
+        solve(problem, TimeGrid.uniform(2.0, 50), scheme=scheme, space=space)
+    assert set(seen) == {0.0, 2.0}
+
+
+def test_a_force_that_fails_in_between_is_named_when_it_is_reached():
+    seen = []
+    problem, space = failing(0.7, 0.9, seen), FiniteVolume(cells=16)
+    scheme = HpCollocation(degree=3, rtol=1e-3)
+    words = r"`force` at t = 0\.[78].* must be finite, got nan at x = 1"
+    with pytest.raises(NotFiniteError, match=words):
+        solve(problem, [2.0], scheme=scheme, space=space)
+    assert len(set(seen)) > 3
+
+
+def test_refuses_values_of_the_wrong_shape_and_sources_that_fail_at_the_end():
     def ragged(t, x):
         return np.cos(t) - (x if t < 0.7 else x[:-1])
 
     base = FokkerPlanck(
-        force=broken, diffusion=1.0, domain=(-5, 5), initial=Gaussian(), time_dependent=True
-    )
-    problem = FractionalFokkerPlanck(base=base, alpha=0.6)
-    space = FiniteVolume(cells=16)
-    scheme = HpCollocation(degree=3, rtol=1e-3)
-    with pytest.raises(NotFiniteError, match=r"`force` at t = .* must be finite, got nan at x = 1"):
-        solve(problem, [2.0], scheme=scheme, space=space)
-    ragged_base = FokkerPlanck(
         force=ragged, diffusion=1.0, domain=(-5, 5), initial=Gaussian(), time_dependent=True
     )
-    with pytest.raises(ShapeError, match=r"`force` at t = .* must return one value per point"):
-        solve(replace(problem, base=ragged_base), [2.0], scheme=scheme, space=space)
+    space = FiniteVolume(cells=16)
+    with pytest.raises(ShapeError, match=r"`force` at t = 2 must return one value per point"):
+        solve(FractionalFokkerPlanck(base=base, alpha=0.6), [2.0], space=space)
+    seen = []
+
+    def source(t, x):
+        seen.append(t)
+        return np.full_like(x, np.nan if t > 1.5 else 1.0)
+
+    fed = FokkerPlanck(diffusion=1.0, domain=(-5, 5), initial=Gaussian(), source=source)
+    with pytest.raises(NotFiniteError, match=r"`source` at t = 2 must be finite, got nan at x = "):
+        solve(fed, TimeGrid.uniform(2.0, 50), scheme=L1(), space=space)
+    assert set(seen) == {0.0, 2.0}

@@ -37,7 +37,7 @@ from fracsde.schemes.collocation import HpCollocation
 from fracsde.schemes.propagator import Propagator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from fracsde._solving.nouns import Request
     from fracsde.operators.base import Space
@@ -50,6 +50,7 @@ _CELLS = (27, 81, 243, 729, 2187)  # of the coarse grids; odd multiples of each 
 _PER_AXIS = {2: 128, 3: 48}  # cells where nobody says how many
 _GAIN = 0.5  # a finer solution that differs by more than this from the last is no better
 _TINY = float(np.finfo(np.float64).tiny)
+_TRIED = 5  # times at which coefficients and sources are evaluated before the first step
 _WASTED = 2  # such solutions in a row end the search
 
 
@@ -75,6 +76,7 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
         changes = request.base.time_dependent and t != 0.0
         return space.discretise(request.base.frozen_at(t)) if changes else generator
 
+    _try_times(generator_at, request)
     if not isinstance(generator, ExtrapolatedCells):
         return generator, outcome_on(generator, request, generator_at)
     inner = replace(request, refuse=False)  # what a grid smears the pair takes out again
@@ -114,6 +116,21 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
         allowed=1.25 * fine.allowed,
         stats=stats,
     )
+
+
+def _try_times(generator_at: Callable[[float], Any], request: Request) -> None:
+    # What is no number at a later time is refused before the work that it would spoil; of a long
+    # mesh the last node and a few others are tried.
+    base, nodes = request.base, request.grid.times
+    if not base.time_dependent and base.source is None:
+        return
+    for k in np.unique(np.linspace(1, len(nodes) - 1, _TRIED).astype(int))[::-1]:
+        t = float(nodes[k])
+        generator = generator_at(t)
+        if base.source is not None:
+            cells = isinstance(generator, ExtrapolatedCells)
+            for points in (generator.coarse, generator.fine) if cells else (generator,):
+                base.source_at(t, *points.mesh)
 
 
 def chosen(request: Request) -> tuple[Space, Any, Outcome]:

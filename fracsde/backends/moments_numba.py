@@ -8,12 +8,15 @@ together.
 
 from __future__ import annotations
 
-from math import exp, expm1, log1p
+from math import exp, expm1, log1p, sqrt
 
 import numpy as np
 from numba import njit
 
-__all__ = ["exponential_intake", "fade_and_add", "of_states", "power_rows"]
+__all__ = ["LONGEST", "exponential_intake", "fade_and_add", "of_states", "power_rows"]
+
+LONGEST = 1.0 + sqrt(2.0)
+"""A cell more than so many times as long as the one before does not lean on it."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -82,6 +85,8 @@ def power_rows(times, point, alpha, first, skip, lean, constants, series):  # ty
             else:
                 tilt = 0.5 * alpha * constants[2] * left * power
             earlier, later = times[a + 1] - times[a], times[a + 2] - times[a + 1]
+            if lean < 0 and later > LONGEST * earlier:
+                continue
             part = 2.0 * tilt / (earlier + later)
             row[a] -= part / earlier
             row[a + 1] += part / later
@@ -123,6 +128,9 @@ def exponential_intake(rates, nodes, start, stop, lean, series):  # type: ignore
             else:
                 tilt = (2.0 * y - (y + 2.0) * lost) / (2.0 * y * y)
             earlier, later = nodes[a + 1] - nodes[a], nodes[a + 2] - nodes[a + 1]
+            if lean < 0 and later > LONGEST * earlier:
+                since *= 1.0 - lost
+                continue
             part = 2.0 * since * tilt * cell * cell / (earlier + later)
             row[a] -= part / earlier
             row[a + 1] += part / later

@@ -25,8 +25,10 @@ smooth data             2                                 2
 so ``TimeGrid.graded(T, N, 2 / alpha)`` is the intended partner when early times matter.
 ``tests/schemes/test_l2_sigma.py`` measures the table.  Modes that are stiff against the step relax
 slowly and with alternating sign, as with Crank-Nicolson, and densities may turn negative by the
-error of the scheme.  Cost per step is one tridiagonal solve and the history; equal steps are
-factorised once.  At :math:`\alpha = 1` it is Crank-Nicolson.
+error of the scheme.  On meshes whose steps grow and shrink a thousandfold, in turns or at random,
+modes of all rates stay below their start (``tests/schemes/test_l12.py``).  Cost per step is one
+tridiagonal solve and the history; equal steps are factorised once.  At :math:`\alpha = 1` it is
+Crank-Nicolson.
 
 Not here: the stepping loop (:mod:`fracsde.schemes.marching`), the sum itself
 (:mod:`fracsde.schemes.history`).

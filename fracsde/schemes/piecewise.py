@@ -9,8 +9,10 @@ u_{k+1} - u_k` and steps :math:`\tau_k`, the derivative of the interpolant is
         \Bigl(\frac{\delta_b}{\tau_b} - \frac{\delta_a}{\tau_a}\Bigr) ,
 
 where ``(a, b)`` are two neighbouring cells: ``(k, k + 1)`` if the parabola of a cell leans on the
-next node, ``(k - 1, k)`` if it leans on the one before; a chord has no second term.  The Caputo
-derivative at :math:`t^* = t_{n-1} + \theta \tau_{n-1}` then needs two moments of its kernel per
+next node, ``(k - 1, k)`` if it leans on the one before; a chord has no second term.  A cell that is
+more than :math:`1 + \sqrt 2` times as long as the one before does not lean on it: the slope of the
+short cell, carried on over the long one, would be magnified by their ratio.  The Caputo derivative
+at :math:`t^* = t_{n-1} + \theta \tau_{n-1}` then needs two moments of its kernel per
 cell,
 
 .. math::
@@ -46,7 +48,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from scipy.special import poch, rgamma
 
-from fracsde.backends.moments_numba import power_rows
+from fracsde.backends.moments_numba import LONGEST, power_rows
 from fracsde.schemes.base import ConvolutionScheme
 
 if TYPE_CHECKING:
@@ -204,6 +206,8 @@ def assembled(mean: FloatArray, tilt: FloatArray, cell: FloatArray, lean: int) -
         # The neighbouring cells (a, b) of the parabolas of all cells that have one.
         part = tilt[:, :-1] if lean > 0 else tilt[:, 1:]
         part = part * (2.0 / (cell[:-1] + cell[1:]))
+        if lean < 0:
+            part[:, cell[1:] > LONGEST * cell[:-1]] = 0.0
         weights[:, :-1] -= part / cell[:-1]
         weights[:, 1:] += part / cell[1:]
     return weights

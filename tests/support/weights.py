@@ -35,6 +35,8 @@ def exact_weight(times, k, *, alpha, theta, lean):
         j = a if lean > 0 else b
         if a < 0 or b > n - 1 or lean == 0:
             continue
+        if lean < 0 and cell(b) > (1 + mpmath.sqrt(2)) * cell(a):
+            continue
         tilt = 2 * integrals(j)[1] / (cell(a) + cell(b))
         weight += tilt / cell(k) if k == b else -tilt / cell(k)
     return weight
