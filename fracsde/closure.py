@@ -21,6 +21,12 @@ It is exact for quadratic losses, whose noise may depend on the state in any way
 square of the non-Gaussianity otherwise, where the map with noise and curvature of the minimum is
 wrong at first order.  It describes one basin, relaxed, with finite variance.
 
+With ``cumulants=3`` the law has third cumulants as well, from the balance of one step
+(:mod:`fracsde._closure.third`): skewed wells are then met to second order in the width of the law.
+
+With ``cumulants=3`` the law has third cumulants too, from the same balance of one step
+(:mod:`fracsde._closure.third`), and skewed wells are met to second order in the width of the law.
+
 Not here: how the averages are made (:mod:`fracsde._closure.averages`), and how fast it is found
 (:mod:`fracsde._closure.fixed_point`).
 
@@ -41,6 +47,7 @@ from fracsde._closure.averages import GROUP, GROUPS
 from fracsde._closure.minimum import LossMinimum, examine_minimum
 from fracsde._closure.search import Search
 from fracsde._closure.state import Frame
+from fracsde._closure.third import MOST
 from fracsde.errors import ComputationError, InputError, UnstableError
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.problems.sgd import SGDNearMinimum
@@ -75,7 +82,8 @@ class GaussianClosure:
         Mean curvature over the law.
     noise : (k, k) float64 [loss^2/weight^2]
         Covariance of the noise of one step: of the batch, averaged over the law, and of the part
-        of the gradient that is not linear.
+        of the gradient that is not linear; with third cumulants, also the white noise that they are
+        worth.
     mode_covariance : (r, r) float64 [weight^2]
         Covariance of all computed modes.
     map_covariance : (k, k) float64 [weight^2]
@@ -84,15 +92,18 @@ class GaussianClosure:
         Covariance of the noise of one step at the minimum, to compare.
     shrinkage : (k,) float64 [1]
         Share of the change of each curvature that was kept; below 1 where draws do not tell it.
+    third : (k, k, k) float64 [weight^3], or None
+        Third cumulants of the leading modes, where they were asked for.
     rounds : int
-        Averages taken over all draws.
+        Averages taken over all draws, and one for third derivatives.
     residual : float [1]
         Largest change in the last round, of curvature, noise and mean in units of the frozen law;
         the last step was taken after it was measured.
     status : Status
         ``UNSTABLE`` where no fixed point was found because variances grow without bound, or none
-        can exist; ``NOT_CONVERGED`` where the rounds ran out; ``NOT_FINITE`` where a callable
-        returned NaN or infinity away from the minimum.
+        can exist; ``INACCURATE`` where third cumulants change the noise of one step by more than a
+        tenth along some direction; ``NOT_CONVERGED`` where the rounds ran out; ``NOT_FINITE``
+        where a callable returned NaN or infinity away from the minimum.
     detail : str
         What was found, empty on success.
     draws : int
@@ -113,6 +124,7 @@ class GaussianClosure:
     map_covariance: FloatArray
     map_noise: FloatArray
     shrinkage: FloatArray
+    third: FloatArray | None
     rounds: int
     residual: float
     status: Status
@@ -143,8 +155,10 @@ class GaussianClosure:
         """Return the linear recursion of the leading modes.
 
         Its stationary covariance is ``covariance``; with momentum the state is ``(w, v)`` and
-        ``observe`` selects the weights.  Where modes outside the leading ones pull on them it is
-        the best linear prediction from the leading modes alone.
+        ``observe`` selects the weights.  Third cumulants turn the recursion without momentum; with
+        it they enter as noise, so that its relaxation is that of a Gaussian law.  Where modes
+        outside the leading ones pull on them it is the best linear prediction from the leading
+        modes alone.
 
         Returns
         -------
@@ -211,6 +225,7 @@ def gaussian_closure(
     sampling: str = "with_replacement",
     dataset_size: int | None = None,
     draws: int = 256,
+    cumulants: int = 2,
     rtol: float = 1e-3,
     max_rounds: int = 30,
     rng: RandomState = 0,
@@ -230,6 +245,11 @@ def gaussian_closure(
         Antithetic pairs of positions, at least 96; they are drawn once and used in every round.
         Each costs two gradients and the noise at two points, and every other one products of the
         Hessian with the leading modes.
+    cumulants : {2, 3}
+        Whether the law is Gaussian, or has third cumulants as well, to leading order and for at
+        most 100 leading modes.  They take ``8 rank`` more evaluations of the noise, in ``4 rank``
+        modes, and a round or two.  The noise of a batch counts as skewed only where gradients of
+        the examples are known.
     rtol : float [1]
         Rounds go on until one changes curvature, noise and mean by less, in units of the frozen
         law.
@@ -295,6 +315,14 @@ def gaussian_closure(
     sgd.map()  # refuses what has none
     fewest = GROUP * GROUPS[0]
     draws = integer("draws", draws, low=fewest, remedy="fewer would not tell their own error")
+    remedy = "2 is the Gaussian law, 3 has third cumulants"
+    third = integer("cumulants", cumulants, low=2, high=3, remedy=remedy) == 3
+    if third and at.rank > MOST:
+        msg = (
+            f"`cumulants=3` takes at most {MOST} leading modes, got {at.rank}; "
+            f"examine_minimum(loss, position, rank={MOST}) treats fewer exactly"
+        )
+        raise InputError(msg)
     rtol = real("rtol", rtol, low=0.0)
     max_rounds = integer("max_rounds", max_rounds, low=1)
     seed = type(rng).__name__ if isinstance(rng, np.random.Generator) else rng
@@ -303,11 +331,12 @@ def gaussian_closure(
             minimum,
             rate=sgd.learning_rate,
             momentum=sgd.momentum,
-            factor=float(sgd.batch_noise[0, 0]),
+            factors=(float(sgd.batch_noise[0, 0]), _third_share(sgd)),
         ),
         rng=np.random.default_rng(rng),
         draws=draws,
         progress=progress,
+        third=third,
     )
     status, detail = search.run(rtol, max_rounds)
     if not status.ok and throw:
@@ -315,15 +344,26 @@ def gaussian_closure(
             msg = f"{status.sentence} {detail}"
             raise UnstableError(msg)
         raise ComputationError(status, detail)
-    inputs = (minimum.position, minimum.curvatures, minimum.noise, sgd, draws, rtol, max_rounds)
+    options = (draws, cumulants, rtol, max_rounds)
+    inputs = (minimum.position, minimum.curvatures, minimum.noise, sgd, *options)
     return _result(search, status, detail, provenance(*inputs, seed=seed))
+
+
+def _third_share(sgd: SGDNearMinimum) -> float:
+    # Third cumulant of the mean over a batch, over that of one example.
+    share = 1.0 / sgd.batch_size**2
+    if sgd.sampling != "with_replacement":
+        assert sgd.dataset_size is not None  # checked on construction
+        N, B = sgd.dataset_size, sgd.batch_size
+        share *= (N - B) * (N - 2 * B) / max((N - 1) * (N - 2), 1)
+    return share
 
 
 def _result(search: Search, status: Status, detail: str, origin: Provenance) -> GaussianClosure:
     frame, state, at = search.frame, search.state, search.frame.at
     k, law = at.rank, None
     sigma, stderr = search.law[0], np.full((k, k), np.nan)
-    if status in {Status.SUCCESS, Status.NOT_CONVERGED}:
+    if status in {Status.SUCCESS, Status.NOT_CONVERGED, Status.INACCURATE}:
         law = frame.recursion(state)
         stderr = search.stderr()
     else:
@@ -339,6 +379,7 @@ def _result(search: Search, status: Status, detail: str, origin: Provenance) -> 
         map_covariance=frame.frozen[:k, :k].copy(),
         map_noise=frame.start.noise,
         shrinkage=state.shrinkage,
+        third=None if law is None or search.skew is None else search.skew.cumulants,
         rounds=search.rounds,
         residual=search.residual,
         status=status,

@@ -40,9 +40,12 @@ def test_routes_agree_torch_model_of_the_howto_and_compiled_network(form, networ
     exec(compile(block, str(HOWTO), "exec"), names)
     # torch keeps weights as (fan out, fan in), row after row; here it is (fan in, fan out).
     order = np.array([0, 2, 1, 3, 4, 5])
-    options = {"learning_rate": 0.5, "batch_size": 4, "draws": 96}
+    options = {"learning_rate": 0.5, "batch_size": 16, "draws": 96, "cumulants": 3}
     at = names["at"] if form == "short" else fs.examine_minimum(names["loss"], w[order])
     np.testing.assert_allclose(at.position, w[order], atol=1e-8)
     theirs = fs.gaussian_closure(at, **options)
     ours = fs.gaussian_closure(fs.examine_minimum(network, w), **options)
     np.testing.assert_allclose(theirs.variances, ours.variances, rtol=1e-3, atol=1e-12)
+    assert theirs.third is not None
+    lengths = [np.linalg.norm(found.third) for found in (theirs, ours)]
+    np.testing.assert_allclose(*lengths, rtol=1e-3)

@@ -37,6 +37,15 @@ class Secants:
         self._points = [*self._points, point][-DEPTH - 1 :]
         self._images = [*self._images, image][-DEPTH - 1 :]
 
+    @property
+    def image(self) -> FloatArray:
+        """The last image."""
+        return self._images[-1]
+
+    def shift(self, by: FloatArray) -> None:
+        """Move all images by the same: ``F`` has changed by a constant."""
+        self._images = [image + by for image in self._images]
+
     def forget(self) -> None:
         """Drop everything but the last iterate."""
         self._points, self._images = self._points[-1:], self._images[-1:]

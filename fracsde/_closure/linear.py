@@ -27,7 +27,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["leading_recursion", "stationary_weights"]
+__all__ = ["leading_recursion", "modal_denominators", "stationary_weights"]
 
 
 def stationary_weights(
@@ -59,9 +59,18 @@ def stationary_weights(
 
 
 def leading_recursion(
-    curvature: FloatArray, rest: FloatArray, noise: FloatArray, *, rate: float, momentum: float
+    curvature: FloatArray,
+    rest: FloatArray,
+    noise: FloatArray,
+    *,
+    rate: float,
+    momentum: float,
+    beyond: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return transition and noise of the recursion that the leading modes follow.
+
+    ``beyond`` is the covariance, ``(k, k)``, of the weights with the part of the gradient that is
+    not linear.  Without momentum it turns the recursion; with it, ``noise`` alone stands for it.
 
     Returns
     -------
@@ -74,6 +83,8 @@ def leading_recursion(
     other = rate * curvature[k:].T @ E[k:]  # how the rest pulls, from each eigenvector
     sigma = mine @ weights @ mine.T
     beside = other @ weights @ mine.T  # rate * H_12 times the covariance with the leading modes
+    if beyond is not None:
+        beside += rate * beyond
     if mu == 0.0:
         T = np.eye(k) - pull - beside @ np.linalg.pinv(sigma, hermitian=True)
         return T, _symmetric(sigma - T @ sigma @ T.T)
@@ -98,12 +109,24 @@ def _whole(curvature: FloatArray, rest: FloatArray) -> FloatArray:
     return H
 
 
-def _modal(values: FloatArray, noise: FloatArray, mu: float) -> FloatArray:
+def modal_denominators(values: FloatArray, mu: float) -> FloatArray:
+    """Return what the covariance of the kicks is divided by for that of the weights.
+
+    ``values`` are eigenvalues of the rate times the curvature, and the kicks in their eigenvectors.
+
+    Returns
+    -------
+    (r, r) float64
+    """
     apart = np.subtract.outer(values, values)
     shape = mu * apart**2 - (1.0 - mu) ** 2 * np.multiply.outer(values, values)
-    below = (1.0 - mu) * np.add.outer(values, values) + shape / ((1.0 - mu) * (1.0 + mu))
+    both = (1.0 - mu) * np.add.outer(values, values)
+    return np.asarray(both + shape / ((1.0 - mu) * (1.0 + mu)))
+
+
+def _modal(values: FloatArray, noise: FloatArray, mu: float) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):  # callers look at the eigenvalues
-        return np.asarray(noise / below)
+        return np.asarray(noise / modal_denominators(values, mu))
 
 
 def _symmetric(A: FloatArray) -> FloatArray:

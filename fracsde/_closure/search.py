@@ -1,6 +1,7 @@
 """The rounds of one closure: averages over a law, the state they make, the law that follows.
 
-A round costs the averages over all draws; everything else is linear algebra of the modes.  The
+A round costs the averages over all draws; everything else is linear algebra of the modes.  Where
+third cumulants are asked for they join once the Gaussian law is found, and the rounds go on.  The
 rounds end where one changes the state little enough, where a state has no law, or one that is wider
 than can be gone on from, or where they run out.
 """
@@ -13,6 +14,7 @@ import numpy as np
 
 from fracsde._closure.averages import average, matched_draws
 from fracsde._closure.fixed_point import Secants
+from fracsde._closure.third import largest_share
 from fracsde.errors import NotFiniteError
 from fracsde.status import Status
 
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._closure.state import Frame, State
+    from fracsde._closure.third import Skewness
     from fracsde._typing import FloatArray
 
 __all__ = ["Search"]
 
+EXPANDS = 0.1  # largest share of the noise of one step that third cumulants may be
 GROWN = 1e4  # times the variance at the minimum: no fixed point is looked for beyond
 
 
@@ -37,6 +41,7 @@ class Search:
         rng: np.random.Generator,
         draws: int,
         progress: Callable[[int, float], None] | None,
+        third: bool = False,
     ) -> None:
         self.frame = frame
         at = frame.at
@@ -48,21 +53,30 @@ class Search:
         self.rounds, self.residual = 0, float("inf")
         self.deviations: FloatArray | None = None
         self._progress = progress
+        self._third = third
+        self.skew: Skewness | None = None
 
     def run(self, rtol: float, limit: int) -> tuple[Status, str]:
         """Iterate to the fixed point; say how it ended."""
         converged = False
         while not (why := self._unstable()):
-            if converged:
-                return Status.SUCCESS, ""
+            if converged and (self.skew is not None or not self._third):
+                return self._judged()
             if self.rounds == limit:
                 break
             try:
+                if converged:
+                    self._bend()
                 converged = self._round(rtol)
             except NotFiniteError as error:
                 return Status.NOT_FINITE, str(error)
         if why:
             return Status.UNSTABLE, why
+        if converged:
+            return Status.NOT_CONVERGED, (
+                f"After {limit} rounds there is a Gaussian law, and no third cumulants yet; raise "
+                "max_rounds."
+            )
         return Status.NOT_CONVERGED, (
             f"After {limit} rounds curvature, noise and mean still change by {self.residual:.3g}, "
             f"asked for {rtol:.3g}; raise max_rounds, or lower the learning rate."
@@ -96,7 +110,8 @@ class Search:
             seed=self.seed,
             watch=self._watch,
         )
-        image = frame.image(self.state, found)
+        self.skew = frame.skewness(self.state)
+        image = frame.image(self.state, found, self.skew)
         here, there = frame.pack(self.state), frame.pack(image)
         self.deviations = frame.deviations(found)
         before, self.residual = self.residual, frame.distance(here, there)
@@ -106,6 +121,32 @@ class Search:
         self.rounds += 1
         self._move(frame.unpack(self.secants.next(), image), image)
         return self.residual <= rtol
+
+    def _bend(self) -> None:
+        # The Gaussian law is found; third cumulants count from here.  What they add to the noise
+        # shifts all images alike, and leaves what the differences tell.
+        frame = self.frame
+        frame.look(self.state, self._watch)
+        self.rounds += 1
+        self.skew = frame.skewness(self.state)
+        assert self.skew is not None  # looked for
+        self.secants.shift(frame.packed_noise(self.skew.noise))
+        image = frame.unpack(self.secants.image, self.state)
+        self._move(frame.unpack(self.secants.next(), image), image)
+        self.residual = float("inf")
+
+    def _judged(self) -> tuple[Status, str]:
+        # Third cumulants are an expansion: where they make much of the noise it does not hold.
+        if self.skew is None:
+            return Status.SUCCESS, ""
+        share = largest_share(self.skew.noise, self.state.noise - self.skew.noise)
+        if share <= EXPANDS:
+            return Status.SUCCESS, ""
+        return Status.INACCURATE, (
+            f"Third cumulants change the noise of one step by {100.0 * share:.0f} % along one "
+            f"direction, and the expansion in them is trusted up to {100.0 * EXPANDS:.0f} %; lower "
+            "the learning rate, or enlarge the batch."
+        )
 
     def _move(self, tried: State, plain: State) -> None:
         # Extrapolation may leave the covariances; plain rounds cannot.
@@ -132,6 +173,12 @@ class Search:
             return (
                 f"There is no fixed point in reach: {where} learning rate times mean curvature is "
                 f"{high:.4g}, and the limit is {limit:g}; lower the learning rate."
+            )
+        noise = self.state.noise
+        if self.skew is not None and np.linalg.eigvalsh(noise)[0] < -1e-12 * np.trace(noise):
+            return (
+                f"There is no fixed point in reach: {where} third cumulants take more from the "
+                "noise of one step than there is; lower the learning rate, or enlarge the batch."
             )
         k = frame.at.rank
         total, before = (float(np.trace(part[:k, :k])) for part in (sigma, frame.frozen))

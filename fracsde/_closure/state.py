@@ -25,8 +25,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._closure.linear import leading_recursion, stationary_weights
+from fracsde._closure.third import Bends, Skewness, bends, skewness
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fracsde._closure.averages import Averages
     from fracsde._closure.minimum import LossMinimum
     from fracsde._typing import FloatArray
@@ -55,15 +58,24 @@ class State:
 class Frame:
     """A minimum with the hyper-parameters: the units, the frozen law and the map ``F``."""
 
-    def __init__(self, at: LossMinimum, *, rate: float, momentum: float, factor: float) -> None:
-        self.at, self.rate, self.momentum, self.factor = at, rate, momentum, factor
+    def __init__(
+        self,
+        at: LossMinimum,
+        *,
+        rate: float,
+        momentum: float,
+        factors: tuple[float, float],
+    ) -> None:
+        self.at, self.rate, self.momentum, self.factors = at, rate, momentum, factors
+        self.factor = factors[0]
+        self.bends: Bends | None = None  # third cumulants count from when they are known
         h, k = at.curvatures, at.rank
         straight = np.zeros((len(h), k))
         straight[:k] = np.diag(h[:k])
         self.start = State(
             mean=np.zeros(len(h)),
             hessian=straight,
-            noise=factor * at.noise[:k, :k],
+            noise=self.factor * at.noise[:k, :k],
             growth=1.0,
             bend=1.0,
             shrinkage=np.ones(k),
@@ -81,7 +93,39 @@ class Frame:
 
     def recursion(self, state: State) -> tuple[FloatArray, FloatArray]:
         """Return transition and noise of the leading modes."""
-        return leading_recursion(*self._linear(state), rate=self.rate, momentum=self.momentum)
+        skew = self.skewness(state)
+        return leading_recursion(
+            *self._linear(state),
+            rate=self.rate,
+            momentum=self.momentum,
+            beyond=None if skew is None or self.momentum > 0.0 else skew.beyond,
+        )
+
+    def look(self, state: State, watch: Callable[[int, int], None]) -> None:
+        """Differentiate curvature and noise at a state: from now on third cumulants count."""
+        sd = _unit(self.law(state)[0].diagonal())
+        self.bends = bends(self.at, state.mean, sd, watch)
+
+    def skewness(self, state: State) -> Skewness | None:
+        """Return the third cumulants of a state's law, and what they do; nothing where unknown."""
+        if self.bends is None:
+            return None
+        hessian, rest, noise = self._linear(state)
+        k, p = self.at.rank, self.bends.loss.shape[1]
+        return skewness(
+            self.bends,
+            hessian[:k],
+            rest[: p - k],
+            noise[:p, :p],
+            rate=self.rate,
+            momentum=self.momentum,
+            factors=self.factors,
+        )
+
+    def packed_noise(self, extra: FloatArray) -> FloatArray:
+        """Return what an extra noise adds to :meth:`pack`."""
+        r, k = self.start.hessian.shape
+        return self._packed(np.zeros(r), np.zeros((r, k)), extra, 0.0, 0.0)
 
     def _linear(self, state: State) -> tuple[FloatArray, FloatArray, FloatArray]:
         k, Q0 = self.at.rank, self.factor * self.at.noise
@@ -105,8 +149,8 @@ class Frame:
         q = self.factor * state.growth * self.at.rest_noise
         return float(np.sqrt(self.rate**2 * q / below))
 
-    def image(self, state: State, found: Averages) -> State:
-        """Return what the averages over the law of a state make of it: one round of ``F``."""
+    def image(self, state: State, found: Averages, skew: Skewness | None = None) -> State:
+        """Return what averages over the law of a state and its cumulants make of it: one round."""
         k, at = self.at.rank, self.at
         bent = found.hessian.mean(axis=0) - self.start.hessian
         error = _error(found.hessian)
@@ -120,10 +164,11 @@ class Frame:
         )
         stiff = np.maximum(at.curvatures, FLAT * at.curvatures[0])
         mean = state.mean - found.gradient.mean(axis=0) / stiff
+        noise = self.factor * found.noise.mean(axis=0) + found.residual.mean(axis=0)
         return State(
             mean=_shrunk(mean, _error(found.gradient) / stiff),
             hessian=self.start.hessian + bent,
-            noise=self.factor * found.noise.mean(axis=0) + found.residual.mean(axis=0),
+            noise=noise if skew is None else noise + skew.noise,
             growth=float(self._growth(found).mean()),
             bend=bend,
             shrinkage=kept**2,

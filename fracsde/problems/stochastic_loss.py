@@ -128,6 +128,14 @@ class StochasticLoss:
         noise = 0.5 * (noise + noise.transpose(0, 2, 1))
         return np.asarray(noise), np.asarray(np.trace(noise, axis1=1, axis2=2))
 
+    def examples(self, point: FloatArray) -> FloatArray | None:
+        """Return one gradient per example at a point, ``(N, P)``, or ``None`` if not known."""
+        if self.per_example_gradients is None:
+            return None
+        name, shape = "per_example_gradients", (None, len(point))
+        rows = self._each(name, self.per_example_gradients, point[None], (), shape)[0]
+        return np.asarray(rows)
+
     def curvature(self, point: FloatArray) -> FloatArray:
         """Return the whole Hessian at one point, ``(P, P)``."""
         size = len(point)
@@ -141,12 +149,11 @@ class StochasticLoss:
         self, points: FloatArray, V: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         noises, traces = np.empty((len(points), V.shape[1], V.shape[1])), np.empty(len(points))
-        function = self.per_example_gradients
-        name, shape = "per_example_gradients", (None, points.shape[1])
         step = max(1, BLOCK // max(1, points.shape[1]))
         # One point at a time: gradients of all examples at many points would fill the memory.
         for i in range(len(points)):
-            rows = self._each(name, function, points[i : i + 1], (), shape)[0]
+            rows = self.examples(points[i])
+            assert rows is not None  # the caller looked
             mean, along, square = np.zeros(len(V)), np.empty((len(rows), V.shape[1])), 0.0
             # In blocks that stay in the cache: the memory is read once instead of three times.
             for start in range(0, len(rows), step):

@@ -1,0 +1,244 @@
+r"""Third cumulants of the stationary law, and the noise they are worth.
+
+With :math:`x = (\delta, v)`, :math:`x' = Mx - \eta F(r + \xi)`, :math:`F = (I, I)^T` and
+:math:`r = g - \bar H\delta` the part of the gradient that is not linear, third cumulants obey
+
+.. math::
+    \kappa = M^{\otimes 3}\kappa
+    - \eta \sum_{(3)} \mathrm{E}[Mx \otimes Mx \otimes F r]
+    + \eta^2 \sum_{(3)} \mathrm{E}[F Q F^T \otimes Mx]
+    - \eta^3 F^{\otimes 3} K ,
+
+to leading order in the width of the law, the sums over the three places; ``K`` is the third
+cumulant of one batch.  With :math:`T_{ikl} = \partial_i\partial_k\partial_l L`,
+:math:`D_{ikl} = \partial_l Q_{ik}` and :math:`C = \mathrm{E}[x\delta^T]`,
+
+.. math::
+    \mathrm{E}[x_a x_b r_c] = \sum_{kl} T_{ckl} C_{ak} C_{bl}, \qquad
+    \mathrm{E}[Q_{ab} x_c] = \sum_l D_{abl} C_{cl}, \qquad
+    X = \mathrm{E}[r x^T] = \tfrac12 \sum_{kl} T_{\cdot kl}\,\kappa_{kl\cdot} .
+
+What Stein's lemma left out of the second moments is ``X``, and adds to them the solution of
+
+.. math::
+    \Delta = M \Delta M^T - \eta\,(F X M^T + M X^T F^T) ,
+
+which is that of a white noise :math:`\Delta Q`.  In eigenvectors of the curvature ``M`` is two by
+two for each mode, so that every triple of modes is a system of eight equations.
+
+The leading modes feel pairs of ``p`` modes, four times as many as there are leading ones.  In these
+the curvature is taken as diagonal outside the leading block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fracsde._closure.linear import modal_denominators
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fracsde._closure.minimum import LossMinimum
+    from fracsde._typing import FloatArray
+
+__all__ = ["Bends", "Skewness", "bends", "largest_share", "pairs_of", "skewness"]
+
+MOST = 100  # modes whose pairs are looked at; 8 p^2 k numbers are held
+WIDER = 4  # times as many as leading ones
+HELD = 2**22  # numbers held at once
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bends:
+    """Third derivatives, ``k`` leading modes against pairs of ``p``."""
+
+    loss: FloatArray  # T: (k, p, p), of the loss
+    noise: FloatArray  # D: (p, p, p), of the noise of one example; the last index differentiates
+    third: FloatArray  # (p, p, k), third cumulant of one example's gradient
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Skewness:
+    """Third cumulants of the leading modes, and what they do to them."""
+
+    cumulants: FloatArray  # (k, k, k), of the weights
+    beyond: FloatArray  # (k, k): X, of the weights
+    noise: FloatArray  # (k, k): the white noise that would change the covariance as X does
+
+
+def pairs_of(at: LossMinimum) -> int:
+    """Return how many modes are paired."""
+    return min(len(at.curvatures), max(at.rank, min(WIDER * at.rank, MOST)))
+
+
+def bends(
+    at: LossMinimum, mean: FloatArray, sd: FloatArray, watch: Callable[[int, int], None]
+) -> Bends:
+    r"""Differentiate curvature and noise at the mean of a law, by central differences.
+
+    A difference over :math:`\sqrt 3` standard deviations averages a derivative over a Gaussian law
+    along its own direction, to the next order.
+
+    Returns
+    -------
+    Bends
+    """
+    loss, k, p = at.loss, at.rank, pairs_of(at)
+    centre = at.position + at.modes @ mean
+    U = np.ascontiguousarray(at.modes[:, :p])
+    T, D = np.empty((k, p, p)), np.empty((p, p, p))
+    for i in range(p):
+        step = 3.0**0.5 * float(sd[i])
+        points = centre + np.multiply.outer((step, -step), U[:, i])
+        noises = loss.noises(points, U)[0]
+        D[:, :, i] = (noises[0] - noises[1]) / (2.0 * step)
+        if i < k:
+            H = U.T @ loss.products(points, U)
+            T[i] = (H[0] - H[1]) / (2.0 * step)
+        watch(i + 1, p)
+    T = 0.5 * (T + T.transpose(0, 2, 1))
+    return Bends(loss=T, noise=D, third=_third(at, centre, U))
+
+
+def _third(at: LossMinimum, point: FloatArray, U: FloatArray) -> FloatArray:
+    # Products and projections do not tell it: their noise is taken as not skewed.
+    k, p = at.rank, U.shape[1]
+    rows = at.loss.examples(point)
+    total = np.zeros((p, p * k))
+    if rows is None:
+        return total.reshape(p, p, k)
+    step = max(1, HELD // (p * k))
+    along = rows @ U
+    along -= along.mean(axis=0)
+    for start in range(0, len(along), step):
+        part = along[start : start + step]
+        total += part.T @ (part[:, :, None] * part[:, None, :k]).reshape(len(part), -1)
+    return (total / len(along)).reshape(p, p, k)
+
+
+def skewness(
+    found: Bends,
+    hessian: FloatArray,
+    rest: FloatArray,
+    noise: FloatArray,
+    *,
+    rate: float,
+    momentum: float,
+    factors: tuple[float, float],
+) -> Skewness:
+    """Solve for the third cumulants of a law and for what they do to the second.
+
+    Parameters
+    ----------
+    found : Bends
+        Third derivatives.
+    hessian : (k, k) float64
+        Mean curvature of the leading modes.
+    rest : (p - k,) float64
+        That of the others.
+    noise : (p, p) float64
+        Covariance of the noise of one step.
+    rate, momentum : float
+        Learning rate and momentum.
+    factors : tuple of float
+        Second and third cumulant of a batch over those of one example.
+
+    Returns
+    -------
+    Skewness
+    """
+    k, p = len(hessian), len(noise)
+    values, E = np.linalg.eigh(rate * hessian)
+    turn = np.eye(p)
+    turn[:k, :k] = E
+    T = np.einsum("ia,ikl->akl", E, turn.T @ found.loss @ turn)
+    D = factors[0] * np.einsum("ijl,lc->ijc", _both(turn, found.noise), turn)
+    K = factors[1] * np.einsum("ijl,lc->ijc", _both(turn, found.third), E)
+    h = np.concatenate([values, rate * rest])
+    below = modal_denominators(h, momentum)
+    W = rate**2 * (turn.T @ noise @ turn) / below
+    kappa, M = _cumulants(T, D, K, h, W, rate, momentum)
+    X = 0.5 * np.einsum("iab,sabj->sij", T, kappa[0, 0])
+    M = M[:, :, :k]
+    pushed = -rate * np.einsum("tuj,uij->tij", M, X)  # the same for both rows of F
+    source = np.empty((2, 2, k, k))
+    for s in (0, 1):
+        for t in (0, 1):
+            source[s, t] = pushed[t] + pushed[s].T
+    system = np.eye(4) - np.einsum("sui,tvj->ijstuv", M, M).reshape(k, k, 4, 4)
+    moved = np.linalg.solve(system, source.transpose(2, 3, 0, 1).reshape(k, k, 4, 1))[:, :, 0, 0]
+    extra = E @ (below[:k, :k] * moved / rate**2) @ E.T
+    third = np.einsum("abc,ia,jb,lc->ijl", kappa[0, 0, 0, :k, :k], E, E, E, optimize=True)
+    return Skewness(
+        cumulants=third,
+        beyond=E @ X[0] @ E.T,
+        noise=0.5 * (extra + extra.T),
+    )
+
+
+def largest_share(part: FloatArray, whole: FloatArray) -> float:
+    """Return the largest share of a covariance that another matrix is along one direction.
+
+    Returns
+    -------
+    float
+    """
+    values, vectors = np.linalg.eigh(whole)
+    kept = values > 1e-12 * max(float(values[-1]), 0.0)
+    if not kept.any():
+        return 0.0
+    root = vectors[:, kept] / np.sqrt(values[kept])
+    return float(np.abs(np.linalg.eigvalsh(root.T @ part @ root)).max())
+
+
+def _both(turn: FloatArray, A: FloatArray) -> FloatArray:
+    return np.asarray(np.moveaxis(turn.T @ np.moveaxis(A, 2, 0) @ turn, 0, 2))
+
+
+def _cumulants(
+    T: FloatArray,
+    D: FloatArray,
+    K: FloatArray,
+    h: FloatArray,
+    W: FloatArray,
+    rate: float,
+    mu: float,
+) -> tuple[FloatArray, FloatArray]:
+    # (2, 2, 2, p, p, k): weight or velocity in each place, and the modes; and M, (2, 2, p).  The
+    # last mode is a leading one, so that all third derivatives needed have a leading index.
+    k, p = len(T), len(h)
+    one = np.ones(p)
+    M = np.array([[one - h, mu * one], [-h, mu * one]])
+    # E[v_a d_b], and then C = E[Mx d^T].
+    cross = W * (np.subtract.outer(h, h).T + (1.0 - mu) * h[:, None]) / ((1.0 - mu) * (1.0 + mu))
+    C = np.einsum("sua,uab->sab", M, np.array([W, cross]))
+    inner = C[:, :k, :k]
+    S = np.empty((2, 2, 2, p, p, k))
+    # What r pulls at the last place and at one of the others; what is kicked at the first two
+    # places, and at the last and one of the others.
+    turned = np.einsum("jab,tcb->tajc", T, C, optimize=True)
+    last = np.einsum("sda,tajc->stdcj", C, turned, optimize=True)
+    first = np.einsum("uji,tbia->tuabj", inner, turned.transpose(0, 3, 2, 1), optimize=True)
+    kicked = np.einsum("abl,ujl->uabj", D, C[:, :k], optimize=True)
+    beside = np.einsum("ajl,tbl->tabj", D[:, :k], C, optimize=True)
+    skew = rate**3 * K
+    for s in (0, 1):
+        for t in (0, 1):
+            for u in (0, 1):
+                pulled = last[s, t] + first[t, u] + first[s, u].transpose(1, 0, 2)
+                kicks = kicked[u] + beside[t] + beside[s].transpose(1, 0, 2)
+                S[s, t, u] = rate**2 * kicks - rate * pulled - skew
+    step = max(1, HELD // (64 * p * k))
+    out = np.empty_like(S)
+    for start in range(0, p, step):
+        part = slice(start, start + step)
+        cube = np.einsum("sxa,tyb,uzj->abjstuxyz", M[:, :, part], M, M[:, :, :k], optimize=True)
+        system = np.eye(8) - cube.reshape(*cube.shape[:3], 8, 8)
+        right = S[:, :, :, part].transpose(3, 4, 5, 0, 1, 2)
+        solved = np.linalg.solve(system, right.reshape(*right.shape[:3], 8, 1))
+        out[:, :, :, part] = solved.reshape(right.shape).transpose(3, 4, 5, 0, 1, 2)
+    return out, M
