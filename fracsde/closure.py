@@ -21,9 +21,6 @@ It is exact for quadratic losses, whose noise may depend on the state in any way
 square of the non-Gaussianity otherwise, where the map with noise and curvature of the minimum is
 wrong at first order.  It describes one basin, relaxed, with finite variance.
 
-With ``cumulants=3`` the law has third cumulants as well, from the balance of one step
-(:mod:`fracsde._closure.third`): skewed wells are then met to second order in the width of the law.
-
 With ``cumulants=3`` the law has third cumulants too, from the same balance of one step
 (:mod:`fracsde._closure.third`), and skewed wells are met to second order in the width of the law.
 
