@@ -21,7 +21,7 @@ from fracsde._prediction_views import view_of
 from fracsde._run_frame import directions_on, refuse_coupled
 from fracsde._run_trials import Trial, matrices_of
 from fracsde.closure import GaussianClosure
-from fracsde.errors import InputError, UnsupportedError
+from fracsde.errors import ComputationError, InputError, UnstableError, UnsupportedError
 from fracsde.predict import diagonal, from_view
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fracsde.records.measurement import Prediction
     from fracsde.records.trajectory import Trajectory
 
-__all__ = ["Law", "burn_in_of", "default_rivals", "exact_law", "look"]
+__all__ = ["Law", "burn_in_of", "default_rivals", "exact_law", "look", "look_at_rivals"]
 
 _RELAXATIONS = 10.0  # of the slowest direction, after which e^-10 of the start is left
 _RELAXING = (
@@ -277,3 +277,57 @@ def exact_law(training: Training) -> str:
     str
     """
     return "epochs" if training.shuffled else "map"
+
+
+def look_at_rivals(
+    trial: Trial,
+    law: Law,
+    named: tuple[Trial, ...] | None,
+    settled: Settled,
+    wanted: tuple[str, ...],
+    labels: Sequence[str],
+) -> tuple[list[Law], list[str]]:
+    """Look at the rivals, and note each that has no stationary law.
+
+    Parameters
+    ----------
+    trial : Trial
+        The theory on trial.
+    law : Law
+        What it says.
+    named : tuple of Trial, optional
+        The rivals; :func:`default_rivals` where none were named.
+    settled, wanted, labels
+        As for :func:`look`.
+
+    Returns
+    -------
+    list of Law, list of str
+
+    Raises
+    ------
+    InputError
+        If two have one name, or a rival is none of this run.
+    """
+    found: list[Law] = []
+    absent: list[str] = []
+    for rival in default_rivals(trial, settled) if named is None else named:
+        if rival.law is not None and trial.states_steps:
+            rival = replace(rival, theory=trial.theory)  # a law of the SGD on trial
+        if rival.name in {law.name, trial.name}:
+            msg = (
+                f"`rivals` must be other laws than the one on trial, {law.name!r}; leave it out, "
+                "or name it: rivals={'another': theory}"
+            )
+            raise InputError(msg)
+        if rival.name in {other.name for other in found}:
+            msg = (
+                f"`rivals` must have different names, and two are {rival.name!r}; name them: "
+                "rivals={'one': theory, 'another': theory}"
+            )
+            raise InputError(msg)
+        try:
+            found.append(look(rival, settled, wanted, labels, rival=True))
+        except (ComputationError, UnstableError, UnsupportedError) as error:
+            absent.append(f"rival {rival.name!r} predicts nothing: {error}")
+    return found, absent

@@ -123,8 +123,9 @@ def trial_of(argument: str, value: Any) -> Trial:
         return Trial(name=value, law=value)
     if isinstance(value, Prediction):
         value = (value,)
-    if isinstance(value, Iterable) and not isinstance(value, (np.ndarray, bytes)):
-        ready = tuple(value)
+    listed = isinstance(value, Iterable) and not isinstance(value, (np.ndarray, bytes))
+    if value is None or listed:
+        ready = tuple(value or ())
         if not ready or not all(isinstance(one, Prediction) for one in ready):
             msg = (
                 f"`{argument}` must be the name of a law, a theory or Predictions, got "

@@ -24,12 +24,13 @@ import numpy as np
 from fracsde._check import choice, real
 from fracsde._run_assumptions import assumptions_of
 from fracsde._run_figures import RunReport
-from fracsde._run_laws import burn_in_of, default_rivals, exact_law, look
+from fracsde._run_laws import burn_in_of, exact_law, look, look_at_rivals
 from fracsde._run_record import compared_labels, settle, settle_beside
 from fracsde._run_trials import Trial, matrices_of, rivals_of, settings_of, trial_of
 from fracsde._run_window import opened, read_window
+from fracsde.closure import GaussianClosure
 from fracsde.compare import compare
-from fracsde.errors import InputError, UnstableError, UnsupportedError
+from fracsde.errors import UnsupportedError
 from fracsde.measure import examine as examine_window
 from fracsde.measure import measure
 from fracsde.records import quantities as names
@@ -265,7 +266,7 @@ def _judged(
     record, place, training = settled.record, settled.place, settled.training
     labels = compared_labels(source, place)
     law = look(trial, settled, wanted, labels)
-    rivals, absent = _rivals(trial, law, named, settled, wanted, labels)
+    rivals, absent = look_at_rivals(trial, law, named, settled, wanted, labels)
     start = _burn_in(burn_in, trial, settled)
     record.refuse_changing_rate(start)
     where: dict[str, Any] = {
@@ -322,7 +323,12 @@ def _judged(
         "draws": found.draws,
         "diagnosed": diagnose,
         "phases": law.phases(found),
-        "notes": [*training.notes, *_law_notes(trial, law, training), *absent],
+        "notes": [
+            *training.notes,
+            *_law_notes(trial, law, training),
+            *_closure_notes((trial, *(named or ()))),
+            *absent,
+        ],
     }
     return RunReport(
         rows=report.rows,
@@ -348,9 +354,6 @@ def _burn_in(burn_in: float | str, trial: Trial, settled: Settled) -> float:
 
 
 def _law_notes(trial: Trial, law: Law, training: Training) -> list[str]:
-    status = getattr(trial.theory, "status", None)
-    if isinstance(status, Status) and not status.ok:
-        return [f"the closure on trial is not finished: {status.sentence}"]
     if not training.shuffled or (trial.law is None and not trial.states_steps):
         return []
     if law.view is not None and law.view.name == "epochs":
@@ -361,34 +364,11 @@ def _law_notes(trial: Trial, law: Law, training: Training) -> list[str]:
     return ["batches are blocks of shuffled epochs, which this law takes for independent ones"]
 
 
-def _rivals(
-    trial: Trial,
-    law: Law,
-    named: tuple[Trial, ...] | None,
-    settled: Settled,
-    wanted: tuple[str, ...],
-    labels: Sequence[str],
-) -> tuple[list[Law], list[str]]:
-    """Return the rivals, and a note on each that has no stationary law."""
-    found: list[Law] = []
-    absent: list[str] = []
-    for rival in default_rivals(trial, settled) if named is None else named:
-        if rival.law is not None and trial.states_steps:
-            rival = replace(rival, theory=trial.theory)  # a law of the SGD on trial
-        if rival.name in {law.name, trial.name}:
-            msg = (
-                f"`rivals` must be other laws than the one on trial, {law.name!r}; leave it out, "
-                "or name it: rivals={'another': theory}"
-            )
-            raise InputError(msg)
-        if rival.name in {other.name for other in found}:
-            msg = (
-                f"`rivals` must have different names, and two are {rival.name!r}; name them: "
-                "rivals={'one': theory, 'another': theory}"
-            )
-            raise InputError(msg)
-        try:
-            found.append(look(rival, settled, wanted, labels, rival=True))
-        except (UnstableError, UnsupportedError) as error:
-            absent.append(f"rival {rival.name!r} predicts nothing: {error}")
-    return found, absent
+def _closure_notes(trials: Sequence[Trial]) -> list[str]:
+    # What closures that have a law say against themselves.
+    return [
+        f"the closure {one.name!r} is to be doubted: {one.theory.status.sentence}"
+        for one in trials
+        if isinstance(one.theory, GaussianClosure)
+        and one.theory.status in {Status.INACCURATE, Status.NOT_CONVERGED}
+    ]

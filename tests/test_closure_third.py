@@ -89,15 +89,21 @@ def test_routes_agree_triples_of_modes_and_whole_tensors(tensors, momentum) -> N
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.7])
-def test_exact_leading_block_where_the_others_are_not_coupled_by_curvature_and_noise(
-    tensors, momentum
+@pytest.mark.parametrize("noise_couples", [False, True])
+def test_exact_leading_block_where_the_others_are_not_coupled_by_curvature(
+    tensors, momentum, noise_couples
 ) -> None:
-    """Third derivatives couple them all the same."""
+    """Third derivatives couple them all the same, and noise may: but then by known ones only."""
     H, N, T, D, K = tensors
     k = 2
     inside = np.arange(5) < k
     apart = np.where(np.equal.outer(inside, inside), 1.0, 0.0)
-    H, N = np.where(np.outer(~inside, ~inside), np.diag(H.diagonal()), apart * H), apart * N
+    H = np.where(np.outer(~inside, ~inside), np.diag(H.diagonal()), apart * H)
+    if noise_couples:
+        T = T.copy()
+        T[k:, k:, k:] = 0.0
+    else:
+        N = apart * N
     _, kappa, X = dense(H, N, T, D, K, momentum)
     part = Bends(loss=T[:k], noise=D, third=K[:, :, :k])
     found = skewness(

@@ -141,10 +141,15 @@ def test_a_closure_is_looked_at_along_projections_that_are_no_eigenvectors(
         fs.compare_run(source, theory=closure(0.2), rivals=["map"], **QUICK)
 
 
-def test_an_unfinished_closure_says_so(run: fs.Trajectory) -> None:
-    law = replace(closure(0.2), status=fs.Status.NOT_CONVERGED, detail="rounds ran out")
-    report = fs.compare_run(run, theory=law, **QUICK)
-    assert "not finished" in report.settings["notes"][-1]
+def test_a_closure_in_doubt_says_so_on_trial_and_as_a_rival(run: fs.Trajectory) -> None:
+    early = replace(closure(0.2), status=fs.Status.NOT_CONVERGED, detail="rounds ran out")
+    rough = replace(early, status=fs.Status.INACCURATE)
+    report = fs.compare_run(run, theory=early, rivals={"third": rough}, **QUICK)
+    stopped, unsure = report.settings["notes"][-2:]
+    assert "'closure'" in stopped
+    assert "stopped before" in stopped
+    assert "'third'" in unsure
+    assert "less accurate" in unsure
 
 
 def test_shuffled_sgd_is_the_law_of_its_epochs(run: fs.Trajectory, tmp_path: Path) -> None:
@@ -259,6 +264,8 @@ VARIANCE = fs.predict(SGD, quantities="variance")
         ({"theory": replace(SGD, learning_rate=9.0)}, UnstableError, "no stationary law"),
         ({"theory": 3.0}, InputError, "GaussianClosure, got float"),
         ({"theory": {}}, InputError, "got 0 entries"),
+        ({"theory": {"mine": None}}, InputError, "a theory or Predictions, got NoneType"),
+        ({"rivals": [None]}, InputError, "a theory or Predictions, got NoneType"),
         ({"theory": {"": SGD}}, InputError, "non-empty words"),
         ({"theory": [SGD]}, InputError, "name of a law, a theory or Predictions"),
         ({"theory": VARIANCE, "quantities": "mean"}, InputError, "compared are 'stationary mean'"),
@@ -283,9 +290,12 @@ def test_refuses_what_is_no_theory_of_the_run_before_it_is_read(
 
 
 def test_a_rival_without_a_stationary_law_is_noted(seen: dict[str, Any]) -> None:
-    report = fs.compare_run(seen["full"][0], rivals={"runaway": UNSTABLE}, **QUICK)
+    lost = closure(0.0, learning_rate=3.0, throw=False)
+    rivals = {"runaway": UNSTABLE, "lost": lost}
+    report = fs.compare_run(seen["full"][0], rivals=rivals, **QUICK)
     assert report.rivals == {}
-    assert "rival 'runaway' predicts nothing" in report.settings["notes"][0]
+    for name, note in zip(rivals, report.settings["notes"], strict=True):
+        assert f"rival {name!r} predicts nothing" in note
 
 
 def test_many_weights_without_a_hessian_need_directions() -> None:

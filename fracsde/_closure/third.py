@@ -27,7 +27,8 @@ which is that of a white noise :math:`\Delta Q`.  In eigenvectors of the curvatu
 two for each mode, so that every triple of modes is a system of eight equations.
 
 The leading modes feel pairs of ``p`` modes, four times as many as there are leading ones.  In these
-the curvature is taken as diagonal outside the leading block.
+the curvature is taken as diagonal outside the leading block, and third derivatives as zero where
+none of the three is along a leading mode.
 """
 
 from __future__ import annotations
@@ -216,13 +217,12 @@ def _cumulants(
     # E[v_a d_b], and then C = E[Mx d^T].
     cross = W * (np.subtract.outer(h, h).T + (1.0 - mu) * h[:, None]) / ((1.0 - mu) * (1.0 + mu))
     C = np.einsum("sua,uab->sab", M, np.array([W, cross]))
-    inner = C[:, :k, :k]
     S = np.empty((2, 2, 2, p, p, k))
     # What r pulls at the last place and at one of the others; what is kicked at the first two
     # places, and at the last and one of the others.
-    turned = np.einsum("jab,tcb->tajc", T, C, optimize=True)
-    last = np.einsum("sda,tajc->stdcj", C, turned, optimize=True)
-    first = np.einsum("uji,tbia->tuabj", inner, turned.transpose(0, 3, 2, 1), optimize=True)
+    turned = np.einsum("jxl,tbl->tjbx", _known(T), C, optimize=True)
+    last = np.einsum("sax,tjbx->stabj", C, turned[:, :k], optimize=True)
+    first = np.einsum("tabx,ujx->tuabj", turned, C[:, :k], optimize=True)
     kicked = np.einsum("abl,ujl->uabj", D, C[:, :k], optimize=True)
     beside = np.einsum("ajl,tbl->tabj", D[:, :k], C, optimize=True)
     skew = rate**3 * K
@@ -242,3 +242,13 @@ def _cumulants(
         solved = np.linalg.solve(system, right.reshape(*right.shape[:3], 8, 1))
         out[:, :, :, part] = solved.reshape(right.shape).transpose(3, 4, 5, 0, 1, 2)
     return out, M
+
+
+def _known(T: FloatArray) -> FloatArray:
+    # Third derivatives of all pairs with any mode; zero where none of the three is a leading one.
+    k, p = T.shape[:2]
+    whole = np.zeros((p, p, p))
+    whole[:, :, :k] = T.transpose(1, 2, 0)
+    whole[:, :k] = T.transpose(1, 0, 2)
+    whole[:k] = T
+    return whole

@@ -331,6 +331,9 @@ def _mean_square(
     whole: bool,
 ) -> MeanSquare:
     values = streams[_OF_LOSS] if whole else _squares(streams, decay, which)
+    if values.min() < -1e-9 * values.max():
+        msg = f"{which}: a squared gradient cannot be negative, got {values.min():g}"
+        raise RecordError(msg)
     start = integer("start", start, low=0, high=values.shape[1] - 1)
     times = np.arange(start, values.shape[1], dtype=np.float64)
     try:
@@ -354,13 +357,11 @@ def _mean_square(
 
 def _squares(streams: Mapping[str, FloatArray], decay: float, which: str) -> FloatArray:
     # Squared gradients of batches, weight decay in them.
-    if "gradients" not in streams or (decay == 0.0 and _OF_BATCH in streams):
-        if decay > 0.0:
-            return products_of_streams(streams, decay)[1]
+    if decay > 0.0:
+        return products_of_streams(streams, decay)[1]
+    if _OF_BATCH in streams or "gradients" not in streams:
         return stream(streams, _OF_BATCH, f"{which} needs it")
     g = streams["gradients"]
-    if decay > 0.0:
-        g = g + decay * stream(streams, "weights", f"the weight decay {decay:g} needs them")
     return np.asarray(np.einsum("cdp,cdp->cd", g, g), dtype=np.float64)
 
 

@@ -58,7 +58,8 @@ def streams_of(run: Any) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
             f"{type(run).__name__}"
         )
         raise InputError(msg)
-    told = dict(run.metadata).get("training", {})
+    said = dict(run.metadata).get("training")
+    told: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
     found = {}
     for name in (*_NORMS, *_MORE):
         if name in run.streams:
@@ -199,15 +200,18 @@ def products_of_streams(
         g = g + decay * w
         w = w - w.mean(axis=(0, 1))
         return np.einsum("cdp,cdp->cd", w, g), np.einsum("cdp,cdp->cd", g, g)
-    pair = [stream(streams, name, "the relation is about it") for name in _NORMS]
-    if pair[0].shape != pair[1].shape:
-        msg = f"streams must have one shape, got {pair[0].shape} and {pair[1].shape}"
-        raise ShapeError(msg)
-    cross, square = pair
+    found = [stream(streams, name, "the relation is about it") for name in _NORMS]
     if decay > 0.0:
-        weight = stream(streams, "weight_norm_squared", f"the weight decay {decay:g} needs it")
-        square = square + 2.0 * decay * cross + decay**2 * weight
-        cross = cross + decay * weight
+        why = f"the weight decay {decay:g} needs it"
+        found.append(stream(streams, "weight_norm_squared", why))
+    shapes = [str(values.shape) for values in found]
+    if len(set(shapes)) > 1:
+        msg = f"streams must have one shape, got {' and '.join(shapes)}"
+        raise ShapeError(msg)
+    cross, square = found[:2]
+    if decay > 0.0:
+        square = square + 2.0 * decay * cross + decay**2 * found[2]
+        cross = cross + decay * found[2]
     return cross, square
 
 

@@ -145,7 +145,7 @@ def modes_of(hessian: Any, gradient_noise: Any) -> tuple[FloatArray, FloatArray]
     Raises
     ------
     InputError
-        If only one matrix is given, or one is not what it must be.
+        If only one matrix is given, or one is not what it must be: the curvature of a minimum.
     ShapeError
         If they do not have one shape.
     """
@@ -160,6 +160,12 @@ def modes_of(hessian: Any, gradient_noise: Any) -> tuple[FloatArray, FloatArray]
         msg = f"`hessian` and `gradient_noise` must have one shape, got {H.shape} and {C.shape}"
         raise ShapeError(msg)
     h, U = np.linalg.eigh(H)
+    if h[0] < -1e-9 * h[-1]:
+        msg = (
+            f"`hessian` must not curve downwards, and has the eigenvalue {h[0]:g}: there no "
+            "quadratic loss is stationary; add the weight decay, or take it at a minimum"
+        )
+        raise InputError(msg)
     return h, np.einsum("ji,jk,ki->i", U, C, U)
 
 

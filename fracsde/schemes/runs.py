@@ -54,7 +54,8 @@ _ROUNDING = 10.0
 _UNSEEN = 1.2  # the finer rule has an error too: a twentieth of the coarser one at most
 _ROWS = 1024  # times per matrix product
 _RATIOS = (2.0, 10.0**0.5, 10.0, 100.0)  # of windows: short ones have fewer nodes
-_MARKS, _PER_NODE = 9, 3  # times of a window that are compared; one per so many nodes if more
+_MARKS = 9  # times of a window that are compared, at least
+_PER_MARK = 2, 3  # nodes, in windows over more than a decade or of a wide sector, and in others
 _BETWEEN = 3.0  # what may hide between them
 _CUT = 0.2  # of the tolerance, that snapshots may add, and a tenth of which they are planned for
 _PRODUCT = 4.0e-11  # seconds of a multiplication with addition, measured on one core
@@ -359,4 +360,6 @@ class Run:
 
 
 def _marks(plan: Window) -> int:
-    return max(_MARKS, len(plan.contour.nodes) // _PER_NODE)
+    # With fewer, errors up to eight times as large hide between them.
+    wide = plan.ratio > 10.0 or plan.contour.half_angle > 0.0
+    return max(_MARKS, len(plan.contour.nodes) // _PER_MARK[0 if wide else 1])

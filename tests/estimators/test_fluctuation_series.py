@@ -285,6 +285,9 @@ def test_refuses_series_that_say_nothing(seed):
         series(runs, learning_rates=rates, hessian=np.eye(2), gradient_noise=np.eye(3))
     with pytest.raises(InputError, match="unstable at the effective rate 3"):
         series(runs, learning_rates=rates, hessian=0.7 * np.eye(2), gradient_noise=np.eye(2))
+    bent = {"hessian": np.diag([0.1, -0.01]), "gradient_noise": np.eye(2)}
+    with pytest.raises(InputError, match="must not curve downwards"):
+        series(runs, learning_rates=rates, **bent)
     with pytest.raises(InputError, match="sequence of runs"):
         series(runs[0], learning_rates=rates)
     with pytest.raises(InputError, match="empty"):
@@ -298,6 +301,28 @@ def test_refuses_series_that_say_nothing(seed):
     flat = {"gradient_norm_squared": np.ones((16, 50))}
     with pytest.raises(RecordError, match="the run at rate 1"):
         series([flat, *runs[1:]], learning_rates=rates)
+
+
+def test_refuses_streams_that_are_not_what_they_say(seed):
+    runs, asked = noise(seed), {"learning_rates": [1, 2, 3, 4, 5]}
+    wrong = {"gradient_norm_squared": -runs[0]["gradient_norm_squared"]}
+    with pytest.raises(RecordError, match="the run at rate 1: a squared gradient cannot be"):
+        fluctuation_dissipation_series([wrong, *runs[1:]], **asked)
+    rows = np.ones((2, 30, 3))
+    whole = [{"gradients": rows, "weights": rows[:, :20]}] * 5
+    with pytest.raises(ShapeError, match="one shape"):
+        fluctuation_dissipation_series(whole, weight_decay=0.1, **asked)
+    names = ("gradient_norm_squared", "weight_dot_gradient", "weight_norm_squared")
+    norms = [dict(zip(names, (rows[..., 0], rows[..., 0], rows[:, :20, 0]), strict=True))] * 5
+    with pytest.raises(ShapeError, match="one shape"):
+        fluctuation_dissipation_series(norms, weight_decay=0.1, **asked)
+
+
+def test_a_run_whose_training_is_no_mapping_says_nothing(seed):
+    told = stored(noise(seed)[0])
+    told.metadata = {"training": "SGD"}
+    with pytest.raises(InputError, match="`learning_rate` is not known"):
+        fluctuation_dissipation_series([told] * 5)
 
 
 def test_refuses_a_run_that_diverged_by_its_rate(seed):

@@ -165,3 +165,28 @@ def test_wide_windows_keep_their_tolerance():
     error = np.abs(run.density[some] - exact).max(axis=1)
     assert np.all(error <= run.errors[some])
     assert run.relative().max() <= 1e-10
+
+
+def hidden(plan, alpha, marks):
+    """How many times larger errors of relaxation are in a window than where they are looked at."""
+    times = np.geomspace(1.0, plan.ratio * 0.999, 400)
+    rates = np.geomspace(1e-2, 1e2, 25)
+    solutions = 1.0 / np.add.outer(plan.shifts(alpha), rates)
+    found = plan.rows(alpha, times) @ np.concatenate([solutions.real, solutions.imag])
+    error = np.abs(found - mittag_leffler(-np.multiply.outer(times**alpha, rates), alpha))
+    share = 0.5 - 0.5 * np.cos(np.linspace(0.0, np.pi, marks))
+    picks = np.searchsorted(times, times[-1] ** share, side="right") - 1
+    return (error.max(axis=0) / error[picks].max(axis=0)).max()
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.7])
+@pytest.mark.parametrize("rtol", [1e-6, 1e-8])
+def test_no_error_hides_between_the_marks_of_a_wide_window(rtol, alpha):
+    plan = forms.window(0.25 * rtol, 100.0, 0.0)
+    assert hidden(plan, alpha, runs._marks(plan)) < runs._BETWEEN
+
+
+@pytest.mark.twin
+def test_errors_hide_between_fewer_marks():
+    plan = forms.window(0.25e-6, 100.0, 0.0)
+    assert hidden(plan, 0.7, 9) > runs._BETWEEN
