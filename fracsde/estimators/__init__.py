@@ -51,6 +51,10 @@ from fracsde.estimators.fluctuation import (
     fluctuation_dissipation,
     second_fluctuation_dissipation,
 )
+from fracsde.estimators.fluctuation_series import (
+    FluctuationSeries,
+    fluctuation_dissipation_series,
+)
 from fracsde.estimators.fractional_law import FractionalLawFit
 from fracsde.estimators.fractional_likelihood import (
     FractionalLikelihoodFit,
@@ -116,6 +120,7 @@ __all__ = [
     "ExponentMeasurement",
     "FirstPassages",
     "FluctuationRatio",
+    "FluctuationSeries",
     "FractionalLawFit",
     "FractionalLikelihoodFit",
     "FractionalMomentsFit",
@@ -167,6 +172,7 @@ __all__ = [
     "fit_fractional_order",
     "fit_temperatures",
     "fluctuation_dissipation",
+    "fluctuation_dissipation_series",
     "from_chains",
     "gradient_noise",
     "gradient_noise_scale",

@@ -178,11 +178,16 @@ def freedom(
     n = np.maximum(values, 4.0)
     # Fourth powers may leave the range of float64; no correction is then made.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        excess = np.nan_to_num(fourth / np.square(square), posinf=0.0) - 3.0
+        excess = _or_none(fourth / np.square(square)) - 3.0
         unbiased = (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * excess + 6.0)
-        least = 0.0 if scale is None else np.nan_to_num(6.0 * square / np.square(scale), posinf=0.0)
+        least = 0.0 if scale is None else _or_none(6.0 * square / np.square(scale))
         degrees = 2.0 * (n - 1.0) / (2.0 + np.maximum(unbiased, least))
     return np.asarray(1.0 + np.maximum(degrees, 1.0), dtype=np.float64)
+
+
+def _or_none(values: Any) -> Any:
+    # Zero in place of what is not a number.
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 def freedom_of(values: FloatArray) -> FloatArray:

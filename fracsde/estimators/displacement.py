@@ -43,11 +43,10 @@ from fracsde.estimators.chains import (
     as_trajectory,
     blocks,
     coordinate_names,
-    freedom,
     measured,
     named,
 )
-from fracsde.estimators.displacement_kernels import direct_sums, transformed_sums
+from fracsde.estimators.displacement_kernels import across_chains, direct_sums, transformed_sums
 from fracsde.estimators.second_moments import along_freedom
 from fracsde.records.trajectory import Trajectory
 
@@ -256,18 +255,13 @@ def assembled(
     -------
     Displacement
     """
-    chains = len(per_chain)
-    value = per_chain.mean(axis=0)
+    chains, shape = len(per_chain), per_chain.shape[1:]
+    value, stderr, n_effective = per_chain[0], np.full(shape, np.nan), np.ones(shape)
+    if chains > 1:
+        found = across_chains(per_chain.reshape(chains, -1))
+        value, stderr, n_effective = (array.reshape(shape) for array in found)
     if spread is not None:
         stderr, n_effective = spread
-    else:
-        n_effective, stderr = np.ones_like(value), np.full_like(value, np.nan)
-        if chains > 1:
-            square = np.square(per_chain - value)
-            second = square.mean(axis=0)
-            stderr = np.sqrt(second / (chains - 1))
-            fourth = np.square(square).mean(axis=0)
-            n_effective = freedom(second, fourth, float(chains), value)
     for array in (lags, times, value, stderr, per_chain, n_effective):
         array.flags.writeable = False
     return Displacement(
@@ -313,18 +307,15 @@ def _time_averages(
     run: Trajectory, first: int, lags: IntArray, *, direct: bool, apart: bool
 ) -> FloatArray:
     # Return the time-averaged displacement of every chain, ``(chain, lag[, coordinate])``.
-    shape = (run.chains, len(lags), run.dimension) if apart else (run.chains, len(lags))
-    result = np.empty(shape)
+    added = direct_sums if direct else transformed_sums
+    windows = (run.draws - first - lags).astype(np.float64)
+    if not apart:
+        sums = added(run.values[:, first:], lags)
+        return np.divide(sums, windows, out=sums)
+    result = np.empty((run.chains, len(lags), run.dimension))
     for part in blocks(run):
         x = run.values[part, first:]
-        if apart:
-            series = np.swapaxes(x, 1, 2)[:, :, :, None]
-            flat = series.reshape(-1, x.shape[1], 1)
-        else:
-            flat = x
-        sums = direct_sums(flat, lags) if direct else transformed_sums(flat, lags)
-        found = sums / (run.draws - first - lags)
-        if apart:
-            found = np.swapaxes(found.reshape(len(x), run.dimension, len(lags)), 1, 2)
-        result[part] = found
+        alone = np.swapaxes(x, 1, 2).reshape(-1, x.shape[1], 1)
+        found = (added(alone, lags) / windows).reshape(len(x), run.dimension, len(lags))
+        result[part] = np.swapaxes(found, 1, 2)
     return result

@@ -36,10 +36,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fracsde._check import choice, finite_array, integer, real
-from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
+from fracsde.errors import RecordError, ShapeError
 from fracsde.estimators.diagnostics import check_stationary
 from fracsde.estimators.fluctuation_streams import (
     products_of_streams,
+    settings_of,
     stream,
     streams_of,
     velocity_of,
@@ -50,8 +51,6 @@ from fracsde.records.measurement import Measurement, Quantity
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.estimators.loss import DifferentiableLoss
 
@@ -165,7 +164,7 @@ def fluctuation_dissipation(
     (True, True)
     """
     streams, told = streams_of(run)
-    eta, mu, tau, decay = _settings(told, learning_rate, momentum, dampening, weight_decay)
+    eta, mu, tau, decay = settings_of(told, learning_rate, momentum, dampening, weight_decay)
     velocity = velocity_of(run, velocity)
     level = real("level", level, low=0.0, high=1.0)
     cross, square = products_of_streams(streams, decay)
@@ -253,7 +252,7 @@ def second_fluctuation_dissipation(
     (True, True)
     """
     told: dict[str, Any] = {}
-    eta, mu, tau, _ = _settings(told, learning_rate, momentum, dampening, None)
+    eta, mu, tau, _ = settings_of(told, learning_rate, momentum, dampening, None)
     choice("velocity", velocity, ("buffer", "step"))
     level = real("level", level, low=0.0, high=1.0)
     w, g = _vectors("weights", weights), _vectors("gradients", gradients)
@@ -308,40 +307,6 @@ def _measured(
         stationary=settled.stationary,
         sentence=sentence,
     )
-
-
-def _settings(
-    told: Mapping[str, Any],
-    learning_rate: float | None,
-    momentum: float | None,
-    dampening: float | None,
-    weight_decay: float | None,
-) -> tuple[float, float, float, float]:
-    given = {"learning_rate": learning_rate, "momentum": momentum, "dampening": dampening}
-    given |= {"weight_decay": weight_decay}
-    values = {name: told.get(name) if value is None else value for name, value in given.items()}
-    if told.get("nesterov") or told.get("optimizer", "SGD") != "SGD":
-        what = "Nesterov's momentum" if told.get("nesterov") else str(told["optimizer"])
-        msg = f"the relation is that of SGD with heavy-ball momentum, not of {what}"
-        raise UnsupportedError(msg)
-    if told.get("groups") or told.get("maximize"):
-        what = "parameter groups that differ" if told.get("groups") else "maximize=True"
-        msg = f"the relation is that of one rate for all weights, downhill; the run has {what}"
-        raise UnsupportedError(msg)
-    if values["learning_rate"] is None:
-        msg = "`learning_rate` is not known: the run does not say it; pass it"
-        raise InputError(msg)
-    eta = real("learning_rate", values["learning_rate"], low=0.0)
-    mu = real("momentum", values["momentum"] or 0.0, low=0.0, high=1.0, closed="low")
-    tau = real("dampening", values["dampening"] or 0.0, low=0.0, high=1.0, closed="low")
-    decay = real("weight_decay", values["weight_decay"] or 0.0, low=0.0, closed="low")
-    if tau > 0.0 and mu == 0.0:
-        msg = (
-            "`dampening` without momentum: torch does not apply it, other optimisers do; put it "
-            "into the learning rate if yours does, else leave it out"
-        )
-        raise InputError(msg)
-    return eta, mu, tau, decay
 
 
 def _vectors(name: str, values: Any) -> FloatArray:

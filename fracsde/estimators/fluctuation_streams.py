@@ -11,17 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._check import choice
+from fracsde._check import choice, finite_array, real
 from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["products_of_streams", "stream", "streams_of", "velocity_of"]
+__all__ = [
+    "products_of_streams",
+    "settings_of",
+    "settings_of_series",
+    "stream",
+    "streams_of",
+    "velocity_of",
+]
 
+_SAME = ("batch_size", "dataset_size", "sampling")
 _HELD = 1 << 26  # entries of whole vectors that are read: half a gigabyte
 _VELOCITIES = {"(loss/weight)**2": "buffer", "weight**2": "step"}
 _NORMS = ("weight_dot_gradient", "gradient_norm_squared")
+_MORE = ("velocity_norm_squared", "weight_norm_squared", "loss_gradient_norm_squared")
 
 
 def streams_of(run: Any) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
@@ -51,7 +60,7 @@ def streams_of(run: Any) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
         raise InputError(msg)
     told = dict(run.metadata).get("training", {})
     found = {}
-    for name in (*_NORMS, "velocity_norm_squared", "weight_norm_squared"):
+    for name in (*_NORMS, *_MORE):
         if name in run.streams:
             found[name] = _of_chains(run, name)
     found |= _whole_vectors(run)
@@ -200,3 +209,112 @@ def products_of_streams(
         square = square + 2.0 * decay * cross + decay**2 * weight
         cross = cross + decay * weight
     return cross, square
+
+
+def settings_of(
+    told: Mapping[str, Any],
+    learning_rate: float | None,
+    momentum: float | None,
+    dampening: float | None,
+    weight_decay: float | None,
+) -> tuple[float, float, float, float]:
+    """Return rate, momentum, dampening and weight decay: as given, else as the run says.
+
+    Returns
+    -------
+    learning_rate, momentum, dampening, weight_decay : float
+
+    Raises
+    ------
+    InputError
+        If the rate is not known, or dampening is given without momentum.
+    UnsupportedError
+        If the optimiser is not SGD with heavy-ball momentum and one rate for all weights.
+    """
+    given = {"learning_rate": learning_rate, "momentum": momentum, "dampening": dampening}
+    given |= {"weight_decay": weight_decay}
+    values = {name: told.get(name) if value is None else value for name, value in given.items()}
+    if told.get("nesterov") or told.get("optimizer", "SGD") != "SGD":
+        what = "Nesterov's momentum" if told.get("nesterov") else str(told["optimizer"])
+        msg = f"the relation is that of SGD with heavy-ball momentum, not of {what}"
+        raise UnsupportedError(msg)
+    if told.get("groups") or told.get("maximize"):
+        what = "parameter groups that differ" if told.get("groups") else "maximize=True"
+        msg = f"the relation is that of one rate for all weights, downhill; the run has {what}"
+        raise UnsupportedError(msg)
+    if values["learning_rate"] is None:
+        msg = "`learning_rate` is not known: the run does not say it; pass it"
+        raise InputError(msg)
+    eta = real("learning_rate", values["learning_rate"], low=0.0)
+    mu = real("momentum", values["momentum"] or 0.0, low=0.0, high=1.0, closed="low")
+    tau = real("dampening", values["dampening"] or 0.0, low=0.0, high=1.0, closed="low")
+    decay = real("weight_decay", values["weight_decay"] or 0.0, low=0.0, closed="low")
+    if tau > 0.0 and mu == 0.0:
+        msg = (
+            "`dampening` without momentum: torch does not apply it, other optimisers do; put it "
+            "into the learning rate if yours does, else leave it out"
+        )
+        raise InputError(msg)
+    return eta, mu, tau, decay
+
+
+def settings_of_series(
+    told: list[Mapping[str, Any]], learning_rates: Any, given: tuple[float | None, ...]
+) -> list[tuple[float, float, float, float]]:
+    """Return :func:`settings_of` for runs that differ in their rates alone.
+
+    Parameters
+    ----------
+    told : list of mapping
+        What each run says of its training.
+    learning_rates : (run,) array_like or None
+        As given.
+    given : tuple of float or None
+        Momentum, dampening and weight decay, as given.
+
+    Returns
+    -------
+    list of (learning_rate, momentum, dampening, weight_decay)
+
+    Raises
+    ------
+    InputError
+        If settings differ.
+    ShapeError
+        If there is not one rate per run.
+    """
+    _check_alike(told)
+    rates: list[float | None] = [None] * len(told)
+    if learning_rates is not None:
+        array = finite_array("learning_rates", learning_rates, ndim=1)
+        if len(array) != len(told):
+            msg = f"`learning_rates` must be one per run, got {len(array)} for {len(told)} runs"
+            raise ShapeError(msg)
+        rates = array.tolist()
+    found = [settings_of(each, rate, *given) for each, rate in zip(told, rates, strict=True)]
+    others = sorted({row[1:] for row in found})
+    if len(others) > 1:
+        msg = (
+            "runs of a series differ in the learning rate alone, got (momentum, dampening, weight "
+            f"decay) of {' and '.join(str(other) for other in others)}"
+        )
+        raise InputError(msg)
+    return found
+
+
+def _check_alike(told: list[Mapping[str, Any]]) -> None:
+    # What runs say of themselves must be the same wherever two of them say it.
+    for name in _SAME:
+        said = sorted({str(each[name]) for each in told if each.get(name) is not None})
+        if len(said) > 1:
+            msg = (
+                f"runs of a series differ in the learning rate alone, got {name!r} of "
+                f"{' and '.join(said)}; leave out those that differ"
+            )
+            raise InputError(msg)
+    if any(each.get("sampling") == "shuffled" for each in told):
+        msg = (
+            "the relation needs noise that is independent from step to step, and the runs shuffle "
+            "epochs; draw batches with replacement"
+        )
+        raise UnsupportedError(msg)

@@ -117,8 +117,8 @@ class Trajectory:
         RecordError
             If the times are not equally spaced, or there is only one.
         """
-        gaps = np.diff(self.times)
-        if len(gaps) == 0 or np.ptp(gaps) > 1e-9 * gaps[0]:
+        gaps = self.times[1:] - self.times[:-1]
+        if len(gaps) == 0 or gaps.max() - gaps.min() > 1e-9 * gaps[0]:
             msg = (
                 "this needs at least two equally spaced times; record at every k-th step, or "
                 "select an equally spaced part with `between`"
@@ -207,9 +207,9 @@ class Trajectory:
 
 
 def _check_increasing(times: FloatArray) -> None:
-    gaps = np.diff(times)
-    if np.any(gaps <= 0):
-        k = int(np.argmax(gaps <= 0))
+    later = times[1:] > times[:-1]
+    if not later.all():
+        k = int(np.argmin(later))
         msg = (
             f"`times` must increase: entries {k} and {k + 1} are {times[k]:g} and "
             f"{times[k + 1]:g}; sort the record and drop repeated times"

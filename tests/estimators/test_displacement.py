@@ -9,6 +9,8 @@ from scipy import stats
 from fracsde.errors import InputError, RecordError
 from fracsde.estimators import mean_square_displacement
 from fracsde.estimators.displacement_kernels import (
+    across_chains,
+    across_chains_reference,
     direct_sums,
     direct_sums_reference,
     transformed_sums,
@@ -261,3 +263,17 @@ def test_refuses_what_the_record_does_not_hold():
     uneven = Trajectory(values=x[:, :3], times=[0.0, 1.0, 5.0])
     with pytest.raises(RecordError, match="equally spaced"):
         mean_square_displacement(uneven, kind="time_averaged")
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (3, 127), (4, 128), (5, 300), (60, 7)])
+def test_engine_errors_across_chains_equal_the_reference(shape, seed):
+    values = np.random.default_rng(seed).standard_exponential(shape)
+    values[:, 0] = 2.0  # the same in every chain: no error, no correction
+    for found, expected in zip(across_chains(values), across_chains_reference(values), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.twin
+def test_engine_errors_across_chains_without_the_kurtosis_differ(seed):
+    values = np.random.default_rng(seed).standard_exponential((60, 50)) ** 2
+    assert np.all(across_chains(values)[2] < 0.7 * len(values))
