@@ -34,6 +34,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde.estimators.largest_squares import largest_squares, square_sums
+
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.records.trajectory import Trajectory
@@ -49,7 +51,7 @@ __all__ = [
 _FEWEST = 100.0  # independent draws that show a tail
 _SHARE = 2.0  # exceedances, in roots of the independent draws
 _SCALE = 300.0
-_BLOCK = 1 << 21  # numbers sorted at a time
+_BLOCK = 1 << 21  # numbers held at a time
 
 
 def burden_of_squares(squares: FloatArray, independent: ArrayLike) -> FloatArray:
@@ -148,31 +150,54 @@ def burden_of_run(
     -------
     (k,) ndarray of float64 [1]
     """
-    width = run.dimension if axes is None else axes.shape[1]
     count = run.chains * run.draws
-    found = np.zeros(width)
     if count < _FEWEST:
-        return found
+        return np.zeros(run.dimension if axes is None else axes.shape[1])
+    if axes is None:
+        return _burden(run.values, centre, independent)
+    away, width = run.values - centre, axes.shape[1]
+    found = np.empty(width)
     step = max(1, _BLOCK // count)
-    away = None if axes is None else run.values - centre
     for start in range(0, width, step):
         part = slice(start, start + step)
-        if axes is None or away is None:
-            x = run.values[..., part] - centre[part]
-        else:
-            x = away @ axes[:, part]
-        squares = np.square(x)
-        if independent is None:
-            # Fourth powers may leave the range of float64; nothing is then said of the tail.
-            with np.errstate(over="ignore", invalid="ignore"):
-                between = squares.mean(axis=1).var(axis=0, ddof=1) / run.chains
-                within = squares.var(axis=(0, 1))
-                held = within / np.maximum(between, np.finfo(np.float64).tiny)
-            held = np.clip(np.nan_to_num(held, posinf=count), run.chains, count)
-        else:
-            held = independent[part]
-        found[part] = burden_of_squares(squares.reshape(count, -1), held)
+        turned = away @ np.ascontiguousarray(axes[:, part])
+        held = None if independent is None else independent[part]
+        found[part] = _burden(turned, np.zeros(turned.shape[2]), held)
     return found
+
+
+def _burden(x: FloatArray, centre: FloatArray, independent: FloatArray | None) -> FloatArray:
+    chains, draws, width = x.shape
+    count = chains * draws
+    x = np.ascontiguousarray(x)
+    held = _independent(x, centre) if independent is None else independent
+    held = np.clip(held, 1.0, count)
+    found = np.zeros(width)
+    kept = np.array([largest_kept(count, float(m)) for m in held])
+    most = int(kept[held >= _FEWEST].max(initial=0))
+    if most == 0:
+        return found
+    step = max(1, _BLOCK // most)
+    for first in range(0, width, step):
+        last = min(first + step, width)
+        largest = np.sort(largest_squares(x, centre, first, last, most), axis=1)
+        for i in first + np.flatnonzero(held[first:last] >= _FEWEST):
+            seen = largest[i - first, most - kept[i] :, None]
+            found[i] = burden_of_largest(seen, float(held[i]))[0]
+    return found
+
+
+def _independent(x: FloatArray, centre: FloatArray) -> FloatArray:
+    # How many draws would spread as the chains' means of squares do.
+    chains, draws, _ = x.shape
+    squares, fourths = square_sums(x, centre)
+    # Fourth powers may leave the range of float64; nothing is then said of the tail.
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = squares / draws
+        between = means.var(axis=0, ddof=1) / chains
+        within = fourths.sum(axis=0) / (chains * draws) - np.square(means.mean(axis=0))
+        held = within / np.maximum(between, np.finfo(np.float64).tiny)
+    return np.clip(np.nan_to_num(held, posinf=chains * draws), chains, chains * draws)
 
 
 def lightened(n_effective: FloatArray, burden: FloatArray) -> FloatArray:

@@ -13,6 +13,12 @@ from fracsde.estimators.heavy_squares import (
     largest_kept,
     lightened,
 )
+from fracsde.estimators.largest_squares import (
+    largest_squares,
+    largest_squares_reference,
+    square_sums,
+    square_sums_reference,
+)
 from fracsde.records.trajectory import Trajectory
 
 COUNT = 40_000
@@ -82,3 +88,37 @@ def test_routes_agree_on_the_axes_of_a_run(seed):
     np.testing.assert_allclose(
         burden_of_run(run, centre, axes=turn), burden_of_run(turned, np.zeros(3)), rtol=1e-9
     )
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_engine_sums_of_squares_equal_the_reference(width, seed):
+    rng = np.random.default_rng(seed)
+    x, centre = rng.standard_t(3.0, (4, 50, width)), rng.standard_normal(width)
+    found, expected = square_sums(x, centre), square_sums_reference(x, centre)
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("order", [1, -1, 0])
+@pytest.mark.parametrize("k", [1, 7, 8, 100])
+def test_engine_largest_squares_equal_the_reference(order, k, seed):
+    x = np.random.default_rng(seed).integers(0, 40, (4, 25, 3)).astype(float)  # with ties
+    if order:
+        x = np.sort(x.reshape(100, 3), axis=0)[::order].copy().reshape(4, 25, 3)
+    centre = np.array([0.0, 20.0, 3.0])
+    found = np.sort(largest_squares(x, centre, 1, 3, k), axis=1)
+    np.testing.assert_array_equal(found, largest_squares_reference(x, centre, 1, 3, k))
+
+
+@pytest.mark.parametrize("held", [None, [150.0, 40.0, 400.0]])
+def test_routes_agree_on_the_burden_of_a_run(held, seed):
+    # Coordinates that keep unlike numbers of squares, of a run that is a view.
+    x = np.random.default_rng(seed).lognormal(0.0, 1.0, (16, 25, 6))[..., ::2]
+    run, centre = Trajectory(values=x, times=np.arange(25.0)), x.mean(axis=(0, 1))
+    y = np.square(x - centre)
+    if held is None:
+        independent = y.var(axis=(0, 1)) / (y.mean(axis=1).var(axis=0, ddof=1) / 16.0)
+        independent = np.clip(independent, 16.0, 400.0)
+    else:
+        independent = np.array(held)
+    found = burden_of_run(run, centre, None if held is None else independent)
+    np.testing.assert_allclose(found, burden_of_squares(y.reshape(400, 3), independent), rtol=1e-9)

@@ -299,7 +299,6 @@ def _others() -> list[Case]:
             draws=200,
             truth={"": 5.0**0.7},
             tested=200,
-            repetitions=1000,
         ),
         runs(
             "share still waiting",

@@ -268,7 +268,6 @@ def _second_relation(chains: int, draws: int, eta: float) -> Case:
         draws=draws,
         truth={"": 1.0},
         tested=200,
-        repetitions=1000,
     )
 
 

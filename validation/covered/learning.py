@@ -149,7 +149,6 @@ def _virial(loss: FunctionLoss, pull: float) -> Case:
         truth={"": 1.0},
         sample=_Runs(loss, pull, 8, 200),
         measure=measure,
-        repetitions=500,
         tested=200,
     )
 
@@ -178,7 +177,6 @@ def _limit(powers: list[int], truth: float) -> Case:
         truth={"": truth},
         sample=lambda rng: exact + errors * rng.standard_normal(5),
         measure=lambda values: fit_temperatures(betas, values, errors),
-        repetitions=1000,
         tested=200,
         naive=naive if powers == [1, 1] else None,
         limit=_POLES if powers == [2, 1] else "",

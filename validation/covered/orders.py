@@ -91,7 +91,6 @@ def _unasked(chains: int) -> Case:
         truth={"": _ORDER},
         wide="wide: all of [0, 1] where it is not determined",
         tested=100,
-        repetitions=500,
     )
 
 
@@ -111,7 +110,6 @@ def _diffusion(chains: int) -> Case:
         draws=len(_FOUR),
         truth={"": 1.0},
         tested=200,
-        repetitions=1000,
     )
 
 
@@ -147,7 +145,6 @@ def _timescale(alpha: float) -> Case:
         draws=12,
         truth={"": 1.0},
         tested=100,
-        repetitions=500,
     )
 
 
@@ -199,7 +196,6 @@ def _share(alpha: float) -> Case:
         chains=256,
         draws=2,
         truth={"": (1.0 - alpha**2) / 0.75},
-        repetitions=1000,
     )
 
 

@@ -101,7 +101,6 @@ def _on_steps(
         naive=apart if blind else None,
         wide=_WIDE,
         tested=100,
-        repetitions=500,
     )
 
 
@@ -142,7 +141,6 @@ def _known(
         draws=60,
         truth=truth,
         tested=100,
-        repetitions=500,
     )
 
 
@@ -158,7 +156,6 @@ _KNOWN = (
         draws=60,
         truth={"learning rate": 0.3 / 0.28 - 1.0, "momentum": 0.0},
         tested=100,
-        repetitions=500,
     ),
 )
 

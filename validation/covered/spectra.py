@@ -84,7 +84,6 @@ def _case(name: str, measure, truth: float, naive=None) -> Case:
         draws=_SIZE,
         truth={"": truth},
         naive=naive,
-        repetitions=1000,
         tested=200,
     )
 
