@@ -11,8 +11,7 @@ Predicted before the first run, on one core: for all lags of 1000 draws the tran
 60 times fewer seconds than strided NumPy sums, growing like ``N / log N``; against tidynamics it is
 5 to 8 times faster, since coordinates are added before the one inverse transform and no zeros are
 transformed; for 40 logarithmically spaced lags compiled direct sums are another 2 to 4 times
-faster.  Measured, a record of a thousand draws or of many short chains stays below 5 against
-tidynamics.  An exponent by likelihood takes 2 to 4 ms and covers; a line covers in a quarter.
+faster.  An exponent by likelihood takes 2 to 4 ms and covers; a line covers in a quarter.
 
 Run ``python -m benchmarks.bench_displacement``.
 """

@@ -5,6 +5,7 @@ Every message says what was asked, what arrived and, through ``remedy``, what to
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -310,7 +311,7 @@ def integer(name: str, value: Any, *, low: int, high: int | None = None, remedy:
         msg = _join(f"`{name}` must be a whole number, got {_shown(value)}", remedy)
         raise InputError(msg)
     number = int(value)
-    most = float(np.finfo(np.float64).max) if high is None else high
+    most = sys.float_info.max if high is None else high
     if not low <= number <= most:
         wanted = f"at least {low}" if number < low and high is None else f"between {low} and {most}"
         msg = _join(f"`{name}` must be {wanted}, got {_shown(number)}", remedy)

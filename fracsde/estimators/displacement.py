@@ -256,8 +256,9 @@ def assembled(
     Displacement
     """
     chains, shape = len(per_chain), per_chain.shape[1:]
-    value, stderr, n_effective = per_chain[0], np.full(shape, np.nan), np.ones(shape)
-    if chains > 1:
+    if chains == 1:
+        value, stderr, n_effective = per_chain[0], np.full(shape, np.nan), np.ones(shape)
+    else:
         found = across_chains(per_chain.reshape(chains, -1))
         value, stderr, n_effective = (array.reshape(shape) for array in found)
     if spread is not None:
@@ -308,7 +309,7 @@ def _time_averages(
 ) -> FloatArray:
     # Return the time-averaged displacement of every chain, ``(chain, lag[, coordinate])``.
     added = direct_sums if direct else transformed_sums
-    windows = (run.draws - first - lags).astype(np.float64)
+    windows = run.draws - first - lags
     if not apart:
         sums = added(run.values[:, first:], lags)
         return np.divide(sums, windows, out=sums)

@@ -18,16 +18,9 @@ where only the last sum :math:`r(k)` needs the transform.  The last three terms 
 left of the path after offset and drift are gone is all that they lose digits to: the rounding is
 about :math:`\epsilon \sum_t |y(t)|^2`.
 
-Padding each path to twice its length would spend half of every transform on zeros.  With
-:math:`M \ge N` even, the frequencies :math:`2f` of the padded transform are those of :math:`y`
-itself, and the frequencies :math:`4f + 1`, which with their mirror images are all others, those of
-
-.. math::
-    z(t) = \big(y(t) - i\,y(t + M/2)\big)\, e^{-i\pi t/M}, \qquad 0 \le t < M/2 ,
-
-so that two transforms of lengths ``M`` and ``M/2`` stay in cache where one of ``2M`` does not.
-Back the same way: powers at :math:`2f` give :math:`r(k) + r(M - k)`, powers at :math:`4f + 1` give
-:math:`r(k) - r(M - k)`.
+Two coordinates make one complex path, the real part of whose product is the sum of theirs, and the
+powers of all coordinates are added before one transform goes back.  The powers of two chains go
+back as one complex number: the products are then what :math:`k` and :math:`-k` have in common.
 """
 
 from __future__ import annotations
@@ -39,6 +32,7 @@ from numba import njit
 from scipy import fft
 
 from fracsde.estimators.chains import freedom
+from fracsde.estimators.lane_transform import add_powers, back, shape, turns
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
@@ -49,12 +43,13 @@ __all__ = [
     "direct_sums",
     "direct_sums_reference",
     "transformed_sums",
+    "transformed_sums_reference",
 ]
 
 _CACHED = 1 << 15  # numbers of a path that stay in the nearer caches
 _PIECE = 1024  # terms of a partial sum
 _SHORT = 128  # of a running one
-_NEAR = 1.06  # how much longer a power of two may be than what a transform needs
+_COLUMNS = 8  # coordinates taken from the record at a time
 _ORDER_FREE = {"reassoc", "contract"}  # lets a sum use vector instructions
 
 
@@ -117,131 +112,160 @@ def _direct(x: Any, lags: Any, width: int, path: Any, result: Any) -> None:
                 result[r, column] += total
 
 
+def transformed_sums_reference(x: FloatArray, lags: IntArray) -> FloatArray:
+    """Return the sums of :func:`direct_sums_reference` by SciPy's transform of padded paths.
+
+    Returns
+    -------
+    (series, lag) ndarray of float64
+    """
+    draws = x.shape[1]
+    slope = (x[:, -1] - x[:, 0]) / (draws - 1.0)
+    y = x - x[:, :1] - slope[:, None] * np.arange(float(draws))[:, None]
+    y -= y.mean(axis=1, keepdims=True)
+    length = int(fft.next_fast_len(2 * draws, real=True))
+    powers = np.square(np.abs(fft.rfft(y, length, axis=1))).sum(axis=2)
+    product = fft.irfft(powers, length, axis=1)[:, lags]
+    start = np.zeros((len(x), 1))
+    squares = np.cumsum(np.hstack([start, np.square(y).sum(axis=2)]), axis=1)
+    leaning = np.cumsum(np.hstack([start, (y @ slope[:, :, None])[:, :, 0]]), axis=1)
+    tilt = leaning[:, -1:] - leaning[:, lags] - leaning[:, draws - lags]
+    both = squares[:, draws - lags] + squares[:, -1:] - squares[:, lags]
+    drift = (
+        (draws - lags) * np.square(lags.astype(np.float64)) * np.square(slope).sum(axis=1)[:, None]
+    )
+    found: FloatArray = drift + 2.0 * lags * tilt + both - 2.0 * product
+    return found
+
+
 def transformed_sums(x: FloatArray, lags: IntArray) -> FloatArray:
-    """Return the sums of :func:`direct_sums_reference` by the transform.
+    """Return the sums of :func:`transformed_sums_reference` by a transform of our own.
 
     Returns
     -------
     (series, lag) ndarray of float64
     """
     count, draws, d = x.shape
-    half = _half(draws)
-    pieces = -(-d // max(1, _CACHED // half))
-    width = -(-d // pieces)
-    step = min(count, max(1, _CACHED // (half * width)))
-    twist = _twist(half)
-    whole = np.zeros((step, width, 2 * half))
-    odd = np.empty((step, width, half), dtype=np.complex128)
+    R, m = shape(2 * draws)
+    length = 8 * R * m
+    factors = turns(R, m)
+    width = min(_COLUMNS, d + d % 2)
+    # In one piece: large ones come in large pages.
+    work = np.empty((4 + width // 2, length))
+    paths = work[4:].reshape(width, length // 2)
+    paths[:, draws:] = 0.0
     result = np.empty((count, len(lags)))
-    for start in range(0, count, step):
-        part = x[start : start + step]
-        rows = len(part)
-        powers, odd_powers = np.zeros((rows, half + 1)), np.zeros((rows, half))
-        sums, steepness = np.zeros((2, rows, draws)), np.zeros(rows)
-        for first in range(0, d, width):
-            w = min(width, d - first)
-            y, z = whole[:rows, :w], odd[:rows, :w]
-            _fill(part, first, twist, y, z, sums, steepness)
-            _add_powers(fft.rfft(y, axis=2), fft.fft(z, axis=2), powers, odd_powers)
-        even = fft.irfft(powers, 2 * half, axis=1)
-        uneven = fft.ifft(odd_powers, axis=1)
-        _assemble(lags, sums, steepness, even, uneven, twist, result[start : start + step])
+    # One layout for the compiler: two chains at a time are copied where a record is cut or turned.
+    step = count if x.flags.c_contiguous else 2
+    for first in range(0, count, step):
+        part = np.ascontiguousarray(x[first : first + step]).view()
+        part.flags.writeable = False
+        _transformed(part, lags, R, factors, paths, work[:4], result[first : first + step])
     return result
 
 
-def _half(draws: int) -> int:
-    # Powers of two cost a tenth less per number than other lengths without large factors.
-    least = (draws + 1) // 2
-    power = 1 << (least - 1).bit_length()
-    return power if power <= _NEAR * least else int(fft.next_fast_len(least))
-
-
 @njit(cache=True, error_model="numpy")
-def _twist(half: int) -> Any:
-    # Return exp(-i pi t / (2 half)) for t < half, from two short tables.
-    short = int(np.sqrt(half)) + 1
-    fine = np.exp(-0.5j * np.pi / half * np.arange(short))
-    result = np.empty(half, dtype=np.complex128)
-    for start in range(0, half, short):
-        coarse = np.exp(-0.5j * np.pi * start / half)
-        for t in range(start, min(start + short, half)):
-            result[t] = coarse * fine[t - start]
-    return result
-
-
-@njit(cache=True, error_model="numpy", fastmath=_ORDER_FREE)
-def _fill(x: Any, first: int, twist: Any, y: Any, z: Any, sums: Any, steepness: Any) -> None:
-    # Write y and z of each path; add |y|^2 and b.y to `sums` and |b|^2 to `steepness`.
-    draws, half = x.shape[1], len(twist)
-    for r in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            row, column = y[r, j], first + j
-            start = x[r, 0, column]
-            slope = (x[r, draws - 1, column] - start) / (draws - 1.0)
-            steepness[r] += slope * slope
-            total = 0.0
-            for t in range(draws):
-                row[t] = x[r, t, column] - start - slope * t
-                total += row[t]
-            mean = total / draws
-            for t in range(draws):
-                value = row[t] - mean
-                row[t] = value
-                sums[0, r, t] += value * value
-                sums[1, r, t] += slope * value
-            for t in range(half):
-                z[r, j, t] = complex(row[t], -row[half + t]) * twist[t]
-
-
-@njit(cache=True, error_model="numpy", fastmath=_ORDER_FREE)
-def _add_powers(even: Any, odd: Any, powers: Any, odd_powers: Any) -> None:
-    for r in range(even.shape[0]):
-        for j in range(even.shape[1]):
-            for f in range(even.shape[2]):
-                z = even[r, j, f]
-                powers[r, f] += z.real * z.real + z.imag * z.imag
-            for f in range(odd.shape[2]):
-                z = odd[r, j, f]
-                odd_powers[r, f] += z.real * z.real + z.imag * z.imag
-
-
-@njit(cache=True, error_model="numpy")
-def _assemble(
-    lags: Any, sums: Any, steepness: Any, even: Any, odd: Any, twist: Any, result: Any
+def _transformed(
+    x: Any, lags: Any, R: int, factors: Any, paths: Any, work: Any, result: Any
 ) -> None:
+    # Two chains share one way back: the powers of the second take the place of an imaginary part.
+    count, draws, d = x.shape
+    sums, steepness = np.empty((min(count, 2), 2, draws)), np.empty(2)
+    for first in range(0, count, 2):
+        chains = min(2, count - first)
+        work[:2], sums[:], steepness[:] = 0.0, 0.0, 0.0
+        for c in range(chains):
+            for column in range(0, d, len(paths)):
+                w = min(len(paths), d - column)
+                steepness[c] += _fill(x[first + c], column, w, paths, sums[c])
+                if w % 2:
+                    paths[w, :draws] = 0.0
+                for j in range(0, w, 2):
+                    add_powers(paths[j], paths[j + 1], R, factors, work[2], work[3], work[c])
+        back(work[0], work[1], R, factors, work[2], work[3])
+        for c in range(chains):
+            _assemble(lags, sums[c], steepness[c], work[c], work[2], result[first + c])
+
+
+@njit(cache=True, error_model="numpy", fastmath=_ORDER_FREE)
+def _fill(x: Any, first: int, count: int, paths: Any, sums: Any) -> float:
+    # Write y of `count` coordinates and add |y|^2 and b.y to `sums`; return |b|^2.
+    draws = len(x)
+    starts, slopes, means = np.empty(count), np.empty(count), np.zeros(count)
+    steepness = 0.0
+    for j in range(count):
+        starts[j] = x[0, first + j]
+        slopes[j] = (x[draws - 1, first + j] - starts[j]) / (draws - 1.0)
+        steepness += slopes[j] * slopes[j]
+    for begin in range(0, draws, _PIECE):
+        stop = min(begin + _PIECE, draws)
+        for t in range(begin, stop):
+            for j in range(count):
+                paths[j, t] = x[t, first + j]
+        for j in range(count):
+            piece, start, total = paths[j, begin:stop], starts[j], 0.0
+            for t in range(len(piece)):
+                piece[t] -= start
+                total += piece[t]
+            means[j] += total
+    for begin in range(0, draws, _PIECE):
+        stop = min(begin + _PIECE, draws)
+        squares, along = sums[0, begin:stop], sums[1, begin:stop]
+        for j in range(count):
+            piece, slope = paths[j, begin:stop], slopes[j]
+            # Of what is left without drift.
+            mean = means[j] / draws - 0.5 * (slope * (draws - 1.0))
+            for t in range(len(piece)):
+                value = piece[t] - slope * (begin + t) - mean
+                piece[t] = value
+                squares[t] += value * value
+                along[t] += slope * value
+    return steepness
+
+
+@njit(cache=True, error_model="numpy", fastmath=_ORDER_FREE)
+def _assemble(lags: Any, sums: Any, steepness: float, turned: Any, moved: Any, result: Any) -> None:
     # Add up the terms of S(k).  Windows are all draws but those within a lag of an end: whichever
     # of the two is shorter is summed, since a running sum gathers rounding as it runs.
-    draws, half = sums.shape[2], len(twist)
-    needed = draws // 2
-    ends, tilt = np.empty(needed), np.empty(needed)
-    for r in range(sums.shape[1]):
-        squares, along = sums[0, r], sums[1, r]
-        base, leant = 0.0, 0.0
-        for start in range(0, needed, _SHORT):
-            running, leaning = 0.0, 0.0
-            for t in range(start, min(start + _SHORT, needed)):
-                running += squares[t] + squares[draws - 1 - t]
-                leaning += along[draws - 1 - t] - along[t]
-                ends[t], tilt[t] = base + running, leant + leaning
-            base, leant = base + running, leant + leaning
-        total = ends[needed - 1] + (squares[needed] if draws % 2 else 0.0)
-        for column in range(len(lags)):
-            k = lags[column]
-            # e^{i pi k / M} ifft(odd powers), the phase of whose second half is i times the first's
-            if k < half:
-                phase, q = twist[k], odd[r, k]
-                turned = phase.real * q.real + phase.imag * q.imag
-            else:
-                phase, q = twist[k - half], odd[r, k - half]
-                turned = phase.imag * q.real - phase.real * q.imag
-            product = 0.5 * (even[r, k] + turned)
-            near = 2 * k <= draws
-            last = k - 1 if near else draws - k - 1
-            both = 2.0 * total - ends[last] if near else ends[last]
-            moved = both - 2.0 * product + 2.0 * k * tilt[last]
-            moved += steepness[r] * (draws - k) * float(k) * k
-            # Rounding may leave a displacement of nothing below zero.
-            result[r, column] = max(moved, 0.0)
+    draws, length = sums.shape[1], len(turned)
+    half = draws // 2
+    middle = sums[0, half] if draws % 2 else 0.0
+    ends, tilt = sums[0, :half], sums[1, :half]
+    others, far = sums[0, draws - half :], sums[1, draws - half :]
+    for t in range(half):
+        ends[t] += others[half - 1 - t]
+        tilt[t] = far[half - 1 - t] - tilt[t]
+    _accumulate(ends)
+    _accumulate(tilt)
+    total = 2.0 * (ends[half - 1] + middle)
+    share = 1.0 / length
+    ahead, behind = turned[1:draws], turned[length - draws + 1 :]
+    for i in range(half):
+        k = i + 1.0
+        # Twice the product: what k and -k have in common, and the other chain's powers do not.
+        product = share * (ahead[i] + behind[draws - 2 - i])
+        value = total - ends[i] - product + 2.0 * k * tilt[i] + steepness * (draws - k) * k * k
+        # Rounding may leave a displacement of nothing below zero.
+        moved[i + 1] = max(value, 0.0)
+    for i in range(draws - half - 1):
+        k = draws - 1.0 - i
+        product = share * (ahead[draws - 2 - i] + behind[i])
+        value = ends[i] - product + 2.0 * k * tilt[i] + steepness * (i + 1.0) * k * k
+        moved[draws - 1 - i] = max(value, 0.0)
+    for column in range(len(lags)):
+        result[column] = moved[lags[column]]
+
+
+@njit(cache=True, error_model="numpy")
+def _accumulate(terms: Any) -> None:
+    # Running sums, each piece from its own start.
+    base = 0.0
+    for start in range(0, len(terms), _SHORT):
+        running = 0.0
+        for t in range(start, min(start + _SHORT, len(terms))):
+            running += terms[t]
+            terms[t] = base + running
+        base += running
 
 
 def across_chains_reference(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
