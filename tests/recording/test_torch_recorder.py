@@ -705,16 +705,57 @@ def test_weights_and_gradients_are_found_where_they_have_moved(
         )
 
 
-def test_refuses_to_read_buffers_beyond_their_end(tmp_path: Path) -> None:
+def test_refuses_to_read_memory_that_holds_something_else(tmp_path: Path) -> None:
     run = Run()
     parameters = list(run.model.parameters())
     with record(run.model, run.optimizer, tmp_path / "run") as recorder:
         reader = recorder._rows.reader
         whole = [torch.full_like(p, 2.0) for p in parameters]
         assert reader.squares(0, whole) == 4 * 66
-        for odd in (torch.ones(3), torch.ones(7, 5, dtype=torch.float64), torch.ones(5, 7).T):
-            with pytest.raises(Unsuited):
-                reader.squares(0, [odd, *whole[1:]])
+        assert reader.products(0, whole)[1] == 4 * 66
+        given_back = torch.ones(7, 5)
+        given_back.untyped_storage().resize_(0)
+        odd = [torch.ones(3), torch.ones(7, 5).double(), torch.ones(5, 7).T, given_back]
+        # Where the first one lies, and at the same address when the next is made.
+        odd += [whole[0].view(torch.bfloat16)[:, :5], whole[0].view(-1)[:3]]
+        for tensor in odd:
+            for read in (reader.squares, reader.products):
+                with pytest.raises(Unsuited):
+                    read(0, [tensor, *whole[1:]])
+
+
+@pytest.mark.parametrize("form", ["disjoint", "orthonormal"])
+def test_weights_are_read_anew_where_their_memory_is_seen_otherwise(
+    tmp_path: Path, form: str
+) -> None:
+    model = torch.nn.Linear(6, 6, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    options: dict[str, Any] = {"observe": RandomProjection(3, form=form), "scalars": False}
+    with record(model, optimizer, tmp_path / "run", **options) as recorder:
+        optimizer.step()
+        place = model.weight.data_ptr()
+        model.weight.data = model.weight.data.T
+        assert model.weight.data_ptr() == place
+        optimizer.step()
+        assert isinstance(recorder._rows.reader, TensorReader)
+    directions = np.asarray(fs.open_run(tmp_path / "run").observation.directions)
+    flat = model.weight.detach().reshape(-1).numpy()
+    np.testing.assert_allclose(kept(tmp_path / "run", "weights")[-1], flat @ directions, atol=1e-6)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_gradient_whose_memory_holds_the_opposite_number_is_told_apart(
+    tmp_path: Path, gradients: bool
+) -> None:
+    model = torch.nn.ParameterList([torch.tensor(1.0), torch.tensor(2.0)])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with record(model, optimizer, tmp_path / "run", gradients=gradients):
+        (torch.complex(*model).conj() * (1 + 2j)).real.backward()
+        assert model[1].grad.is_neg()
+        optimizer.step()
+    assert kept(tmp_path / "run", "weight_dot_gradient")[1] == 1.0 * 1.0 + 2.0 * 2.0
+    if gradients:
+        assert kept(tmp_path / "run", "gradients")[1].tolist() == [1.0, 2.0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")

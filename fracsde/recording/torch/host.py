@@ -37,21 +37,22 @@ TYPES = {"float32": torch.float32, "float64": torch.float64}
 _FOLDED = 1024  # sums that are kept apart while a tensor is read: few enough for the first cache
 _WEIGHTS, _GRADIENTS, _BUFFERS = 1, 2, 3  # rows of the table of addresses; 0 holds lengths
 _LINE = 64  # bytes of a line of the caches
-_address, _contiguous = torch.Tensor.data_ptr, torch.Tensor.is_contiguous
-_type_of, _on_host = attrgetter("dtype"), attrgetter("is_cpu")
+_address, _length = torch.Tensor.data_ptr, torch.Tensor.numel
+_contiguous, _type_of = torch.Tensor.is_contiguous, attrgetter("dtype")
 
 
 class Unsuited(Exception):  # noqa: N818 - caught where a reader is chosen
-    """A tensor is not what the reader was made for: moved, sparse, of another type or order."""
+    """A tensor is not what the reader was made for: sparse, of another type, length or order."""
 
 
 def plain(tensor: Any, dtype: Any) -> bool:
-    """Return whether a tensor is contiguous, of a type, and in main memory."""
+    """Return whether a tensor is contiguous, of a type, in main memory, and its numbers there."""
     return bool(
         tensor.dtype is dtype
         and tensor.layout is torch.strided
         and tensor.device.type == "cpu"
         and tensor.is_contiguous()
+        and not tensor.is_neg()  # of a view whose memory holds the opposite numbers
     )
 
 
@@ -76,7 +77,7 @@ class HostReader:
     __slots__ = (  # an attribute lies beside the others, and not in a dictionary
         "_at_observed", "_at_products", "_at_table", "_bound", "_cuts", "_dtype",
         "_gather", "_lengths", "_multiply", "_observed", "_places", "_products", "_row",
-        "_square", "_table", "_tensors",
+        "_single", "_square", "_table", "_tensors", "_types",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +86,8 @@ class HostReader:
         self._tensors, self._bound, self._dtype = parameters.tensors, bound, TYPES[dtype]
         self._cuts = list(pairwise(parameters.offsets))
         count = len(self._tensors)
-        self._lengths = [p.numel() for p in self._tensors]
+        self._lengths, self._types = list(map(_length, self._tensors)), [self._dtype] * count
+        self._single = [t for t, length in enumerate(self._lengths) if length == 1]
         self._table = np.zeros((4, count), dtype=np.int64)
         self._table[0] = self._lengths
         self._row = Struct(f"={count}q")
@@ -98,11 +100,11 @@ class HostReader:
         self._multiply, self._square = entry(products, dtype), entry(squares, dtype)
         self._gather: Callable[[int, int], None] | None = None
         if bound.structure == "disjoint":
-            self._gather = self._folding(parameters.count, dtype)
+            self._gather = self._folding(dtype)
         elif bound.kind == "coordinates":
             self._gather = self._taking(parameters, dtype)
 
-    def _folding(self, count: int, dtype: str) -> Callable[[int, int], None]:
+    def _folding(self, dtype: str) -> Callable[[int, int], None]:
         """Return what projects on disjoint directions, given a row of the table and an address.
 
         Returns
@@ -112,9 +114,9 @@ class HostReader:
         bound = self._bound
         assert bound.array is not None
         # All entries of a direction have one magnitude: a sign is a bit.
-        belongs = np.arange(count) // bound.run % bound.width
         lengths = np.zeros(bound.width, dtype)
-        lengths[belongs] = np.abs(bound.array)
+        first = np.abs(bound.array[:: bound.run][: bound.width])
+        lengths[: len(first)] = first
         group = bound.run * bound.width
         length = -(-max(_FOLDED, CHUNK) // group) * group
         words = _aligned(packed(np.signbit(bound.array), self._lengths))
@@ -148,56 +150,51 @@ class HostReader:
 
         return gather
 
-    def _find_weights(self) -> None:
-        """Put the addresses of the weights into the table.
+    def _find(self, which: int, tensors: Sequence[Any]) -> None:
+        """Put the addresses of weights, gradients or momentum buffers into the table, 0 for None.
+
+        An address alone says little: memory may have been given to another type, and views of it
+        have other lengths and orders.
 
         Raises
         ------
         Unsuited
-            If one is not plain any more.
-        """
-        places = list(map(_address, self._tensors))
-        if places != self._places[_WEIGHTS]:
-            if not all(plain(p, self._dtype) for p in self._tensors):
-                raise Unsuited
-            self._note(_WEIGHTS, places, self._tensors)
-
-    def _find(self, which: int, tensors: list[Any]) -> None:
-        """Put the addresses of gradients or momentum buffers into the table, 0 for None.
-
-        Raises
-        ------
-        Unsuited
-            If one is not plain.
+            If one is not plain, or has another length than the weights at first.
         """
         try:  # no bytecode per tensor, since this is on the way of every step
             places = list(map(_address, tensors))
-            host = all(map(_on_host, tensors)) and all(map(_contiguous, tensors))
-            if not host or set(map(_type_of, tensors)) != {self._dtype}:
+            if (
+                list(map(_length, tensors)) != self._lengths
+                or list(map(_type_of, tensors)) != self._types
+                or not all(map(_contiguous, tensors))
+                # Autograd makes negative views of the imaginary parts of numbers; others than
+                # single ones are not contiguous.
+                or (self._single and any(tensors[t].is_neg() for t in self._single))
+            ):
                 raise Unsuited
-        except (RuntimeError, TypeError):  # of what is not dense, and of None
-            places = [self._place(tensor) for tensor in tensors]
+        except (AttributeError, RuntimeError, TypeError):  # of what is not dense, and of None
+            pairs = zip(tensors, self._lengths, strict=True)
+            places = [self._place(tensor, length) for tensor, length in pairs]
         if places != self._places[which]:
             self._note(which, places, tensors)
 
-    def _place(self, tensor: Any) -> int:
+    def _place(self, tensor: Any, length: int) -> int:
         if tensor is None:
             return 0
-        if not plain(tensor, self._dtype):
+        if not plain(tensor, self._dtype) or tensor.numel() != length:
             raise Unsuited
         return int(tensor.data_ptr())
 
     def _note(self, which: int, places: list[int], tensors: Sequence[Any]) -> None:
-        """Put addresses into the table.
+        """Put addresses that have changed into the table.
 
         Raises
         ------
         Unsuited
-            If weights or momentum buffers have other lengths than at first; gradients cannot.
+            If a tensor lies on a device, or its memory has been given back.
         """
-        if which != _GRADIENTS:
-            pairs = zip(tensors, self._lengths, strict=True)
-            if any(t is not None and t.numel() != length for t, length in pairs):
+        for tensor, place, length in zip(tensors, places, self._lengths, strict=True):
+            if tensor is not None and not (tensor.is_cpu and (place or not length)):
                 raise Unsuited
         self._row.pack_into(self._table.data, which * self._row.size, *places)
         self._places[which] = places
@@ -209,7 +206,7 @@ class HostReader:
         -------
         (3,) ndarray
         """
-        self._find_weights()
+        self._find(_WEIGHTS, self._tensors)
         self._find(_GRADIENTS, gradients)
         self._multiply(*self._at_table, self._at_products[slot], 0.0)
         return self._products[slot]
@@ -239,8 +236,7 @@ class HostReader:
         """
         if self._gather is None:
             return self._apply(self._observed[0][slot], self._tensors)
-        if list(map(_address, self._tensors)) != self._places[_WEIGHTS]:
-            self._find_weights()
+        self._find(_WEIGHTS, self._tensors)
         self._gather(_WEIGHTS, self._at_observed[0][slot])
         return self._observed[0][slot]
 
@@ -279,7 +275,7 @@ class HostReader:
         for (start, end), tensor in zip(self._cuts, tensors, strict=True):
             if tensor is None:
                 continue
-            if not plain(tensor, self._dtype):
+            if not plain(tensor, self._dtype) or tensor.numel() != end - start:
                 raise Unsuited
             part = tensor.detach().numpy().reshape(-1)
             if bound.array is None:
