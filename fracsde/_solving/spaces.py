@@ -121,10 +121,11 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
 def _try_times(generator_at: Callable[[float], Any], request: Request) -> None:
     # What is no number at a later time is refused before the work that it would spoil; of a long
     # mesh the last node and a few others are tried.
-    base, nodes = request.base, request.grid.times
-    if not base.time_dependent and base.source is None:
+    base, nodes = request.base, request.grid.times[1:]
+    nodes = nodes[nodes <= request.wanted[-1]]
+    if len(nodes) == 0 or (not base.time_dependent and base.source is None):
         return
-    for k in np.unique(np.linspace(1, len(nodes) - 1, _TRIED).astype(int))[::-1]:
+    for k in np.unique(np.linspace(0, len(nodes) - 1, _TRIED).astype(int))[::-1]:
         t = float(nodes[k])
         generator = generator_at(t)
         if base.source is not None:
