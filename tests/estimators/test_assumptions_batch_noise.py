@@ -123,6 +123,7 @@ ONE = np.random.default_rng(0).standard_normal((50, 2))
     ("gradients", "options", "error", "words"),
     [
         ({}, {}, InputError, "map batch sizes"),
+        (None, {}, InputError, "to arrays, got NoneType"),
         (ONE, {}, InputError, "map batch sizes"),
         ({8: ONE}, {}, InputError, "two sizes"),
         ({0: ONE, 2: ONE}, {}, OutOfRangeError, "gradients"),

@@ -240,8 +240,9 @@ def batch_gradients(
 
 def _series(gradients: Any, weights: Any) -> dict[int, Trajectory]:
     # Deviations of gradients from their mean at the place where they were taken, by batch size.
-    for name, value in (("gradients", gradients), ("weights", weights)):
-        if value is not None and (not isinstance(value, Mapping) or not value):
+    maps = {"gradients": gradients} | ({} if weights is None else {"weights": weights})
+    for name, value in maps.items():
+        if not isinstance(value, Mapping) or not value:
             msg = f"`{name}` must map batch sizes to arrays, got {type(value).__name__}"
             raise InputError(msg)
     if weights is not None and set(weights) != set(gradients):
