@@ -8,6 +8,18 @@ In a quadratic well, ``confined``, with operational time :math:`S` of mean
 
 on flat ground, ``free``, :math:`\mathbb E\,(x - x_0)^2 = 2 K t^\alpha / \Gamma(1 + \alpha)`.
 
+An order is stated where its interval is narrow enough, hence more often where its standard error
+came out too small: of 48 chains on flat ground, of which 57 % have one, plain intervals held 93 %
+of the orders stated, and 95.5 % of all.  With
+:math:`s = 1 / \sqrt{2 (n - 1)}`, the relative error of a standard error of ``n`` effective values,
+:math:`\ln\hat\sigma` that was let through below a border :math:`\ln b` follows a truncated normal
+law, and its likeliest mean :math:`\ln\sigma = \ln b + s m` solves
+
+.. math::
+    m - \frac{\varphi(m)}{\Phi(-m)} = \frac{\ln(\hat\sigma / b)}{s} .
+
+That is what is stated, at most :math:`b` itself.
+
 Not here: the fits (:mod:`fracsde.estimators.fractional_likelihood`,
 :mod:`fracsde.estimators.fractional_moments`).
 """
@@ -18,7 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from fracsde._check import finite_array, real
 from fracsde.errors import RecordError
@@ -33,7 +45,7 @@ __all__ = ["FractionalLawFit", "Motion", "fitted", "moving_record"]
 Motion = Literal["confined", "free"]
 
 _MIN_CHAINS = 16
-_MAX_WIDTH = 0.3  # of the 95 % interval of the order
+_MAX_WIDTH = 0.35  # of the 95 % interval of the order
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -262,13 +274,16 @@ def fitted(
         diffusion = float(np.exp(theta[1]) * reference ** -theta[0])
         log_error = float(jackknife_error(moves[:, 1] - np.log(reference) * moves[:, 0]))
         scales["diffusion"] = (diffusion, diffusion * log_error)
-    width = 2.0 * float(stats.t.ppf(0.975, shape[0] - 1)) * float(stderr[0])
+    quantile = float(stats.t.ppf(0.975, shape[0] - 1))
+    width = 2.0 * quantile * float(stderr[0])
     reason = ""
     if not width <= _MAX_WIDTH:
         reason = (
             f"the 95 % interval of the order is {width:.3g} wide, {_MAX_WIDTH:g} is allowed; run "
             "more chains, or record at times spread over decades"
         )
+    n_effective = float(freedom_of(moves[:, 0]))
+    border = 0.5 * _MAX_WIDTH / quantile
     fields: dict[str, Any] = {}
     for name, (value, error) in scales.items():
         # An error of an error is too large here for any of them to be stated.
@@ -276,8 +291,8 @@ def fitted(
     return fields | {
         "motion": motion,
         "alpha": float(theta[0]),
-        "stderr": np.inf if reason else float(stderr[0]),
-        "n_effective": float(freedom_of(moves[:, 0])),
+        "stderr": np.inf if reason else _let_through(float(stderr[0]), border, n_effective),
+        "n_effective": n_effective,
         "chains": shape[0],
         "points": shape[1],
         "one_sided": one_sided,
@@ -285,3 +300,18 @@ def fitted(
         "reason": reason,
         "method": method,
     }
+
+
+def _let_through(stderr: float, border: float, n_effective: float) -> float:
+    # The likeliest standard error where this one was let through below the border, see the module.
+    spread = float((2.0 * (n_effective - 1.0)) ** -0.5)
+    if stderr <= 0.0:
+        return stderr
+    seen = float(np.log(stderr / border)) / spread
+    if seen >= -((2.0 / np.pi) ** 0.5):
+        return border
+
+    def gap(m: float) -> float:
+        return m - float(np.exp(stats.norm.logpdf(m) - stats.norm.logsf(m))) - seen
+
+    return border * float(np.exp(spread * optimize.brentq(gap, seen, 0.0)))

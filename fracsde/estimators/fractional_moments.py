@@ -8,10 +8,13 @@ shrunk covariance ``S``, the fit minimises
 .. math::
     \chi^2 = R\, (\bar y - m(\theta))^T S^{-1} (\bar y - m(\theta)),
 
-and errors are those of the delete-one-chain jackknife, as in
-:mod:`fracsde.estimators.fractional_order`.
+and errors are those of the delete-one-chain jackknife.  The one step of it that
+:mod:`fracsde.estimators.fractional_order` takes falls short where weights of few chains move
+with what they weigh: from 48 chains on flat ground it states 0.076 for an order that scatters by
+0.086.  Up to 256 chains a second step, from the covariance of the chains that are left, makes it
+0.087.
 
-Small squares weigh more, which the jackknife of one step does not see: on flat ground
+Small squares weigh more, which no jackknife sees: on flat ground
 :math:`\ln K` came out low by 0.09 from 48 chains and by 0.044 from 100 (300 fits each).  That
 much, 4.5 over the number of chains, is part of its error.
 
@@ -43,11 +46,13 @@ from fracsde.estimators.moment_curves import ConfinedMoments, FreeMoments
 from fracsde.estimators.relaxation import shrunk_covariance
 
 if TYPE_CHECKING:
-    from fracsde._typing import ArrayLike
+    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.estimators.generalised_fit import CurveModel
 
 __all__ = ["FractionalMomentsFit", "fit_fractional_moments"]
 
 _MIN_TIMES = 4
+_FEW = 256  # chains up to which the jackknife takes a second step
 _BIAS = 4.5  # over the number of chains, of the logarithm of K, see the module
 
 
@@ -151,12 +156,13 @@ def fit_fractional_moments(
         model = ConfinedMoments(times=elapsed, start=start, spread=spread)
     mean = curves.mean(axis=0)
     covariance, kept = shrunk_covariance(curves)
-    factor = linalg.cholesky(covariance / len(x), lower=True)
-    whiten = linalg.solve_triangular(factor, np.eye(len(mean)), lower=True)
+    whiten = _whitening(covariance, len(x))
     theta = minimise(model, mean, whiten)
     slope = model.jacobian(theta)
     miss = whiten @ (mean - model.values(theta))
     moves = jackknife(whiten @ slope, whiten @ (curves - mean).T, miss, kept)
+    if len(x) <= _FEW:
+        moves = _second_step(model, curves, theta, moves)
     p_value = misfit_p_value(model, theta, curves, slope)
     if motion == "confined":
         theta[2] += offset
@@ -173,3 +179,25 @@ def fit_fractional_moments(
     return FractionalMomentsFit(
         **fields, misfit=float(miss @ miss) / freedom, misfit_p_value=p_value
     )
+
+
+def _whitening(covariance: FloatArray, chains: int) -> FloatArray:
+    factor = linalg.cholesky(covariance / chains, lower=True)
+    whiten = linalg.solve_triangular(factor, np.eye(len(covariance)), lower=True)
+    return np.asarray(whiten, dtype=np.float64)
+
+
+def _second_step(
+    model: CurveModel, curves: FloatArray, theta: FloatArray, first: FloatArray
+) -> FloatArray:
+    # How the parameters change without each chain, from where a first step has led.
+    low, high = model.bounds()
+    moves = np.empty_like(first)
+    for r in range(len(curves)):
+        rest = np.delete(curves, r, axis=0)
+        whiten = _whitening(shrunk_covariance(rest)[0], len(rest))
+        begin = np.clip(theta + first[r], low, high)
+        miss = whiten @ (rest.mean(axis=0) - model.values(begin))
+        step = np.linalg.lstsq(whiten @ model.jacobian(begin), miss, rcond=1e-12)[0]
+        moves[r] = begin + step - theta
+    return moves

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import erfcx
 
 from fracsde import OUProcess, SubordinatedOU, density_at, simulate
@@ -14,6 +15,8 @@ from fracsde.estimators import (
     fit_fractional_order,
 )
 from fracsde.estimators.clock_mixture import NODES, ClockMixture, clock_density
+from fracsde.estimators.fractional_law import _let_through
+from fracsde.estimators.fractional_moments import _FEW
 from fracsde.estimators.moment_curves import ConfinedMoments, FreeMoments
 from fracsde.special import mittag_leffler
 from tests.support.laws import covers
@@ -133,6 +136,32 @@ def test_law_rejects_the_curvature_of_a_composite_likelihood_as_error(seed):
         reach = 1.96 * np.sqrt(np.linalg.inv(scores.T @ scores)[0, 0])
         hits += abs(found.alpha - ORDER) <= reach
     assert not covers(hits, 60, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("few", "close"), [(_FEW, True), pytest.param(0, False, marks=pytest.mark.twin)]
+)
+def test_routes_agree_on_the_error_over_fits_without_each_chain(few, close, seed, monkeypatch):
+    # One step of the jackknife states too small an error; two state that of whole fits.
+    times, x = _paths(FLAT, ORDER, 0.0, 100, seed)
+    left = [
+        fit_fractional_moments(times, np.delete(x, r, axis=0), motion="free").alpha
+        for r in range(100)
+    ]
+    monkeypatch.setattr("fracsde.estimators.fractional_moments._FEW", few)
+    monkeypatch.setattr("fracsde.estimators.fractional_law._let_through", lambda error, *_: error)
+    stated = fit_fractional_moments(times, x, motion="free").stderr
+    exact = np.sqrt(99.0) * np.std(left)
+    assert (abs(stated / exact - 1.0) < 0.03) == close
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.85])
+def test_exact_likeliest_error_of_one_that_was_let_through(share):
+    stated = np.log(_let_through(share * 0.1, 0.1, 17.0))
+    spread = 32.0**-0.5
+    law = stats.truncnorm(-np.inf, (np.log(0.1) - stated) / spread, stated, spread)
+    assert abs(law.mean() - np.log(share * 0.1)) < 1e-8
+    assert _let_through(0.099, 0.1, 17.0) == 0.1
 
 
 def test_law_of_chains_at_rest_in_the_middle_still_shows_the_order(seed):
