@@ -280,7 +280,7 @@ def _chains(axes, runs: dict) -> None:
         axes.semilogx(draws, so_far.mean(axis=0), color=colour, lw=2.4, ls=dash, label=label)
     axes.axhline(exact_network((2, 2, 2), WARM), zorder=4, label="exact", **TRUTH)
     axes.set(xlim=(10, draws[-1]), ylim=(0, 5), xlabel="draw", ylabel="mean so far, each chain")
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="upper right")
     axes.set_title(rf"2–2–2, $n\beta = {WARM:g}$, a step of {STEPS[SHOWN]:g}", **TITLE)
 
 
