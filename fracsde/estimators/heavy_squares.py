@@ -197,8 +197,8 @@ def _independent(x: FloatArray, centre: FloatArray) -> FloatArray:
         between = means.var(axis=0, ddof=1) / chains
         within = fourths.sum(axis=0) / (chains * draws) - np.square(means.mean(axis=0))
         held = within / np.maximum(between, np.finfo(np.float64).tiny)
-    held = np.nan_to_num(held, posinf=chains * draws)
-    return np.asarray(np.clip(held, chains, chains * draws))
+    held = np.clip(np.nan_to_num(held, posinf=chains * draws), chains, chains * draws)
+    return np.asarray(held, dtype=np.float64)
 
 
 def lightened(n_effective: FloatArray, burden: FloatArray) -> FloatArray:
