@@ -1,0 +1,80 @@
+"""Recording on a device whose memory the host cannot read: the same numbers, many at a time."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fracsde as fs
+
+torch = pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[2]
+# What is added up in another order on the device.
+SUMMED = {"gradient_norm_squared", "weight_dot_gradient", "weight_norm_squared"} | {
+    "velocity_norm_squared"
+}
+
+
+def child(device, folder):
+    folder.mkdir()
+    found = subprocess.run(
+        [sys.executable, "-m", "tests.recording.device_child", device, str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("device") / "cpu"
+    return folder, child("cpu", folder)
+
+
+def differing(one, other):
+    """Return the streams that differ: exactly, or by rounding where numbers are added up."""
+    found = []
+    assert list(one.steps(0)) == list(other.steps(0))
+    for name in one.streams:
+        a, b = (np.array(run.array(name, 0), dtype=np.float64) for run in (one, other))
+        summed = name in SUMMED or (name in {"weights", "gradients"} and a.shape[1] in (4, 8))
+        allowed = 2e-6 * np.nanmax(np.abs(a), initial=1e-30) if summed else 0.0
+        if not np.allclose(a, b, rtol=0.0, atol=allowed, equal_nan=True):
+            found.append(name)
+    return found
+
+
+def elsewhere(device, here, tmp_path):
+    folder = tmp_path / device
+    said = child(device, folder)
+    for way in said["moved"]:
+        one, other = fs.open_run(here[0] / way), fs.open_run(folder / way)
+        assert differing(one, other) == [], way
+        assert other.metadata["training"] == one.metadata["training"]
+    assert said["point"]["loss"] == pytest.approx(here[1]["point"]["loss"], rel=1e-6)
+    assert said["point"]["gradient"] == pytest.approx(here[1]["point"]["gradient"], abs=1e-7)
+    return folder, said
+
+
+def test_rows_of_another_device_are_those_of_the_host_and_are_fetched_together(here, tmp_path):
+    """A device written in Python, with an address of nothing: whoever reads it directly, falls."""
+    folder, said = elsewhere("far", here, tmp_path)
+    # None but for rows that are fetched since a second has passed.
+    assert max(said["moved"].values()) < 20, "steps wait for the device"
+    assert 0 < said["total"] < 150, "rows are not fetched together"
+    one, other = (fs.open_run(folder / way) for way in ("projections", "dense"))
+    assert "weights" in differing(one, other), "the comparison sees no difference"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_rows_of_a_gpu_are_those_of_the_host(here, tmp_path):
+    elsewhere("cuda", here, tmp_path)
