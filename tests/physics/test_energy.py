@@ -46,7 +46,9 @@ def test_keeps_falling_on_every_clock(alpha):
 def test_keeps_falling_rejects_the_printed_sign_of_the_drift(alpha):
     """Solved with the sign turned round, measured with the potential there is."""
     wrong = problem(potential=lambda x: -V(x))
-    solution = solve(FractionalFokkerPlanck(base=wrong, alpha=alpha), TIMES, space=SPACE)
+    # Turned round, the mass gathers where these cells are too wide for it.
+    turned = FractionalFokkerPlanck(base=wrong, alpha=alpha)
+    solution = solve(turned, TIMES, space=SPACE, throw=False)
     energies = free_energy(replace(solution, problem=problem()))
     assert not falls(energies)
     assert energies[-1] > energies[0] + 0.1

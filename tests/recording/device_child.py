@@ -67,6 +67,7 @@ def main(device, folder):
     if device == "far":
         from tests.support import far_device
 
+        far_device.register()
         transfers = far_device.transfers
     torch.set_num_threads(1)
     moved = {}

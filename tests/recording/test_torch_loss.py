@@ -431,8 +431,8 @@ def test_the_howto_runs_as_shown(seed) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     x, y = data(seed, rows=600)
     names = {"model": mlp(), "inputs": torch.tensor(x), "labels": torch.tensor(y)}
-    assert len(blocks) == 7
-    for block in blocks[:-1]:  # the last reads a run
+    assert len(blocks) == 9
+    for block in blocks[:-3]:  # the last three read runs
         if "SGDNearMinimum" in block:  # this is no minimum: take a matrix without negative modes
             curved = curvature(names["loss"], names["w"], gauss_newton=True)
             names["curvature"] = curved

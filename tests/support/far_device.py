@@ -1,24 +1,26 @@
 """A device whose memory the host cannot read, written in Python, for want of an accelerator.
 
-``import`` it and ``tensor.to("far")`` works.  Tensors of the device have an address of nothing;
-every operation of torch on them goes to :func:`_call`, which does it on the tensor behind.  Numbers
-reach the host by a copy or as a Python scalar only, and ``transfers`` counts both.  What PyTorch
-does on an accelerator it does here by the same roads: device guards, hooks, autograd.
+After :func:`register` ``tensor.to("far")`` works.  Tensors of the device have an address of
+nothing; every operation of torch on them goes to :func:`_call`, which does it on the tensor behind.
+Numbers reach the host by a copy or as a Python scalar only, and ``transfers`` counts both.  What
+PyTorch does on an accelerator it does here by the same roads: device guards, hooks, autograd.
 
-It is registered once per process and for good, so only child processes import it.
+It is registered once per process and for good, so only child processes do.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch.utils import _pytree as tree
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+import pytest
+
+torch = pytest.importorskip("torch")
+tree = pytest.importorskip("torch.utils._pytree")
 
 NAME = "far"
 transfers = [0]
 _META = torch._C.DispatchKeySet(torch._C.DispatchKey.Meta)
+_kept: list[Any] = []
 _behind: dict[int, torch.Tensor] = {}  # by storage, which views and detached copies share
 
 
@@ -83,6 +85,11 @@ def _call(op: Any, *args: Any, **kwargs: Any) -> Any:
     return tree.tree_map(back, found)
 
 
-_setup_privateuseone_for_python_backend(NAME)
-_LIBRARY = torch.library.Library("_", "IMPL")
-_LIBRARY.fallback(_call, "PrivateUse1")
+def register() -> None:
+    """Make the device known to this process."""
+    from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+    _setup_privateuseone_for_python_backend(NAME)
+    library = torch.library.Library("_", "IMPL")
+    library.fallback(_call, "PrivateUse1")
+    _kept.append(library)  # it unregisters what it holds when it goes
