@@ -35,14 +35,8 @@ from scipy.linalg import eigh
 
 from fracsde._check import choice, finite_array, integer
 from fracsde.errors import ShapeError, UnsupportedError
-from fracsde.estimators.chains import freedom, freedom_of
 from fracsde.estimators.example_gradients import Gradients, Sample, sample_of
-from fracsde.estimators.heavy_squares import (
-    burden_of_largest,
-    burden_of_squares,
-    largest_kept,
-    lightened,
-)
+from fracsde.estimators.gradient_errors import entries, of_trace
 from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
@@ -322,7 +316,7 @@ def gradient_noise(
         ("matrix", "stderr", "n_effective", "factor")
     )
     if V is not None or form == "dense":
-        held["matrix"], held["stderr"], held["n_effective"] = _entries(gradients, mean, V)
+        held["matrix"], held["stderr"], held["n_effective"] = entries(gradients, mean, V)
     elif form == "low_rank":
         held["factor"] = _factor(gradients, mean, rank, np.random.default_rng(rng))
     return GradientNoise(
@@ -331,7 +325,7 @@ def gradient_noise(
         mean=mean,
         trace=trace,
         trace_stderr=float(sample.error_of_sum(spread)),
-        trace_n_effective=_of_trace(squares),
+        trace_n_effective=of_trace(squares),
         examples=sample.count,
         population=sample.population,
         sampling=sample.sentence,
@@ -339,54 +333,6 @@ def gradient_noise(
         _sample=sample,
         **held,
     )
-
-
-def _of_trace(squares: FloatArray) -> float:
-    burden = burden_of_squares(squares[:, None], float(len(squares)))
-    return float(lightened(freedom_of(squares), burden)[0])
-
-
-def _entries(
-    gradients: Gradients, mean: FloatArray, V: FloatArray | None
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    # Covariance, errors, and the values behind them, from sums of powers of the products.
-    sample, size = gradients.sample, len(mean) if V is None else V.shape[1]
-    count, powers = sample.count, 4 if sample.left > 0.0 else 1
-    sums = [np.zeros((size, size)) for _ in range(powers)]
-    for block in gradients:
-        d = block - mean
-        d = d if V is None else d @ V
-        power = d
-        for k, total in enumerate(sums):
-            power = d if k == 0 else power * d
-            total += power.T @ power
-    total = 0.5 * (sums[0] + sums[0].T)
-    if powers == 1:
-        zero = np.zeros((size, size))
-        return sample.scale * total, zero, np.full((size, size), float(count))
-    one, two, three, four = (part / count for part in (total, *sums[1:]))
-    square = np.maximum(two - one * one, 0.0)
-    fourth = np.maximum(four - 4.0 * one * three + 6.0 * one**2 * two - 3.0 * one**4, 0.0)
-    burden = _burden(gradients, mean, V)
-    plain = freedom(square, fourth, float(count))
-    return (
-        sample.scale * total,
-        np.asarray(sample.error_of_sum(count * square)),
-        lightened(plain, 0.5 * (burden[:, None] + burden)),
-    )
-
-
-def _burden(gradients: Gradients, mean: FloatArray, V: FloatArray | None) -> FloatArray:
-    # Of each row: its largest squares are all that is kept of it.
-    count = gradients.sample.count
-    kept = largest_kept(count, float(count))
-    top = np.empty((0, len(mean) if V is None else V.shape[1]))
-    for block in gradients:
-        d = block - mean
-        top = np.concatenate([top, np.square(d if V is None else d @ V)])
-        if len(top) > kept:
-            top = np.partition(top, len(top) - kept, axis=0)[len(top) - kept :]
-    return burden_of_largest(top, float(count))
 
 
 def _factor(

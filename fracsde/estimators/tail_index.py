@@ -69,6 +69,14 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
+from fracsde.estimators.tail_gaps import (
+    FEWEST,
+    FEWEST_FITTED,
+    average,
+    intercept,
+    rule,
+    sorted_gaps,
+)
 from fracsde.records.measurement import Measurement
 from fracsde.records.trajectory import Trajectory
 
@@ -83,14 +91,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HillCurve", "TailMeasurement", "hill", "hill_curve"]
 
-_FEWEST = 20  # exceedances below which an index has no usable error
-_DRIFT = 2.0
-_LASTING = 2.0  # factor of k over which a drift must be seen to be believed
-_SHARE = 2  # part that the rule takes of what looks like a power law
-_FEWEST_FITTED = 100  # exceedances from which an intercept is fitted
 _SURE = 2.0  # standard errors by which 1 / index must exceed zero
-_LATER = 1.6  # power of the drift over Hill's average, see the module
-_POWERS = (0.4, 2.0 / 3.0)  # and its range: that of Student's laws of index 5 and 3
 _TAILS = ("both", "upper", "lower")
 
 
@@ -255,9 +256,9 @@ def hill_curve(
     place = integer("coordinate", coordinate, low=0, high=run.dimension - 1)
     choice("tail", tail, _TAILS)
     distances = _distances(run, tail, about)[..., place]
-    logs, gaps = _sorted(distances, coordinate_names(run)[place])
+    logs, gaps = sorted_gaps(distances, coordinate_names(run)[place])
     count = integer("points", points, low=2)
-    used = np.unique(np.geomspace(_FEWEST, len(gaps), count).astype(np.int64))
+    used = np.unique(np.geomspace(FEWEST, len(gaps), count).astype(np.int64))
     gamma = np.cumsum(gaps)[used - 1] / used
     value = np.divide(1.0, gamma, out=np.full(len(used), np.inf), where=gamma > 0.0)
     return HillCurve(
@@ -265,7 +266,7 @@ def hill_curve(
         value=value,
         stderr=value / np.sqrt(used),
         threshold=np.exp(logs[used]),
-        chosen=_rule(gaps),
+        chosen=rule(gaps),
     )
 
 
@@ -286,7 +287,7 @@ def _one(
 ) -> tuple[float, float, float, int, float, float]:
     # Index, standard error, independent values behind it, exceedances, threshold, and `_Estimate`'s
     # variance.
-    logs, gaps = _sorted(distances, name)
+    logs, gaps = sorted_gaps(distances, name)
     with np.errstate(divide="ignore"):
         log_distances = np.log(distances)
 
@@ -301,70 +302,21 @@ def _one(
         return 1.0 / gamma, error / gamma**2, windows, used, float(np.exp(logs[used])), price
 
     if k is not None:
-        return at(_checked(k, len(gaps)), _average)
-    if len(gaps) < _FEWEST_FITTED:
+        return at(_checked(k, len(gaps)), average)
+    if len(gaps) < FEWEST_FITTED:
         msg = (
             f"coordinate {name!r} has {len(gaps) + 1} values away from its centre, a tail index "
-            f"without bias needs more than {_FEWEST_FITTED}; record more draws, or pass `k`"
+            f"without bias needs more than {FEWEST_FITTED}; record more draws, or pass `k`"
         )
         raise RecordError(msg)
-    first = at(_rule(gaps), _intercept)
+    first = at(rule(gaps), intercept)
     clustering = first[3] * (first[1] / first[0]) ** 2 / first[5]
-    return at(_rule(gaps, clustering), _intercept) if clustering > 1.0 else first
-
-
-def _intercept(gaps: FloatArray) -> tuple[float, FloatArray, float]:
-    # Mean gap at rank 0 by regression on x^s, and what the i-th largest value adds to it.
-    used, hill_average = len(gaps), float(gaps.mean())
-    s = min(max(_LATER * hill_average, _POWERS[0]), _POWERS[1])
-    price = ((1.0 + s) / s) ** 2
-    lean = (price - 1.0) * (1.0 + s)
-    ranks = np.arange(1.0, used + 1.0)
-    power = (ranks / used) ** s
-    gamma = float(((price - lean * power) * gaps).mean())
-    at_threshold = gamma + (1.0 + s) * (hill_average - gamma)
-    steps = (price - lean * (1.0 + s) * power) * gaps / ranks
-    return gamma, np.cumsum(steps[::-1])[::-1] + (lean - price) * at_threshold, price
-
-
-def _average(gaps: FloatArray) -> tuple[float, FloatArray, float]:
-    # Hill's estimate and influences.
-    gamma = float(gaps.mean())
-    sums = np.cumsum((gaps / np.arange(1.0, len(gaps) + 1.0))[::-1])[::-1]
-    return gamma, sums - gamma, 1.0
-
-
-def _sorted(distances: FloatArray, name: str) -> tuple[FloatArray, FloatArray]:
-    # Logarithms in falling order, and their normalised gaps Z_1, Z_2, ...
-    positive = distances[distances > 0.0]
-    if positive.size <= _FEWEST:
-        msg = (
-            f"coordinate {name!r} has {positive.size} values away from its centre, a tail index "
-            f"needs more than {_FEWEST}; record more draws, or drop constant coordinates"
-        )
-        raise RecordError(msg)
-    logs = np.log(-np.sort(-positive))
-    return logs, -np.diff(logs) * np.arange(1, len(logs))
-
-
-def _rule(gaps: FloatArray, clustering: float = 1.0) -> int:
-    # A part of the first k from which the gaps drift for long.
-    most = len(gaps)
-    ladder = np.unique(np.geomspace(min(_FEWEST_FITTED, most), most, 100).astype(np.int64))
-    total = np.cumsum(gaps)[ladder - 1]
-    moment = np.cumsum(np.arange(1, most + 1) * gaps)[ladder - 1]
-    lean = moment / ladder - 0.5 * total * (ladder + 1) / ladder
-    mean = np.maximum(total / ladder, np.finfo(np.float64).tiny)
-    seen = np.abs(lean) / mean * np.sqrt(12.0 / (ladder * clustering)) > _DRIFT
-    ends = np.searchsorted(ladder, ladder * _LASTING, side="right")
-    believed = (i for i in np.flatnonzero(seen) if seen[i : ends[i]].all())
-    last = int(ladder[next(believed, -1)])
-    return min(max(_FEWEST_FITTED, last // _SHARE), most)
+    return at(rule(gaps, clustering), intercept) if clustering > 1.0 else first
 
 
 def _checked(k: int, most: int) -> int:
     remedy = f"the record holds {most + 1} values away from the centre"
-    return integer("k", k, low=_FEWEST, high=most, remedy=remedy)
+    return integer("k", k, low=FEWEST, high=most, remedy=remedy)
 
 
 def _refuse_ties(gamma: float, name: str) -> None:
