@@ -191,7 +191,10 @@ def _before(path: Path, metadata: dict[str, Any], *, resume: bool) -> dict[str, 
 def _refuse(path: Path, network: Network, plan: Plan, *, resume: bool) -> None:
     """Refuse what cannot be recorded, before the work that would show it."""
     if not resume and (path / "run.json").exists():
-        msg = f"{path} holds a run; go on with it by --resume, or name another folder"
+        msg = (
+            f"{path} holds a run and nothing is overwritten; go on with it by --resume, or name "
+            "another folder"
+        )
         raise RecordError(msg)
     if path.exists() and not path.is_dir():
         msg = f"{path} is no folder; name one that does not exist yet"

@@ -274,7 +274,7 @@ def test_a_recorded_run_carries_all_that_compare_needs(command: Any, tmp_path: P
     assert judged.code in {0, 4}, judged.err
     again = command("record", "run", *RECORD, "--steps", "1000", "--learning-rate", "0.05")
     assert again.code == 2
-    assert "go on with it by --resume" in again.err
+    assert "nothing is overwritten; go on with it by --resume" in again.err
     assert fs.open_run(tmp_path / "run").content_hash() == run.content_hash()
 
 

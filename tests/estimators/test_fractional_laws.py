@@ -196,10 +196,13 @@ def test_exact_units_of_time_and_space_do_not_matter(seed):
 
 def test_measurements_carry_units_and_chains(seed):
     times, x = _paths(FLAT, ORDER, 0.0, 128, seed)
-    order, scale = fit_fractional_moments(times, x, motion="free").to_measurements()
+    found = fit_fractional_moments(times, x, motion="free")
+    order, scale = found.to_measurements()
     assert order.quantity.name == "fractional order"
     assert scale.quantity.unit == "x^2 t^-alpha"
-    assert order.n_effective[0] <= 128
+    # Influences of chains are skewed, and count for fewer than there are.
+    assert order.n_effective[0] == found.n_effective
+    assert 2.0 < scale.n_effective[0] < order.n_effective[0] < 128.0
 
 
 @pytest.mark.parametrize("fit", [fit_fractional_likelihood, fit_fractional_moments])

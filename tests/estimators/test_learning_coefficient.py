@@ -311,14 +311,14 @@ def test_law_localized_normal_crossing_is_a_double_integral(powers, seed):
 
     box = 0.0, 6.0, 0.0, 6.0
     exact = dblquad(energy, *box, epsabs=1e-7)[0] / dblquad(weight, *box, epsabs=1e-7)[0]
-    options = {"n_beta": t, "localization": pull, "chains": 400, "draws": 500, "burn_in": 300}
+    options = {"n_beta": t, "localization": pull, "chains": 1600, "draws": 500, "burn_in": 300}
     found, plain = (
         learning_coefficient(crossing(*powers), np.zeros(2), rng=seed, control=how, **options)
         for how in ("virial", "none")
     )
     assert within(found, exact)
     assert within(plain, exact)
-    assert found.stderr[0] < 0.95 * plain.stderr[0]  # about 0.78 and 0.57
+    assert found.stderr[0] < 0.85 * plain.stderr[0]  # about 0.75 and 0.57
 
 
 def two_rows(M, N, t, pull):

@@ -140,7 +140,7 @@ def _known(
         chains=24,
         draws=60,
         truth=truth,
-        tested=100,
+        tested=500,
     )
 
 
