@@ -21,9 +21,9 @@ import time
 
 import numpy as np
 
-from fracsde import estimators, gaussian_closure
+from fracsde import estimators
 from fracsde.demo.digits import load_digits
-from fracsde.demo.near_minimum import measure_curvature, plan, run_regime
+from fracsde.demo.near_minimum import closure_of, measure_curvature, plan, run_regime
 from fracsde.demo.settings import DigitsSettings, Regime
 from fracsde.networks import MultilayerPerceptron, SoftmaxRegression
 
@@ -54,25 +54,6 @@ def trained(name: str):
     return measure_curvature(network, start, SETTINGS.directions)
 
 
-def closures(curvature, chosen) -> list:
-    """Return the Gaussian closure and that with third cumulants."""
-    return [
-        gaussian_closure(
-            curvature.expanded,
-            learning_rate=chosen.learning_rate,
-            batch_size=SETTINGS.batch_size,
-            momentum=chosen.regime.momentum,
-            draws=SETTINGS.closure_draws,
-            cumulants=cumulants,
-            rtol=SETTINGS.closure_rtol,
-            max_rounds=SETTINGS.closure_rounds,
-            rng=np.random.default_rng([SETTINGS.seed, 4]),
-            throw=False,
-        )
-        for cumulants in (2, 3)
-    ]
-
-
 def judged(variances, stderr, closure) -> str:
     """Say how far a closure is off, and with how much noise."""
     if closure.status.name not in {"SUCCESS", "INACCURATE"}:
@@ -87,7 +68,7 @@ def judged(variances, stderr, closure) -> str:
 def row(curvature, name: str, rate: float, momentum: float) -> str:
     """Run and close one regime; return its row."""
     chosen = plan(curvature, Regime(rate=rate, momentum=momentum), SETTINGS)
-    gaussian, third = closures(curvature, chosen)
+    gaussian, third = (closure_of(curvature, chosen, SETTINGS, k) for k in (2, 3))
     run = estimators.variances(run_regime(curvature, chosen, SETTINGS).projections)
     frozen = run.value / gaussian.map_covariance.diagonal()
     cells = [

@@ -204,6 +204,34 @@ def _predict(
     return _predictions(curvature, chosen, process, theory)
 
 
+def closure_of(
+    curvature: Curvature,
+    chosen: Plan,
+    settings: DigitsSettings,
+    cumulants: int,
+    progress: Callable[[int, float], None] | None = None,
+) -> GaussianClosure:
+    """Solve the closure of a regime, with second or with third cumulants.
+
+    Returns
+    -------
+    GaussianClosure
+    """
+    return gaussian_closure(
+        curvature.expanded,
+        learning_rate=chosen.learning_rate,
+        batch_size=settings.batch_size,
+        momentum=chosen.regime.momentum,
+        draws=settings.closure_draws,
+        cumulants=cumulants,
+        rtol=settings.closure_rtol,
+        max_rounds=settings.closure_rounds,
+        rng=np.random.default_rng([settings.seed, 4]),
+        progress=progress,
+        throw=False,
+    )
+
+
 def close(
     curvature: Curvature,
     chosen: Plan,
@@ -219,19 +247,7 @@ def close(
         says whether there is any.
     """
     for cumulants in (3, 2):
-        closure = gaussian_closure(
-            curvature.expanded,
-            learning_rate=chosen.learning_rate,
-            batch_size=settings.batch_size,
-            momentum=chosen.regime.momentum,
-            draws=settings.closure_draws,
-            cumulants=cumulants,
-            rtol=settings.closure_rtol,
-            max_rounds=settings.closure_rounds,
-            rng=np.random.default_rng([settings.seed, 4]),
-            progress=progress,
-            throw=False,
-        )
+        closure = closure_of(curvature, chosen, settings, cumulants, progress)
         if closure.status in {Status.SUCCESS, Status.NOT_CONVERGED}:  # as it would without them
             break
     return closure

@@ -177,6 +177,28 @@ def _max_lag(max_lag: int | None, draws: int) -> int:
     return lag
 
 
+def checked_start(start: Any, draws: int) -> int:
+    """Return the draw from which displacements begin, or say that none comes after it.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    RecordError
+        If there is no later draw.
+    """
+    first = integer("start", start, low=0)
+    if first > draws - 2:
+        msg = (
+            f"a displacement from draw {first} needs a later draw, the record has {draws}; "
+            "start earlier or record longer"
+        )
+        raise RecordError(msg)
+    return first
+
+
 def checked_lags(lags: Any, draws: int) -> IntArray:
     """Return lags in draws between 1 and ``draws - 1``, or say which are outside.
 

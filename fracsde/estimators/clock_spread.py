@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.special import polygamma
 
-from fracsde._check import choice, finite_array, integer, real
+from fracsde._check import choice, finite_array, real
 from fracsde.errors import OutOfRangeError, RecordError
-from fracsde.estimators.autocovariance import checked_lags
+from fracsde.estimators.autocovariance import checked_lags, checked_start
 from fracsde.estimators.chains import (
     as_trajectory,
     freedom_of,
@@ -169,13 +169,7 @@ def spread_over_lags(
         If there are too few chains or draws.
     """
     run = as_trajectory(trajectory)
-    first = integer("start", start, low=0)
-    if first > run.draws - 2:
-        msg = (
-            f"a displacement from draw {first} needs a later draw, the record has {run.draws}; "
-            "start earlier or record longer"
-        )
-        raise RecordError(msg)
+    first = checked_start(start, run.draws)
     chosen = checked_lags(lags, run.draws - first)
     needed = max(_MIN_CHAINS, 4 * run.dimension)
     if run.chains < needed:

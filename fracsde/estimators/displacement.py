@@ -35,10 +35,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from fracsde._check import choice, integer
+from fracsde._check import choice
 from fracsde.errors import RecordError
 from fracsde.estimators.autocorrelation import correlation_times
-from fracsde.estimators.autocovariance import checked_lags
+from fracsde.estimators.autocovariance import checked_lags, checked_start
 from fracsde.estimators.chains import (
     as_trajectory,
     blocks,
@@ -217,13 +217,7 @@ def mean_square_displacement(
             "chains; ask for `kind='time_averaged'` or leave `errors` at 'chains'"
         )
         raise RecordError(msg)
-    first = integer("start", start, low=0)
-    if first > run.draws - 2:
-        msg = (
-            f"a displacement from draw {first} needs a later draw, the record has {run.draws}; "
-            "start earlier or record longer"
-        )
-        raise RecordError(msg)
+    first = checked_start(start, run.draws)
     if directions is not None:
         run = run.project(directions)
     left = run.draws - first
