@@ -88,9 +88,9 @@ def draw(path: str | Path) -> float:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 6.0), layout="constrained", dpi=160)
+    figure = Figure(figsize=(7.2, 8.4), layout="constrained", dpi=160)
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2, 3, sharey=True)
+    grid = figure.subplots(3, 2, sharey=True)
     for axes, (name, fixed, label) in zip(grid.flat, PANELS, strict=True):
         _panel(axes, name, {**MIDDLE, **fixed})
         axes.set_xlabel(label)
