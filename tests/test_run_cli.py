@@ -498,7 +498,7 @@ def test_odd_words_about_the_training_are_shown_or_refused(
         (("--learning-rate", "-1"), "`learning_rate` must lie in"),
         (("--learning-rate", "nan"), "`learning_rate` must be finite"),
         (("--directions", "99"), "between 1 and the 6 parameters"),
-        ((), "holds a run; go on with it by --resume"),
+        ((), "holds a run and nothing is overwritten; go on with it by --resume"),
     ],
 )
 def test_record_refuses_before_it_trains(
