@@ -9,7 +9,7 @@ nodes however large :math:`N` is.  For ``beta > 20`` the bell stands on the circ
         + \Gamma(\beta) \sum_{|s_*| > N} \frac{s_*^{1-\beta} e^{s_*}}{\alpha},
     \qquad W = e^{N (e^{iy} - 1 - iy)},
 
-and for ``beta < -20`` on the two lips of the cut, :math:`w = v \pm i\pi`, which together give
+and for ``beta < -4`` on the two lips of the cut, :math:`w = v \pm i\pi`, which together give
 
 .. math::
     \frac{\pi\, E_{\alpha,\beta}(z)}{\Gamma(1 - \beta)} =
@@ -30,7 +30,7 @@ for a pole at ``p`` in the plane of ``y`` or ``v``, which is sharp beyond the st
 error is least.  Sums are formed as mantissas and powers of two, so that values underflow and
 overflow where they must, with the right sign.
 
-Not here: derivatives (:mod:`fracsde.special._ml_far_slopes`); ``-20 <= beta <= 20``
+Not here: derivatives (:mod:`fracsde.special._ml_far_slopes`); ``-4 <= beta <= 20``
 (:mod:`fracsde.special.mittag_leffler`).
 """
 
@@ -66,6 +66,7 @@ __all__ = [
 ]
 
 _STEP = 0.55  # of the rule, in widths of the bell
+_FINER, _FEW = 0.4, 20.0  # the step where the bell, of N below the second, is not yet a Gaussian
 _DEPTH = 45.0  # logarithm of how far the bell falls before it is cut off
 _SHIFTS = np.array([0.5, 0.0, 0.25, 0.75])  # of the nodes, in steps
 _FAR = 100.0  # steps inside the circle from where the rule feels no pole
@@ -95,7 +96,7 @@ class Pole(NamedTuple):
 
 
 def far_beta(z: Complex, alpha: float, beta: float) -> Complex:
-    r"""Evaluate :math:`E_{\alpha,\beta}(z)` where ``beta >= 20`` or ``beta <= -20``.
+    r"""Evaluate :math:`E_{\alpha,\beta}(z)` where ``beta >= 20`` or ``beta <= -4``.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ def _left(z: Complex, alpha: float, beta: float) -> Scaled:
     # The lips: a pole at w is at w - i pi in the plane of v for the upper one, and at w + i pi for
     # the lower one, which is passed backwards.
     N = 1.0 - beta
-    h = _STEP / np.sqrt(N)
+    h = (_STEP if N > _FEW else _FINER) / np.sqrt(N)
     strip = (float(np.arctan(2.0 * np.pi / (h * N))),) * 2
     poles = sheets(z, alpha, beta, np.pi + strip[0])
     if sin_pi(beta, 0.0) == 0.0 == sin_pi(*_difference(beta, alpha)):  # nothing is cut

@@ -12,8 +12,8 @@ asymptotic series.  The hyperbola does not move with ``z``, so its nodes are tab
 ``(alpha, beta)`` and a point costs additions and divisions.  What the trapezoidal rule gets wrong
 when a pole :math:`s_*^\alpha = z` stands near the hyperbola, or right of it, is known in closed
 form and added (:mod:`fracsde.special._ml_residues`, for most complex points in blocks by
-:mod:`fracsde.special._ml_plane`), so there are no sectors and no seams.  Where ``abs(beta)`` is
-above 20, of derivatives ``beta`` above 30, the contour follows ``beta``
+:mod:`fracsde.special._ml_plane`), so there are no sectors and no seams.  Where ``beta`` is
+below -4 or above 20, of derivatives below -20 or above 30, the contour follows ``beta``
 (:mod:`fracsde.special._ml_far_beta`, :mod:`fracsde.special._ml_far_slopes`).
 
 Errors against high precision, over points near every switch; ``tests/special`` measures them:
@@ -21,9 +21,8 @@ Errors against high precision, over points near every switch; ``tests/special`` 
 ==============================================  ================================================
 what                                            error
 ==============================================  ================================================
-values, ``alpha <= 8``, ``-1 <= beta <= 20``    1e-13 of ``1 + abs(E)``, most below 1e-14
-values, ``-20 <= beta < -1``                    1e-13 of ``gamma(1 - beta) + abs(E)``
-values, ``beta > 20`` and ``beta < -20``        1e-13 of ``E``, but near its zeros and where it is
+values, ``alpha <= 8``, ``-4 <= beta <= 20``    1e-13 of ``1 + abs(E)``, most below 1e-14
+values, ``beta < -4`` and ``beta > 20``         1e-13 of ``E``, but near its zeros and where it is
                                                 below the smallest normal float
 real ``z < 0``, ``alpha <= 2``, not at zeros    1e-13 of ``E`` for ``0 <= beta <= 3``, however
                                                 close ``alpha`` is to 1; 3e-13 where ``beta`` and
@@ -43,7 +42,8 @@ all derivatives, ``beta > 30``                  1e-13 of the derivative, but nea
 
 Beyond about ``abs(z)**(1 / alpha) = 1e16``, or ``abs(beta) = 1e15``, the phase of an oscillating
 value is not determined by a pair of floats; at orders 1 and 1/2 it is exact.  Values that overflow
-are infinite.
+are infinite: at ``beta = 1`` from about ``z**(1 / alpha) = 709.8 + log(alpha)`` on, in general where
+``exp(s) s**(1 - beta) / alpha``, ``s = z**(1 / alpha)``, passes 1.8e308.
 
 Not here: matrices (:mod:`fracsde.special.matrix`), and the three-parameter function.
 
@@ -82,7 +82,7 @@ __all__ = ["mittag_leffler", "mittag_leffler_alpha_derivative", "relaxation_alph
 _ALPHA_LOW = 1e-12  # below it z**(1/alpha) is a step at |z| = 1
 _ALPHA_HIGH, _DERIVATIVE_HIGH = 8.0, 8
 # On the common contour, which does not depend on beta:
-_NEAR_LOW, _NEAR_HIGH, _SLOPE_HIGH = -20.0, 20.0, 30.0  # beta, of values, and of derivatives
+_NEAR, _NEAR_SLOPES = (-4.0, 20.0), (-20.0, 30.0)  # beta, of values, and of derivatives
 _LARGEST = float(np.finfo(np.float64).max)
 _CHUNK = 4096  # points handed to a thread at once
 _UNDERFLOW, _NEGLIGIBLE = -745.0, -42.0  # logarithms of residues that do not count
@@ -108,7 +108,8 @@ def mittag_leffler(
     Returns
     -------
     ndarray of float64 or complex128, or a number
-        Of the broadcast shape; complex if ``z`` is.  Infinite where the value overflows.
+        Of the broadcast shape; complex if ``z`` is.  Infinite where the value overflows: at
+        ``beta = 1`` from about ``z**(1 / alpha) = 709.8 + log(alpha)`` on.
 
     Raises
     ------
@@ -277,7 +278,8 @@ def _broadcast(z: Any, alpha: Any, beta: Any, order: int) -> Any:
 def _evaluate(flat: NDArray[Any], alpha: float, beta: float, order: int) -> NDArray[Any]:
     # Evaluate at contiguous points for one pair of parameters.
     is_real = flat.dtype.kind == "f"
-    if not _NEAR_LOW <= beta <= (_NEAR_HIGH if order == 0 else _SLOPE_HIGH):
+    lowest, highest = _NEAR if order == 0 else _NEAR_SLOPES
+    if not lowest <= beta <= highest:
         return _evaluate_far(flat, alpha, beta, order)
     power = 1.0 - beta
     if is_real and alpha == 1.0 and order >= 0 and (power == 0.0 or (order == 0 and _whole(power))):
