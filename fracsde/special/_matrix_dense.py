@@ -268,7 +268,8 @@ def _by_eigenvectors(
     assert form.inverse is not None
     start = form.inverse @ V
     factors = scalar_values(z, alpha, beta)
-    values = form.vectors @ (factors[:, None] * start)
+    with np.errstate(over="ignore", invalid="ignore"):  # growing modes, told by who asked
+        values = form.vectors @ (factors[:, None] * start)
     # Rounding in A moves eigenvalues by eps |A| and mixes the vectors, so that every coefficient
     # is wrong by eps |V|, however small it is; what the vectors lack of completeness shows when
     # V is put together again.
