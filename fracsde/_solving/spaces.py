@@ -217,8 +217,10 @@ def _refined(
                 wasted += 1
             if best is None or finer.relative < best[2].relative:
                 best = space, generator, finer
-            # More points do not mend an error in time: it is rounding, and grows with them.
-            hopeless = wasted == _WASTED or outcome.relative > asked.rtol
+            # More points do not mend an error in time, which is rounding and grows with them; until
+            # it is the larger one they still bring the best that can be had nearer.
+            rounded = outcome.relative > asked.rtol and finer.relative < 2.0 * outcome.relative
+            hopeless = wasted == _WASTED or rounded
             if finer.relative <= finer.allowed or hopeless:
                 break
         coarse = generator, outcome
