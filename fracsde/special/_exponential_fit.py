@@ -11,7 +11,7 @@ the difficulty is only to start near it, since far from it the steps are ill-con
 optimum is followed in ``n``: as a curve over the index, scaled to [0, 1], ``log u`` and ``log w``
 change slowly from one optimum to the next, and the next start is extrapolated from the last two.
 
-Not here: which functions (:mod:`fracsde.special.exponentials`), certificates on dense grids.
+Not here: which functions, and on which grids (:mod:`fracsde.special.exponentials`).
 
 References: [BraessHackbusch2005]_ for existence and rates of the best sums.
 """
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
     from fracsde._typing import FloatArray
 
-__all__ = ["FitProblem", "followed"]
+__all__ = ["SAFETY", "FitProblem", "followed", "shortest"]
+
+SAFETY = 1.02  # of an error measured on a grid, for what lies between two of its points
 
 _STEPS = 60  # Gauss-Newton steps for one number of terms
 _LONGEST = 0.7  # change of a logarithm in one step
@@ -210,3 +212,58 @@ def _within(s: FloatArray, along: FloatArray, right: FloatArray, radius: float) 
         if np.abs(step).max() <= radius:
             return np.asarray(step, dtype=np.float64)
         damping *= 3.0
+
+
+def shortest(
+    sums: Iterator[tuple[FloatArray, FloatArray]],
+    coarse: FitProblem,
+    dense: FitProblem,
+    rtol: float,
+    rounding: float,
+    patience: int,
+    lost: int,
+) -> tuple[FloatArray, FloatArray, float]:
+    """Return the first optimum whose certified error keeps the tolerance, or the best there is.
+
+    Parameters
+    ----------
+    sums : iterator of tuple of (n,) float64
+        Weights and rates for a growing number of terms.
+    coarse, dense : FitProblem
+        The grid of the fit, and that of the certificate.
+    rtol : float [1]
+        Tolerance of the scaled error.
+    rounding : float [1]
+        Of the function and the sum, added to what is measured.
+    patience : int
+        Numbers of terms without an improvement after which rounding has won.
+    lost : int
+        Optima missed in a row after which to give up.
+
+    Returns
+    -------
+    tuple of (n,) float64, (n,) float64 and float
+        Weights, rates and certified error.
+
+    Raises
+    ------
+    AssertionError
+        If there is no sum at all.
+    """
+    best: tuple[FloatArray, FloatArray, float] | None = None
+    lowest, stale, missed = np.inf, 0, 0
+    for weights, rates in sums:
+        worst = coarse.worst(weights, rates)
+        missed = missed + 1 if coarse.changes(weights, rates) < 2 * len(rates) - 2 else 0
+        lowest, stale = (worst, 0) if worst < 0.9 * lowest else (lowest, stale + 1)
+        if stale and worst > lowest and stale < patience and missed < lost:
+            continue
+        error = SAFETY * dense.worst(weights, rates) + rounding
+        if best is None or error < best[2]:
+            best = (weights, rates, error)
+        if best[2] <= rtol or stale >= patience or missed >= lost:
+            break
+    if best is None:  # pragma: no cover - the loop runs at least once
+        msg = "no sum was tried"
+        raise AssertionError(msg)
+    return best

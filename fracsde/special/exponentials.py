@@ -15,9 +15,11 @@ Both functions are completely monotone, so sums with the smallest error exist an
 they are found by following the optimum in ``n`` (:mod:`fracsde.special._exponential_fit`).  The
 first ``n`` whose error keeps the tolerance **on a grid several times denser than that of the fit**
 is returned.  For powers every step is an optimum; for relaxations beyond about fifteen terms some
-are missed, and the sum may be a few terms longer than the best.  Where ``largest`` is beyond 1e8
-they are missed soon; a trapezoidal rule for :math:`E_\alpha(-y) = \int M_\alpha(u) e^{-uy}\, du`,
-positive and certified in the same way, then comes first, with up to three times as many terms.
+are missed, and the sum may be a few terms longer than the best.  On an interval where several are
+missed in a row the sum of one up to a hundred times longer serves.  Where ``largest`` is beyond
+1e8 they are missed soon; a trapezoidal rule for
+:math:`E_\alpha(-y) = \int M_\alpha(u) e^{-uy}\, du`, positive and certified in the same way, then
+comes first, with up to three times as many terms.
 Sum and function decrease, so beyond :math:`y_c = 4/` ``rtol`` they differ by no more than their
 values at :math:`y_c`, and nothing is fitted there.  Terms needed:
 
@@ -50,12 +52,12 @@ import numpy as np
 
 from fracsde._check import finite_array, real
 from fracsde.errors import InputError, OutOfRangeError
-from fracsde.special._exponential_fit import FitProblem, followed
+from fracsde.special._exponential_fit import SAFETY, FitProblem, followed, shortest
 from fracsde.special.contours import relaxation_oracle
 from fracsde.special.stable import HIGHEST_ORDER, LOWEST_ORDER, wright_m
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from fracsde._typing import ArrayLike, FloatArray
 
@@ -64,10 +66,10 @@ __all__ = ["ExponentialSum", "power_exponentials", "relaxation_exponentials"]
 _MOST = 128  # terms
 _PATIENCE = 10  # numbers of terms without an improvement after which rounding has won
 _DENSER = 8  # the grid of the certificate against that of the fit
-_SAFETY = 1.02  # between two of its points
 _ROUNDING = 2e-15  # of the function itself and of the sum
 _SMALLEST = 1e-2  # the relaxation's first ripple lies beyond it
-_STRETCHES = (10.0, 100.0)  # of an interval too short for the optimum to be followed
+_STRETCHES = (3.0, 10.0, 100.0)  # of an interval on which the optimum is lost
+_LOST = 4  # optima missed in a row after which a longer interval is tried
 _EASY = 1e-13  # tolerances that rounding does not forbid
 _LONG = 1e8  # intervals on which the optimum is soon lost and quadrature serves
 _LONG_TO_STRETCH = 1e5
@@ -278,17 +280,20 @@ def _relaxation(alpha: float, rtol: float, largest: float) -> ExponentialSum:
 def _relaxation_sum(
     alpha: float, rtol: float, largest: float
 ) -> tuple[FloatArray, FloatArray, float]:
-    # The optimum followed, else a rule of quadrature, else the optimum of a longer interval.
+    # The optimum followed, on a longer interval where it is lost, else a rule of quadrature.
     if largest > _LONG:
         found = _relaxation_rule(alpha, rtol, largest)
         return found if found[2] <= rtol else _better(found, _relaxation_fit(alpha, rtol, largest))
-    found = _relaxation_fit(alpha, rtol, largest)
-    if found[2] > rtol >= _EASY and largest > _LONG_TO_STRETCH:
-        return _better(found, _relaxation_rule(alpha, rtol, largest))
+    if rtol < _EASY:
+        return _relaxation_fit(alpha, rtol, largest)
+    found = _relaxation_fit(alpha, rtol, largest, lost=_LOST)
     for stretch in _STRETCHES:
-        if found[2] > rtol >= _EASY:
-            found = _relaxation_fit(alpha, rtol, stretch * largest)
-    return found
+        if found[2] > rtol:
+            found = _better(found, _relaxation_fit(alpha, rtol, stretch * largest, lost=_LOST))
+    if found[2] > rtol and largest > _LONG_TO_STRETCH:
+        found = _better(found, _relaxation_rule(alpha, rtol, largest))
+    # At last all numbers of terms, however many optima are missed.
+    return found if found[2] <= rtol else _better(found, _relaxation_fit(alpha, rtol, largest))
 
 
 def _better(
@@ -312,7 +317,7 @@ def _relaxation_rule(
         if len(rates) > _MOST:
             break
         weights /= weights.sum()
-        error = _SAFETY * problem.worst(weights, rates) + _ROUNDING
+        error = SAFETY * problem.worst(weights, rates) + _ROUNDING
         if error < best[2]:
             best = (weights, rates, error)
         if error <= rtol:
@@ -321,12 +326,12 @@ def _relaxation_rule(
 
 
 def _relaxation_fit(
-    alpha: float, rtol: float, largest: float
+    alpha: float, rtol: float, largest: float, lost: int = _MOST
 ) -> tuple[FloatArray, FloatArray, float]:
     coarse, dense = (_relaxation_problem(alpha, largest, density) for density in (1, _DENSER))
     sums = followed(coarse, 0.3 / max(largest, 3.0), 2.0, range(2, _MOST + 1))
     patience = _PATIENCE if largest <= _LONG else 5
-    return _shortest(sums, coarse, dense, rtol, _ROUNDING, patience)
+    return shortest(sums, coarse, dense, rtol, _ROUNDING, patience, lost)
 
 
 def _relaxation_problem(alpha: float, largest: float, density: int) -> FitProblem:
@@ -358,34 +363,7 @@ def _unit_power(beta: float, rtol: float, ratio: float) -> tuple[FloatArray, Flo
     counts = range(min(fewest, _MOST), _MOST + 1)
     sums = followed(coarse, 0.3 * steep / ratio, 2.0 * steep, counts, power=beta)
     # Rates and times are rounded, and the power is as sensitive to them as beta.
-    return _shortest(sums, coarse, dense, rtol, _ROUNDING + 3e-16 * beta, _PATIENCE)
-
-
-def _shortest(
-    sums: Iterator[tuple[FloatArray, FloatArray]],
-    coarse: FitProblem,
-    dense: FitProblem,
-    rtol: float,
-    rounding: float,
-    patience: int,
-) -> tuple[FloatArray, FloatArray, float]:
-    # The first optimum whose certified error keeps the tolerance, or the best there is.
-    best: tuple[FloatArray, FloatArray, float] | None = None
-    lowest, stale = np.inf, 0
-    for weights, rates in sums:
-        worst = coarse.worst(weights, rates)
-        lowest, stale = (worst, 0) if worst < 0.9 * lowest else (lowest, stale + 1)
-        if stale and worst > lowest and stale < patience:
-            continue
-        error = _SAFETY * dense.worst(weights, rates) + rounding
-        if best is None or error < best[2]:
-            best = (weights, rates, error)
-        if best[2] <= rtol or stale >= patience:
-            break
-    if best is None:  # pragma: no cover - the loop runs at least once
-        msg = "no sum was tried"
-        raise AssertionError(msg)
-    return best
+    return shortest(sums, coarse, dense, rtol, _ROUNDING + 3e-16 * beta, _PATIENCE, _MOST)
 
 
 def _frozen(

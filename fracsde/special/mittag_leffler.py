@@ -42,8 +42,8 @@ all derivatives, ``beta > 30``                  1e-13 of the derivative, but nea
 
 Beyond about ``abs(z)**(1 / alpha) = 1e16``, or ``abs(beta) = 1e15``, the phase of an oscillating
 value is not determined by a pair of floats; at orders 1 and 1/2 it is exact.  Values that overflow
-are infinite: at ``beta = 1`` from about ``z**(1 / alpha) = 709.8 + log(alpha)`` on, in general where
-``exp(s) s**(1 - beta) / alpha``, ``s = z**(1 / alpha)``, passes 1.8e308.
+are infinite: at ``beta = 1`` from about ``z**(1 / alpha) = 709.8 + log(alpha)`` on, in general
+where ``exp(s) s**(1 - beta) / alpha``, ``s = z**(1 / alpha)``, passes 1.8e308.
 
 Not here: matrices (:mod:`fracsde.special.matrix`), and the three-parameter function.
 

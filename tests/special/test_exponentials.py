@@ -63,6 +63,16 @@ def test_exact_relaxation_to_the_certified_error(alpha, largest, rtol, seed):
     assert absolute_error(found, alpha, seed) <= found.error
 
 
+@pytest.mark.parametrize("alpha", [0.9, 0.95])
+def test_exact_relaxation_on_an_interval_on_which_the_optimum_is_lost(alpha, seed):
+    # At 8 terms; the rule of quadrature has 1e-7 here, and longer intervals have what is wanted.
+    found = relaxation_exponentials(alpha, rtol=1e-12, largest=1e6)
+    assert found.error <= 1e-12
+    assert absolute_error(found, alpha, seed) <= found.error
+    assert len(found.rates) <= 34
+    assert found.valid == (0.0, 1e6)
+
+
 @pytest.mark.twin
 @pytest.mark.parametrize("damage", range(3))
 def test_exact_relaxation_rejects_damaged_terms(damage, seed):
