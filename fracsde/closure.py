@@ -91,6 +91,11 @@ class GaussianClosure:
         Share of the change of each curvature that was kept; below 1 where draws do not tell it.
     third : (k, k, k) float64 [weight^3], or None
         Third cumulants of the leading modes, where they were asked for.
+    truncation : float [1]
+        Largest share of the noise of one step, along any direction, that third cumulants are worth:
+        about the relative error of a variance where they are left out, and more than what is left
+        of it where they are taken; NaN where there is no fixed point, or more leading modes than
+        third cumulants are computed for.
     rounds : int
         Averages taken over all draws, and one for third derivatives.
     residual : float [1]
@@ -98,9 +103,9 @@ class GaussianClosure:
         the last step was taken after it was measured.
     status : Status
         ``UNSTABLE`` where no fixed point was found because variances grow without bound, or none
-        can exist; ``INACCURATE`` where third cumulants change the noise of one step by more than a
-        tenth along some direction; ``NOT_CONVERGED`` where the rounds ran out; ``NOT_FINITE``
-        where a callable returned NaN or infinity away from the minimum.
+        can exist; ``INACCURATE`` where ``truncation`` is more than a tenth; ``NOT_CONVERGED`` where
+        the rounds ran out; ``NOT_FINITE`` where a callable returned NaN or infinity away from the
+        minimum.
     detail : str
         What was found, empty on success.
     draws : int
@@ -122,6 +127,7 @@ class GaussianClosure:
     map_noise: FloatArray
     shrinkage: FloatArray
     third: FloatArray | None
+    truncation: float
     rounds: int
     residual: float
     status: Status
@@ -377,6 +383,7 @@ def _result(search: Search, status: Status, detail: str, origin: Provenance) -> 
         map_noise=frame.start.noise,
         shrinkage=state.shrinkage,
         third=None if law is None or search.skew is None else search.skew.cumulants,
+        truncation=search.truncation,
         rounds=search.rounds,
         residual=search.residual,
         status=status,
