@@ -97,7 +97,7 @@ class GaussianClosure:
         of it where they are taken; NaN where there is no fixed point, or more leading modes than
         third cumulants are computed for.
     rounds : int
-        Averages taken over all draws, and one for third derivatives.
+        Averages taken over all draws, and one more for third derivatives.
     residual : float [1]
         Largest change in the last round, of curvature, noise and mean in units of the frozen law;
         the last step was taken after it was measured.
@@ -251,13 +251,14 @@ def gaussian_closure(
     cumulants : {2, 3}
         Whether the law is Gaussian, or has third cumulants as well, to leading order and for at
         most 100 leading modes.  They take ``8 rank`` more evaluations of the noise, in ``4 rank``
-        modes, and a round or two.  The noise of a batch counts as skewed only where gradients of
-        the examples are known.
+        modes, and a round or two.  A Gaussian law of as few modes looks at them once, without those
+        rounds, to say what it leaves out.  The noise of a batch counts as skewed only where
+        gradients of the examples are known.
     rtol : float [1]
         Rounds go on until one changes curvature, noise and mean by less, in units of the frozen
         law.
     max_rounds : int
-        When to stop at the latest.
+        When to stop at the latest; a look at what a Gaussian law leaves out does not count.
     rng : int, SeedSequence or Generator
         Source of the draws.
     progress : callable, optional
@@ -277,7 +278,8 @@ def gaussian_closure(
         If there is no fixed point: the rate is beyond the critical one, or variances grow from
         round to round.
     ComputationError
-        If the rounds run out, or a callable returns what is not finite.
+        If the rounds run out, a callable returns what is not finite, or third cumulants are too
+        large to be left out or expanded in.
 
     Examples
     --------
