@@ -161,8 +161,10 @@ def main(path: Path) -> None:
     for fixed, name, values in SWEEPS:
         for value in values:
             settings = {**MIDDLE, **fixed, name: value}
-            if any(old["settings"] == settings for old in stored):
+            known = [old for old in stored if old["settings"] == settings]
+            if any("said" in old for old in known):
                 continue
+            stored = [old for old in stored if old not in known]
             started = time.process_time()
             stored.append({"settings": settings, **point(**settings)})
             path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")

@@ -6,8 +6,9 @@ r"""Where the closure holds: variances of a run over those of both closures, map
 
 One panel each for effective rate, batch, weight decay, width and momentum of a perceptron on
 handwritten digits, and the rate once more with momentum, with median and range over its six leading
-modes, hollow where the closure says that it is not to be trusted.  The runs are stored, made by ``benchmarks/map_closure.py``; :func:`ratios` is computed here,
-for a loss whose law of the steps is known on a grid.
+modes, hollow where the closure says that it is not to be trusted.  The runs are stored, made by
+``benchmarks/map_closure.py``; :func:`ratios` is computed here, for a loss whose law of the steps is
+known on a grid.
 
 Run ``python docs/gallery/closure_validity.py [picture.png]``.
 """
@@ -104,7 +105,7 @@ def draw(path: str | Path) -> float:
 
 def doubted(point: dict, theory: str) -> bool:
     """Return whether a closure says of itself that it is not to be trusted at a point."""
-    return theory in point["said"] and point["said"][theory]["status"] == "INACCURATE"
+    return point.get("said", {}).get(theory, {}).get("status") == "INACCURATE"
 
 
 def _panel(axes, name: str, middle: dict) -> None:
