@@ -91,16 +91,21 @@ class GaussianClosure:
         Share of the change of each curvature that was kept; below 1 where draws do not tell it.
     third : (k, k, k) float64 [weight^3], or None
         Third cumulants of the leading modes, where they were asked for.
+    truncation : float [1]
+        Largest share of the noise of one step, along any direction, that third cumulants are worth:
+        about the relative error of a variance where they are left out, and more than what is left
+        of it where they are taken; NaN where there is no fixed point, or more leading modes than
+        third cumulants are computed for.
     rounds : int
-        Averages taken over all draws, and one for third derivatives.
+        Averages taken over all draws, and one more for third derivatives.
     residual : float [1]
         Largest change in the last round, of curvature, noise and mean in units of the frozen law;
         the last step was taken after it was measured.
     status : Status
         ``UNSTABLE`` where no fixed point was found because variances grow without bound, or none
-        can exist; ``INACCURATE`` where third cumulants change the noise of one step by more than a
-        tenth along some direction; ``NOT_CONVERGED`` where the rounds ran out; ``NOT_FINITE``
-        where a callable returned NaN or infinity away from the minimum.
+        can exist; ``INACCURATE`` where ``truncation`` is more than a tenth; ``NOT_CONVERGED`` where
+        the rounds ran out; ``NOT_FINITE`` where a callable returned NaN or infinity away from the
+        minimum.
     detail : str
         What was found, empty on success.
     draws : int
@@ -122,6 +127,7 @@ class GaussianClosure:
     map_noise: FloatArray
     shrinkage: FloatArray
     third: FloatArray | None
+    truncation: float
     rounds: int
     residual: float
     status: Status
@@ -245,13 +251,14 @@ def gaussian_closure(
     cumulants : {2, 3}
         Whether the law is Gaussian, or has third cumulants as well, to leading order and for at
         most 100 leading modes.  They take ``8 rank`` more evaluations of the noise, in ``4 rank``
-        modes, and a round or two.  The noise of a batch counts as skewed only where gradients of
-        the examples are known.
+        modes, and a round or two.  A Gaussian law of as few modes looks at them once, without those
+        rounds, to say what it leaves out.  The noise of a batch counts as skewed only where
+        gradients of the examples are known.
     rtol : float [1]
         Rounds go on until one changes curvature, noise and mean by less, in units of the frozen
         law.
     max_rounds : int
-        When to stop at the latest.
+        When to stop at the latest; a look at what a Gaussian law leaves out does not count.
     rng : int, SeedSequence or Generator
         Source of the draws.
     progress : callable, optional
@@ -271,7 +278,8 @@ def gaussian_closure(
         If there is no fixed point: the rate is beyond the critical one, or variances grow from
         round to round.
     ComputationError
-        If the rounds run out, or a callable returns what is not finite.
+        If the rounds run out, a callable returns what is not finite, or third cumulants are too
+        large to be left out or expanded in.
 
     Examples
     --------
@@ -377,6 +385,7 @@ def _result(search: Search, status: Status, detail: str, origin: Provenance) -> 
         map_noise=frame.start.noise,
         shrinkage=state.shrinkage,
         third=None if law is None or search.skew is None else search.skew.cumulants,
+        truncation=search.truncation,
         rounds=search.rounds,
         residual=search.residual,
         status=status,

@@ -309,7 +309,13 @@ def test_exact_law_of_the_leading_modes_has_their_covariance(closed) -> None:
 def test_routes_agree_leading_modes_and_all_of_them(perceptron, closed) -> None:
     network, w = perceptron
     _, options, part = closed
-    whole = gaussian_closure(examine_minimum(network, w), **options, draws=256, rtol=1e-2)
+    whole = gaussian_closure(
+        examine_minimum(network, w), **options, draws=256, rtol=1e-2, throw=False
+    )
+    # It is the flattest modes that are doubted.
+    assert part.status is Status.SUCCESS
+    assert whole.status is Status.INACCURATE
+    assert part.truncation < 0.1 < whole.truncation
     np.testing.assert_allclose(part.variances, whole.variances[:6], rtol=0.02)
     assert part.over_map.mean() > 1.03  # what is compared is not nothing
     assert np.all(whole.shrinkage <= 1.0)

@@ -239,6 +239,11 @@ def test_order_of_the_error_is_two_in_a_skewed_well_where_that_of_a_gaussian_law
     gaussian = observed_order(errors(2), SIZES, 1.0)
     assert gaussian.agrees(), gaussian
     assert errors(3)(SIZES[0]) < 0.1 * errors(2)(SIZES[0])
+    # What each of them says about itself: to leading order, the error of the Gaussian law.
+    stated = [found[2][n].truncation / errors(2)(n) for n in SIZES]
+    np.testing.assert_allclose(stated, 1.0, atol=0.1)
+    assert abs(stated[-1] - 1.0) < 0.01
+    assert all(errors(3)(n) < found[3][n].truncation for n in SIZES)
     # To leading order the third cumulant itself.
     skew = observed_order(lambda n: abs(found[3][n].third[0, 0, 0] / true[n][2] - 1), SIZES, 1.0)
     assert skew.agrees(), skew
@@ -267,6 +272,9 @@ def test_twin_without_one_of_the_third_derivatives_the_order_is_lost(
         lambda n: abs(close(loss, n).variances[0] / exact(loss, n, bend=0.5)[1] - 1.0), SIZES, 2.0
     )
     assert not table.agrees()
+    gaussian = close(loss, SIZES[-1], 2)
+    error = abs(gaussian.variances[0] / exact(loss, SIZES[-1], bend=0.5)[1] - 1.0)
+    assert abs(gaussian.truncation / error - 1.0) > 0.01
 
 
 EXAMPLES = np.array([2.0, -1.0, -1.0]) / 2.0**0.5  # a third of them far out on one side
@@ -387,11 +395,16 @@ def test_cumulants_too_large_for_an_expansion_are_a_status() -> None:
     assert found.status is Status.INACCURATE
     assert "expansion in them is trusted up to" in found.detail
     true = exact(loss, 2)[1]
-    gaussian = close(loss, 2, 2, draws=256)
+    gaussian = close(loss, 2, 2, draws=256, throw=False)
+    assert gaussian.status is Status.INACCURATE
+    assert "Third cumulants, left out here, would change" in gaussian.detail
     assert abs(found.variances[0] / true - 1.0) > abs(gaussian.variances[0] / true - 1.0)
     with pytest.raises(ComputationError, match="lower the learning rate"):
         close(loss, 2, draws=256)
-    assert close(loss, 64, draws=256).detail == ""
+    for cumulants in (2, 3):
+        small = close(loss, 64, cumulants, draws=256)
+        assert small.detail == ""
+        assert 0.0 < small.truncation < 0.1
 
 
 def test_keeps_the_gaussian_law_where_nothing_is_skewed() -> None:
@@ -410,7 +423,7 @@ def test_keeps_progress_in_order_and_says_when_rounds_run_out_before_third_cumul
     assert seen == sorted(seen)
     assert seen[-1] == (found.rounds, 1.0)
     gaussian = close(loss, 32, 2, draws=96)
-    short = close(loss, 32, draws=96, max_rounds=gaussian.rounds, throw=False)
+    short = close(loss, 32, draws=96, max_rounds=gaussian.rounds - 1, throw=False)
     assert short.status is Status.NOT_CONVERGED
     assert "no third cumulants yet" in short.detail
     np.testing.assert_array_equal(short.covariance, gaussian.covariance)

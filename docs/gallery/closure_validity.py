@@ -6,8 +6,9 @@ r"""Where the closure holds: variances of a run over those of both closures, map
 
 One panel each for effective rate, batch, weight decay, width and momentum of a perceptron on
 handwritten digits, and the rate once more with momentum, with median and range over its six leading
-modes.  The runs are stored, made by ``benchmarks/map_closure.py``; :func:`ratios` is computed here,
-for a loss whose law of the steps is known on a grid.
+modes, hollow where the closure says that it is not to be trusted.  The runs are stored, made by
+``benchmarks/map_closure.py``; :func:`ratios` is computed here, for a loss whose law of the steps is
+known on a grid.
 
 Run ``python docs/gallery/closure_validity.py [picture.png]``.
 """
@@ -102,6 +103,11 @@ def draw(path: str | Path) -> float:
     return (one["closure"] - 1) / (one["map"] - 1)
 
 
+def doubted(point: dict, theory: str) -> bool:
+    """Return whether a closure says of itself that it is not to be trusted at a point."""
+    return point.get("said", {}).get(theory, {}).get("status") == "INACCURATE"
+
+
 def _panel(axes, name: str, middle: dict) -> None:
     points = [
         point for point in stored() if {**point["settings"], name: None} == {**middle, name: None}
@@ -113,7 +119,7 @@ def _panel(axes, name: str, middle: dict) -> None:
     axes.axhspan(0.95, 1.05, color="0.92", zorder=0)
     axes.axhline(1.0, color="0.5", lw=0.8, zorder=1)
     for theory in ("flow", "map", "closure", "third"):
-        # A closure that was not found, or is not to be trusted, leaves a gap.
+        # A closure that was not found leaves a gap.
         ratios = np.array([point[theory] or [np.nan] * 6 for point in points])
         centre = np.median(ratios, axis=1)
         axes.errorbar(
@@ -125,6 +131,16 @@ def _panel(axes, name: str, middle: dict) -> None:
             lw=1.0,
             color=COLOURS[theory],
             label=NAMES[theory],
+        )
+        hollow = np.array([doubted(point, theory) for point in points])
+        axes.plot(
+            np.array(places)[hollow] * SHIFT[theory],
+            centre[hollow],
+            MARKS[theory],
+            ms=4,
+            color=COLOURS[theory],
+            mfc="white",
+            zorder=3,
         )
     axes.set_xscale("log")
     axes.set_yscale("log")

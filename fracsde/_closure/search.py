@@ -14,7 +14,7 @@ import numpy as np
 
 from fracsde._closure.averages import average, matched_draws
 from fracsde._closure.fixed_point import Secants
-from fracsde._closure.third import largest_share
+from fracsde._closure.third import MOST, largest_share
 from fracsde.errors import NotFiniteError
 from fracsde.status import Status
 
@@ -55,16 +55,18 @@ class Search:
         self._progress = progress
         self._third = third
         self.skew: Skewness | None = None
+        self.truncation = float("nan")
 
     def run(self, rtol: float, limit: int) -> tuple[Status, str]:
         """Iterate to the fixed point; say how it ended."""
         converged = False
         while not (why := self._unstable()):
-            if converged and (self.skew is not None or not self._third):
-                return self._judged()
-            if self.rounds == limit:
+            done = converged and (self.skew is not None or not self._third)
+            if self.rounds == limit and not done:
                 break
             try:
+                if done:
+                    return self._judged()
                 if converged:
                     self._bend()
                 converged = self._round(rtol)
@@ -110,7 +112,8 @@ class Search:
             seed=self.seed,
             watch=self._watch,
         )
-        self.skew = frame.skewness(self.state)
+        if frame.bends is not None:
+            self.skew = frame.skewness(self.state, frame.bends)
         image = frame.image(self.state, found, self.skew)
         here, there = frame.pack(self.state), frame.pack(image)
         self.deviations = frame.deviations(found)
@@ -126,26 +129,34 @@ class Search:
         # The Gaussian law is found; third cumulants count from here.  What they add to the noise
         # shifts all images alike, and leaves what the differences tell.
         frame = self.frame
-        frame.look(self.state, self._watch)
+        frame.bends = frame.look(self.state, self._watch)
         self.rounds += 1
-        self.skew = frame.skewness(self.state)
-        assert self.skew is not None  # looked for
+        self.skew = frame.skewness(self.state, frame.bends)
         self.secants.shift(frame.packed_noise(self.skew.noise))
         image = frame.unpack(self.secants.image, self.state)
         self._move(frame.unpack(self.secants.next(), image), image)
         self.residual = float("inf")
 
     def _judged(self) -> tuple[Status, str]:
-        # Third cumulants are an expansion: where they make much of the noise it does not hold.
-        if self.skew is None:
+        # Cumulants are an expansion: where the third make much of the noise it does not hold, with
+        # them or without.
+        frame, noise = self.frame, self.state.noise
+        if self.skew is not None:
+            skew, whole, which = self.skew, noise - self.skew.noise, "Third cumulants"
+        elif frame.at.rank <= MOST:
+            skew = frame.skewness(self.state, frame.look(self.state, self._watch))
+            self.rounds += 1
+            whole, which = noise, "Third cumulants, left out here, would"
+        else:
             return Status.SUCCESS, ""
-        share = largest_share(self.skew.noise, self.state.noise - self.skew.noise)
-        if share <= EXPANDS:
+        self.truncation = largest_share(skew.noise, whole)
+        if self.truncation <= EXPANDS:
             return Status.SUCCESS, ""
         return Status.INACCURATE, (
-            f"Third cumulants change the noise of one step by {100.0 * share:.0f} % along one "
+            f"{which} change the noise of one step by {100.0 * self.truncation:.0f} % along one "
             f"direction, and the expansion in them is trusted up to {100.0 * EXPANDS:.0f} %; lower "
-            "the learning rate, or enlarge the batch."
+            "the learning rate, enlarge the batch, or examine fewer modes (rank) if flat ones are "
+            "to blame; throw=False returns the law as it is."
         )
 
     def _move(self, tried: State, plain: State) -> None:

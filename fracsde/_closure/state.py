@@ -93,27 +93,27 @@ class Frame:
 
     def recursion(self, state: State) -> tuple[FloatArray, FloatArray]:
         """Return transition and noise of the leading modes."""
-        skew = self.skewness(state)
+        beyond = None
+        if self.bends is not None and self.momentum == 0.0:
+            beyond = self.skewness(state, self.bends).beyond
         return leading_recursion(
             *self._linear(state),
             rate=self.rate,
             momentum=self.momentum,
-            beyond=None if skew is None or self.momentum > 0.0 else skew.beyond,
+            beyond=beyond,
         )
 
-    def look(self, state: State, watch: Callable[[int, int], None]) -> None:
-        """Differentiate curvature and noise at a state: from now on third cumulants count."""
+    def look(self, state: State, watch: Callable[[int, int], None]) -> Bends:
+        """Differentiate curvature and noise at a state."""
         sd = _unit(self.law(state)[0].diagonal())
-        self.bends = bends(self.at, state.mean, sd, watch)
+        return bends(self.at, state.mean, sd, watch)
 
-    def skewness(self, state: State) -> Skewness | None:
-        """Return the third cumulants of a state's law, and what they do; nothing where unknown."""
-        if self.bends is None:
-            return None
+    def skewness(self, state: State, found: Bends) -> Skewness:
+        """Return the third cumulants of a state's law, and what they do."""
         hessian, rest, noise = self._linear(state)
-        k, p = self.at.rank, self.bends.loss.shape[1]
+        k, p = self.at.rank, found.loss.shape[1]
         return skewness(
-            self.bends,
+            found,
             hessian[:k],
             rest[: p - k],
             noise[:p, :p],

@@ -35,6 +35,7 @@ from fracsde.errors import BackendUnavailable
 from fracsde.networks import MultilayerPerceptron, SoftmaxRegression
 from fracsde.provenance import provenance
 from fracsde.report import refuse_target, write_report
+from fracsde.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,7 +191,7 @@ def _near_minimum(
     theory = predict(curvature, chosen, settings, "map")
     rivals = {rival: predict(curvature, chosen, settings, rival) for rival in RIVALS}
     closure = close(curvature, chosen, settings)
-    if closure.status.ok:
+    if closure.status in {Status.SUCCESS, Status.INACCURATE}:
         rivals = {"closure": predict_closure(curvature, chosen, closure), **rivals}
     run = run_regime(curvature, chosen, settings, clock.step)
     assert run.projections is not None  # asked for

@@ -104,7 +104,8 @@ def _panels(
         for column, item in enumerate(regimes):
             axis = axes[row, column]
             fill(axis, item)
-            axis.set_title(f"{name}\n{item.plan.regime.name}", fontsize=9)
+            regime = item.plan.regime.name.replace(", ", "\n")
+            axis.set_title(f"{name}\n{regime}", fontsize=9)
             if row == len(stationary) - 1:
                 axis.set_xlabel(xlabel)
     handles, labels = axes[0, 0].get_legend_handles_labels()

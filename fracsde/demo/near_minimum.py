@@ -22,7 +22,6 @@ from fracsde.networks import run_sgd, train_to_minimum
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.records import Measurement, Prediction, Quantity
 from fracsde.stationary import stationary_covariance
-from fracsde.status import Status
 from fracsde.transients import autocovariance, relaxation_rates
 
 if TYPE_CHECKING:
@@ -204,18 +203,20 @@ def _predict(
     return _predictions(curvature, chosen, process, theory)
 
 
-def closure_of(
+def close(
     curvature: Curvature,
     chosen: Plan,
     settings: DigitsSettings,
-    cumulants: int,
+    *,
+    cumulants: int = 3,
     progress: Callable[[int, float], None] | None = None,
 ) -> GaussianClosure:
-    """Solve the closure of a regime, with second or with third cumulants.
+    """Solve the closure of a regime, with third cumulants unless told.
 
     Returns
     -------
     GaussianClosure
+        ``status`` says whether there is any, and whether it can be trusted.
     """
     return gaussian_closure(
         curvature.expanded,
@@ -230,27 +231,6 @@ def closure_of(
         progress=progress,
         throw=False,
     )
-
-
-def close(
-    curvature: Curvature,
-    chosen: Plan,
-    settings: DigitsSettings,
-    progress: Callable[[int, float], None] | None = None,
-) -> GaussianClosure:
-    """Solve the closure of a regime, with third cumulants where they can be trusted.
-
-    Returns
-    -------
-    GaussianClosure
-        Without third cumulants where their expansion does not hold, or leaves no law; ``status``
-        says whether there is any.
-    """
-    for cumulants in (3, 2):
-        closure = closure_of(curvature, chosen, settings, cumulants, progress)
-        if closure.status in {Status.SUCCESS, Status.NOT_CONVERGED}:  # as it would without them
-            break
-    return closure
 
 
 def predict_closure(

@@ -31,10 +31,15 @@ class Regime:
     momentum: float
 
     @property
+    def effective_rate(self) -> float:
+        """``eta h_max / (1 - mu)`` [1], which sets the width of the law at small rates."""
+        return self.rate / (1.0 - self.momentum)
+
+    @property
     def name(self) -> str:
         """A label for tables and figures."""
-        tail = f", momentum {self.momentum:g}" if self.momentum else ""
-        return f"η·h_max = {self.rate:g}{tail}"
+        tail = f", momentum {self.momentum:g} (effective rate {self.effective_rate:.2g})"
+        return f"η·h_max = {self.rate:g}{tail if self.momentum else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +120,9 @@ class DigitsSettings:
 
     @property
     def regimes(self) -> tuple[Regime, ...]:
-        """The regimes, from the gentlest."""
-        return tuple(
-            Regime(rate=rate, momentum=momentum) for rate in (0.1, 0.5) for momentum in (0.0, 0.9)
-        )
+        """The regimes: two rates, without momentum and with; the last one goes too far."""
+        pairs = ((0.1, 0.0), (0.1, 0.9), (0.5, 0.0), (0.5, 0.5), (0.5, 0.9))
+        return tuple(Regime(rate=rate, momentum=momentum) for rate, momentum in pairs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain types.

@@ -47,6 +47,18 @@ def tables(
             ],
             [_minimum(name, regimes[0]) for name, regimes in stationary.items()],
         ),
+        "The regimes": (
+            [
+                "network and regime",
+                "learning rate η",
+                "η·h_max",
+                "momentum μ",
+                "effective rate η·h_max/(1 - μ)",
+                "steps dropped",
+                "steps",
+            ],
+            [_regime(name, item) for name, item in items],
+        ),
         "Theory against run near the minimum: ratios (rows that agree/are open/disagree)": (
             ["network and regime", "quantity", *heads],
             [row for name, item in items for row in _comparison(name, item, theories)],
@@ -71,6 +83,7 @@ def tables(
                 "network and regime",
                 "outcome",
                 "rounds",
+                "noise that third cumulants are worth",
                 "largest third cumulant [sd³]",
                 "variance, closure / map",
                 "largest standard error",
@@ -112,6 +125,19 @@ def _minimum(name: str, item: Stationary) -> list[str]:
     ]
 
 
+def _regime(name: str, item: Stationary) -> list[str]:
+    chosen, regime = item.plan, item.plan.regime
+    return [
+        heading(name, item),
+        f"{chosen.learning_rate:.4g}",
+        f"{regime.rate:g}",
+        f"{regime.momentum:g}",
+        f"{regime.effective_rate:.3g}",
+        f"{chosen.burn_in}",
+        f"{chosen.steps}",
+    ]
+
+
 def _comparison(name: str, item: Stationary, theories: Sequence[str]) -> list[list[str]]:
     found = []
     for quantity in dict.fromkeys(row.quantity for row in item.report.rows):
@@ -145,12 +171,13 @@ def _reasons(name: str, item: Stationary) -> list[str]:
 def _closure(name: str, item: Stationary) -> list[str]:
     closure, curvature = item.closure, item.curvature
     cells = [heading(name, item), closure.status.name, f"{closure.rounds}"]
-    if not closure.status.ok:
-        return [*cells, *["–"] * 6]
+    if "closure" not in item.report.rivals:
+        return [*cells, *["–"] * 7]
     moved = (closure.mean - closure.minimum.position) @ closure.minimum.leading
     settled = closure.variances
     return [
         *cells,
+        f"{100.0 * closure.truncation:.1f} %",
         _skew(closure),
         span(closure.over_map),
         f"{100.0 * (closure.variance_stderr / settled).max():.2f} %",
@@ -161,8 +188,7 @@ def _closure(name: str, item: Stationary) -> list[str]:
 
 
 def _skew(closure: GaussianClosure) -> str:
-    if closure.third is None:
-        return "left out"
+    assert closure.third is not None  # asked for
     sd = np.sqrt(closure.variances)
     scale = sd[:, None, None] * sd[:, None] * sd
     return f"{np.abs(closure.third / scale).max():.2f}"

@@ -17,6 +17,7 @@ from fracsde.demo.phrases import (
     span,
     theory_rows,
 )
+from fracsde.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,8 +59,9 @@ def findings(
 
 
 def _name(item: Stationary, theory: str) -> str:
-    if theory == "closure" and theory in item.report.rivals and item.closure.third is None:
-        return "the Gaussian closure, third cumulants not being trusted here,"
+    found = theory in item.report.rivals
+    if found and theory == "closure" and item.closure.status is Status.INACCURATE:
+        return "the closure, which says that it is not to be trusted here,"
     return f"the {theory}"
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fracsde.compare import Verdict, compare
-from fracsde.demo import near_minimum
 from fracsde.demo.near_minimum import (
     assumptions,
     close,
@@ -25,7 +23,6 @@ from fracsde.errors import OutOfRangeError
 from fracsde.networks import Network
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.stationary import stationary_covariance
-from fracsde.status import Status
 
 SETTINGS = DigitsSettings(replicas=128, directions=3, relaxations=400.0, positions=8, batch_size=16)
 
@@ -110,28 +107,10 @@ def test_closure_predicts_what_the_map_predicts_and_the_noise_of_the_run(curvatu
     np.testing.assert_allclose(closure.hessian.diagonal(), curvature.curvatures, rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("status", "tried"),
-    [
-        (Status.SUCCESS, [3]),
-        (Status.INACCURATE, [3, 2]),
-        (Status.UNSTABLE, [3, 2]),
-        (Status.NOT_CONVERGED, [3]),
-    ],
-)
-def test_closure_is_gaussian_only_where_third_cumulants_cannot_be_trusted(
-    status, tried, curvature, monkeypatch
-) -> None:
-    asked = []
-
-    def found(*_: object, cumulants: int, **__: object) -> SimpleNamespace:
-        asked.append(cumulants)
-        return SimpleNamespace(status=status if cumulants == 3 else Status.SUCCESS)
-
-    monkeypatch.setattr(near_minimum, "gaussian_closure", found)
-    chosen = plan(curvature, Regime(rate=0.5, momentum=0.0), SETTINGS)
-    assert close(curvature, chosen, SETTINGS).status in {status, Status.SUCCESS}
-    assert asked == tried
+def test_regimes_name_rate_momentum_and_effective_rate() -> None:
+    names = [regime.name for regime in SETTINGS.regimes]
+    assert names[2:4] == ["η·h_max = 0.5", "η·h_max = 0.5, momentum 0.5 (effective rate 1)"]
+    assert [round(regime.effective_rate, 12) for regime in SETTINGS.regimes] == [0.1, 1, 0.5, 1, 5]
 
 
 def test_plan_keeps_lags_on_recorded_steps(curvature) -> None:

@@ -11,6 +11,7 @@ import pytest
 from fracsde.compare import compare
 from fracsde.demo.words import SPREAD, VARIANCE, blamed, findings, sentence
 from fracsde.records import Measurement, Prediction, Quantity
+from fracsde.status import Status
 
 
 def _report(name: str, rival: str, ratio: float, rival_ratio: float, error: float):
@@ -117,9 +118,11 @@ def test_sentence_names_no_reason_that_one_failing_network_does_not_share() -> N
     assert "because" not in sentence(items, {"one": _start(0.2, 0.9)})
 
 
-def _with_closure(item: SimpleNamespace, ratio: float, *, third: bool = True) -> SimpleNamespace:
+def _with_closure(
+    item: SimpleNamespace, ratio: float, status: Status = Status.SUCCESS
+) -> SimpleNamespace:
     """Add a closure that is off by a ratio."""
-    item.closure = SimpleNamespace(third=np.zeros((1, 1, 1)) if third else None)
+    item.closure = SimpleNamespace(status=status)
     rows = _report(VARIANCE, "closure", 1.0, ratio, 1e-4).rivals
     item.report = replace(item.report, rivals={**rows, **item.report.rivals})
     return item
@@ -138,10 +141,10 @@ def test_closure_is_judged_where_there_is_one() -> None:
     assert "closure" not in sentence(without, start)
 
 
-def test_closure_without_third_cumulants_is_said_to_be_gaussian() -> None:
-    items = {"net": [_with_closure(_item(1.25, 1.0, 1.0), 1.3, third=False)]}
+def test_closure_that_is_not_to_be_trusted_says_so() -> None:
+    items = {"net": [_with_closure(_item(1.25, 1.0, 1.0), 1.3, Status.INACCURATE)]}
     said = findings(items, {})["net, gentle"]
-    assert "the Gaussian closure, third cumulants not being trusted here, fails in 1 of 1" in said
+    assert "the closure, which says that it is not to be trusted here, fails in 1 of 1" in said
 
 
 @pytest.mark.parametrize(
