@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
-from fracsde.demo import digits
 from fracsde.demo.digits import load_digits, run_digits
 from fracsde.demo.settings import DigitsSettings
 from fracsde.errors import InputError
@@ -18,7 +17,7 @@ from fracsde.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SMALL = DigitsSettings.short(replicas=16, hidden=8, relaxations=10.0, burn_in=2.0, positions=4)
+SMALL = DigitsSettings.short(replicas=16, relaxations=10.0, burn_in=2.0, positions=4)
 KEYS = {
     "quantity",
     "label",
@@ -42,15 +41,7 @@ def test_digits_are_centred_and_in_units_of_the_range() -> None:
     assert set(labels) == set(range(10))
 
 
-@pytest.fixture
-def fewer_digits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every fourth digit: a run of all of them takes two minutes."""
-    inputs, labels = load_digits()
-    monkeypatch.setattr(digits, "load_digits", lambda: (inputs[::4], labels[::4]))
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("fewer_digits")
 def test_demo_writes_page_rows_and_figures(tmp_path: Path) -> None:
     seen: list[float] = []
     result = run_digits(tmp_path / "digits", SMALL, lambda _, done: seen.append(done))
