@@ -10,7 +10,7 @@ TORCH_STAMP := $(VENV)/.torch
 # One BLAS thread: the linear algebra here is faster so, and results repeat.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help install torch demo test test-fast coverage lint types floors docs bench validate all clean
+.PHONY: help install torch demo test test-fast coverage lint types floors core docs bench validate all clean
 
 help:
 	@echo "make demo    run the main job: SGD on handwritten digits against theory -> reports/digits/"
@@ -72,6 +72,10 @@ types: install
 
 floors: install
 	$(BIN)/lint-imports
+
+# The README's example, as a user who installs no extra runs it.
+core: install
+	.ci/core
 
 docs: torch
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version as package_version
 from importlib.util import find_spec
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.support.kernels import share_kernels
+
+share_kernels()
 
 project = "fracsde"
 author = "The fracsde developers"
@@ -47,7 +55,6 @@ def _citations_to_roles(app, what, name, obj, options, lines) -> None:
 def _draw_gallery(app) -> None:
     """Draw the picture of every gallery script that is older than what it shows."""
     import runpy
-    from pathlib import Path
 
     import fracsde
 
@@ -77,8 +84,6 @@ def _run_tutorial(app) -> None:
     import os
     import shutil
     import subprocess
-    import sys
-    from pathlib import Path
 
     import fracsde
 
@@ -114,8 +119,17 @@ def _run_tutorial(app) -> None:
     printed.write_text(f"{block}\n{image}", encoding="utf-8")
 
 
+def _make_pictures(app) -> None:
+    """Draw the gallery while the tutorial runs in its process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        tutorial = pool.submit(_run_tutorial, app)
+        _draw_gallery(app)
+        tutorial.result()
+
+
 def setup(app) -> None:
-    """Connect the citation filter, draw the gallery and run the tutorial."""
+    """Connect the citation filter and what makes pictures."""
     app.connect("autodoc-process-docstring", _citations_to_roles, priority=100)
-    app.connect("builder-inited", _draw_gallery)
-    app.connect("builder-inited", _run_tutorial)
+    app.connect("builder-inited", _make_pictures)

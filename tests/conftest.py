@@ -1,28 +1,12 @@
-"""Compiled kernels are cached under a hash of all sources, so a stale one is never run.
-
-numba notices a change of the file that holds a cached function, not of the files its callees
-come from.
-"""
+"""Seeds from names, and one folder of compiled kernels for all."""
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
-import numba
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.kernels import share_kernels
 
-
-def _source_hash() -> str:
-    digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted((ROOT / "fracsde").rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-numba.config.CACHE_DIR = str(ROOT / ".numba_cache" / _source_hash())
+share_kernels()
 
 
 @pytest.fixture

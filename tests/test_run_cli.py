@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ pytest.importorskip("typer")
 
 import fracsde as fs
 from fracsde.cli import main
+from tests.support.commands import shown_by
 from tests.support.laws import seed_of
 from tests.support.runs import TRAINING, matrices, sgd_run, store
 
@@ -23,32 +24,10 @@ if TYPE_CHECKING:
 H, C, MINIMUM = matrices()
 
 
-class Shown:
-    """What a command printed, and its exit code."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Run a command in this process, as a shell in ``tmp_path`` would."""
-
-    def call(*arguments: object) -> Shown:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["fracsde", *map(str, arguments)])
-        with monkeypatch.context() as streams:
-            out, err = io.StringIO(), io.StringIO()
-            streams.setattr(sys, "stdout", out)
-            streams.setattr(sys, "stderr", err)
-            with pytest.raises(SystemExit) as caught:
-                main()
-        code = caught.value.code
-        found = Shown(0 if code is None else int(code), out.getvalue(), err.getvalue())
-        assert "Traceback" not in found.err
-        return found
-
-    return call
+    return partial(shown_by, monkeypatch, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -173,27 +173,53 @@ class Case:
         """Return the case with the repetitions of the test suite."""
         return replace(self, repetitions=min(self.tested, self.repetitions))
 
+    @property
+    def window(self) -> float:
+        """How far the observed coverage may lie from 95 %.
+
+        Fewer than 2000 repetitions widen it by two standard deviations of their count.
+        """
+        few, noise = self.repetitions < REPETITIONS, LEVEL * (1.0 - LEVEL)
+        return WINDOW + (2.0 * (noise / self.repetitions) ** 0.5 if few else 0.0)
+
     def rows(self, seed: int = 0) -> list[Row]:
         """Repeat, and count; another seed gives other data than those of the table."""
-        text = f"{self.name} {seed}" if seed else self.name
-        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]))
-        found = np.concatenate(list(self._repeat(rng)))[: self.repetitions]
+        return self._rows(list(self._repeat(seed)))
+
+    def fails(self) -> bool:
+        """Whether a row does not hold; repeats no further than it takes to know."""
+        truth, found = np.array(list(self.truth.values())), []
+        misses = np.zeros(len(truth))
+        for ends in self._repeat(0):
+            found.append(ends)
+            misses += np.sum((truth < ends[:, 0]) | (ends[:, 1] < truth), axis=0)
+            highest = 1.0 - misses.max() / self.repetitions  # if all that remain hold
+            if not self.limit and highest < 1.0 - LEVEL - self.window:
+                return True
+        return not all(row.holds for row in self._rows(found))
+
+    def _rows(self, found: list[np.ndarray]) -> list[Row]:
+        every = np.concatenate(found)
         return [
-            _row(self, label, truth, found[:, :, i])
+            _row(self, label, truth, every[:, :, i])
             for i, (label, truth) in enumerate(self.truth.items())
         ]
 
-    def _repeat(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    def _repeat(self, seed: int) -> Iterator[np.ndarray]:
         # Yield (repetition, 4, entry): ends of the interval of 95 %, then of 99.9 %.
-        for _ in range(0, self.repetitions, max(self.width, 1)):
+        text = f"{self.name} {seed}" if seed else self.name
+        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]))
+        for first in range(0, self.repetitions, max(self.width, 1)):
             run = self.sample(rng)
             found = self._numbers(run)
             if self.width == 0:
                 yield found[None]
-            elif np.isnan(found).any():  # a refusal of one column refuses the run
-                yield np.stack([self._numbers(run[..., i : i + 1]) for i in range(self.width)])
+                continue
+            wanted = min(self.width, self.repetitions - first)
+            if np.isnan(found).any():  # a refusal of one column refuses the run
+                yield np.stack([self._numbers(run[..., i : i + 1]) for i in range(wanted)])
             else:
-                yield found.T[..., None]
+                yield found.T[:wanted, :, None]
 
     def _numbers(self, run: Any) -> np.ndarray:
         # Low and high ends of 95 %, of 99.9 %, by entry; NaN where it was refused.
@@ -244,11 +270,9 @@ class Row:
     def holds(self) -> bool:
         """Whether the coverage lies in the window and few runs were refused.
 
-        Below the window for a case with a limit, and inside or above it for a wide one.  Fewer
-        than 2000 repetitions widen it by two standard deviations of their count.
+        Below the window for a case with a limit, and inside or above it for a wide one.
         """
-        few, noise = self.case.repetitions < REPETITIONS, LEVEL * (1.0 - LEVEL)
-        window = WINDOW + (2.0 * (noise / self.case.repetitions) ** 0.5 if few else 0.0)
+        window = self.case.window
         low = self.coverage < 1.0 - LEVEL - (WINDOW if self.case.limit else window)
         high = self.coverage > 1.0 - LEVEL + window
         inside = low if self.case.limit else not low and (bool(self.case.wide) or not high)

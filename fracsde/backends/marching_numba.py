@@ -394,6 +394,7 @@ def march(
         first, rows = known, states[known : known + len(shifts)]
         np.matmul(coefficients[:, :known], states[:known], out=rows)
         rows += sources
+    coefficients = np.ascontiguousarray(coefficients)  # one layout, so that one kernel is compiled
     many = states.shape[1] >= _MANY and get_num_threads() > 1
     block = _block_many if many else _block
     block(states, sources, start, first, coefficients, shifts, right, left, loss, point)

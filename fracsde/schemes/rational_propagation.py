@@ -307,6 +307,7 @@ class ChainPropagation(RationalPropagation):
             As from :func:`fracsde.backends.shifted_reference.solve_shifts`.
         """
         threads = len(shifts) * len(masses) >= _THREADED
+        masses = np.require(masses, requirements="W")  # else another kernel would be compiled
         found: tuple[FloatArray, FloatArray] = self.engine.solve_shifts(
             np.ascontiguousarray(shifts),
             *self.rates,
@@ -330,6 +331,7 @@ class ChainPropagation(RationalPropagation):
         if right[-1] or left[0] or count * m * len(masses) >= _THREADED:
             return super().sums(stack, clock, masses)
         over = 1.0 / clock[:, None]
+        masses = np.require(masses, requirements="W")  # else another kernel would be compiled
         # One after the other in memory are the sums of a cell: by form, then by time.
         rows = (count * stack.owners) + np.arange(count)[:, None]
         sums, peaks = self.engine.sum_shifts(

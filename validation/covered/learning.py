@@ -34,12 +34,13 @@ class _Runs:
 
     def __init__(self, loss: FunctionLoss, pull: float, chains: int, draws: int) -> None:
         self.loss, self.pull, self.chains, self.draws = loss, pull, chains, draws
+        self.rng: np.random.Generator | None = None
         self.source: Iterator[Evidence] = iter(())
 
     def __call__(self, rng: np.random.Generator) -> Evidence:
-        found = next(self.source, None)
+        found = next(self.source, None) if rng is self.rng else None
         if found is None:
-            self.source = self.block(rng)
+            self.rng, self.source = rng, self.block(rng)
             found = next(self.source)
         return found
 

@@ -118,8 +118,11 @@ _MIX = np.linalg.cholesky(np.exp(-_GAP)).T  # correlated along a chain over half
 
 
 def _curves(alpha: float) -> Callable[[np.random.Generator], np.ndarray]:
-    mean = mittag_leffler(-(_TWELVE**alpha), alpha)
-    return lambda rng: mean + 0.2 * rng.standard_normal((64, len(_TWELVE))) @ _MIX
+    def sample(rng: np.random.Generator) -> np.ndarray:
+        mean = mittag_leffler(-(_TWELVE**alpha), alpha)
+        return mean + 0.2 * rng.standard_normal((64, len(_TWELVE))) @ _MIX
+
+    return sample
 
 
 def _relaxation(alpha: float) -> Case:
