@@ -22,7 +22,7 @@ from numba import njit, prange
 
 from benchmarks.peers.ou_paths import routes as peer_routes
 from benchmarks.work import Absent, Timing, header, measure, table
-from fracsde.backends.normals import fill_lanes
+from fracsde.backends.lane_normals import fill_lanes
 from fracsde.backends.philox import seed_key
 from fracsde.lyapunov.propagators import gap_law
 from fracsde.problems.ornstein_uhlenbeck import OUProcess

@@ -27,6 +27,7 @@ from numba import njit, types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
+from fracsde.backends.vector_code import BYTES, Table, fused, shuffled
 from fracsde.backends.vectors import wide_vectors
 
 __all__ = ["ROWS", "VECTORS", "add_product", "advance", "record"]
@@ -34,53 +35,7 @@ __all__ = ["ROWS", "VECTORS", "add_product", "advance", "record"]
 ROWS, VECTORS = 4, 4
 """Rows and vectors of the sums that a product keeps in registers."""
 
-_BYTES = 64
-
 cgutils: Any = _cgutils  # has no types
-
-
-class _Table:
-    """Addresses and vectors of an array inside a compiled function."""
-
-    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
-        array = context.make_array(kind)(context, builder, value)
-        self.builder, self.data, self.item = builder, array.data, kind.dtype.bitwidth // 8
-        self.width = _BYTES // self.item
-        self.vector = ir.VectorType(context.get_data_type(kind.dtype), self.width)
-
-    def load(self, place: Any) -> Any:
-        pointer = self.builder.gep(self.data, [place])
-        return self.builder.load(pointer)
-
-    def spread(self, place: Any) -> Any:
-        """One number in every lane."""
-        one = self.builder.insert_element(
-            ir.Constant(self.vector, ir.Undefined), self.load(place), ir.Constant(ir.IntType(32), 0)
-        )
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
-        return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), lanes)
-
-    def load_vector(self, place: Any) -> Any:
-        pointer = self.builder.bitcast(
-            self.builder.gep(self.data, [place]), self.vector.as_pointer()
-        )
-        return self.builder.load(pointer, align=self.item)
-
-    def store_vector(self, place: Any, value: Any) -> None:
-        pointer = self.builder.bitcast(
-            self.builder.gep(self.data, [place]), self.vector.as_pointer()
-        )
-        self.builder.store(value, pointer, align=self.item)
-
-
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    # llvmlite's own takes numbers only.
-    kind = a.type
-    name = f"llvm.fma.v{kind.count}f{64 if isinstance(kind.element, ir.DoubleType) else 32}"
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [kind] * 3), name
-    )
-    return builder.call(function, [a, b, c])
 
 
 def _tile(vectors: int) -> Any:
@@ -91,7 +46,7 @@ def _tile(vectors: int) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             kinds = signature.args
             sums_at, matrix, source = (
-                _Table(context, builder, kinds[k], args[k]) for k in (0, 2, 5)
+                Table(context, builder, kinds[k], args[k]) for k in (0, 2, 5)
             )
             _, at, _, row, columns, _, depth, size = args
             lines = _spaced(builder, row, columns, ROWS)
@@ -111,7 +66,7 @@ def _tile(vectors: int) -> Any:
                     factor = matrix.spread(builder.add(line, loop.index))
                     for v, x in enumerate(columns_of_x):
                         total = sums[r * vectors + v]
-                        builder.store(_fma(builder, factor, x, builder.load(total)), total)
+                        builder.store(fused(builder, factor, x, builder.load(total)), total)
             for place, total in zip(targets, sums, strict=True):
                 sums_at.store_vector(place, builder.load(total))
             return context.get_dummy_value()
@@ -150,7 +105,7 @@ def _vector_steps(
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = signature.args
         states, decays, scales, normals, path = (
-            _Table(context, builder, kinds[k], args[k]) for k in (0, 2, 3, 6, 10)
+            Table(context, builder, kinds[k], args[k]) for k in (0, 2, 3, 6, 10)
         )
         _, at, _, _, first, gap, _, place, lane, shift, _, to, jump, count = args
         lanes = ir.Constant(count.type, 16 // path.item)
@@ -165,7 +120,7 @@ def _vector_steps(
             noise = builder.fmul(
                 scales.spread(line), normals.load_vector(builder.add(place, source))
             )
-            new = _fma(builder, decays.spread(line), builder.load(now), noise)
+            new = fused(builder, decays.spread(line), builder.load(now), noise)
             builder.store(new, now)
             path.store_vector(builder.add(to, builder.mul(t, jump)), new)
         states.store_vector(at, builder.load(now))
@@ -191,7 +146,7 @@ def _turned_block(
     # out[to + c gap + r] = source[at + r size + c] + mean[first + r], a square of one vector.
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = signature.args
-        table, means, target = (_Table(context, builder, kinds[n], args[n]) for n in (0, 3, 5))
+        table, means, target = (Table(context, builder, kinds[n], args[n]) for n in (0, 3, 5))
         _, at, size, _, first, _, to, gap = args
         word, width = at.type, table.width
         rows = []
@@ -211,13 +166,11 @@ def _transposed(builder: Any, rows: list[Any], width: int) -> list[Any]:
     while half < width:
         low = [c if not c & half else width + c - half for c in range(width)]
         high = [c + half if not c & half else width + c for c in range(width)]
-        masks = [ir.Constant(ir.VectorType(ir.IntType(32), width), lanes) for lanes in (low, high)]
         new: list[Any] = [None] * width
         for r in range(width):
             if not r & half:
                 a, b = rows[r], rows[r + half]
-                new[r] = builder.shuffle_vector(a, b, masks[0])
-                new[r + half] = builder.shuffle_vector(a, b, masks[1])
+                new[r], new[r + half] = (shuffled(builder, a, b, lanes) for lanes in (low, high))
         rows, half = new, 2 * half
     return rows
 
@@ -244,7 +197,7 @@ def add_product(out: Any, M: Any, X: Any, extent: Any) -> None:
     """
     wide_vectors()
     size, columns, flat = out.shape[1], M.shape[1], X.reshape(-1)
-    width = 64 // out.itemsize
+    width = BYTES // out.itemsize
     whole = size - size % (VECTORS * width)
     for start in range(0, whole, VECTORS * width):
         part = flat[start:]
@@ -276,7 +229,7 @@ def advance(y: Any, rho: Any, sigma: Any, z: Any, out: Any) -> None:
     """
     wide_vectors()
     d, size = y.shape
-    width, table = 64 // y.itemsize, d * size
+    width, table = BYTES // y.itemsize, d * size
     for i in range(d):
         for c in range(0, size, width):
             at = i * size + c
@@ -304,7 +257,7 @@ def record(source: Any, mean: Any, out: Any, first: Any, gap: Any, rows: Any, ch
     """
     wide_vectors()
     size = source.shape[1]
-    width = 64 // out.itemsize
+    width = BYTES // out.itemsize
     whole, full = rows - rows % width, chains - chains % width
     for c in range(0, full, width):
         for r in range(0, whole, width):

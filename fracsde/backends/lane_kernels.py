@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit, prange
 
 from fracsde.backends.chain_lanes import ROWS, add_product, advance, record
-from fracsde.backends.normals import fill_lanes
+from fracsde.backends.lane_normals import fill_lanes
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
 
 __all__ = ["decoupled_lanes", "dense"]
@@ -24,15 +24,16 @@ _TILE = 512  # blocks of normals whose addresses, numbers and states stay in the
 
 
 @njit(cache=True, error_model="numpy")
-def _lane_addresses(counters: Any, rows: Any, columns: Any, size: Any, first: Any) -> None:
-    # Block (column, row, chain), chains innermost.
+def _lane_addresses(rows: Any, columns: Any, size: Any, first: Any, purpose: Any) -> Any:
+    # Block (column, row, chain, purpose), chains innermost.
+    counters = np.empty((rows * columns * size, 4), np.uint32)
     for row in range(rows):
         for i in range(columns):
             place = (row * columns + i) * size
             for c in range(size):
-                counters[0, place + c] = i
-                counters[1, place + c] = row
-                counters[2, place + c] = first + c
+                address = counters[place + c]
+                address[0], address[1], address[2], address[3] = i, row, first + c, purpose
+    return counters
 
 
 @njit(cache=True, error_model="numpy")
@@ -110,8 +111,7 @@ def _dense_group(
     purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
     rows, first = _tile_rows(rank, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
-    counters = np.empty((3, rows * rank * size), dtype=np.uint64)
-    _lane_addresses(counters, rows, rank, size, first)
+    counters = _lane_addresses(rows, rank, size, first, purpose)
     z, seen = (
         np.empty((lanes, rows * rank * size), out.dtype),
         np.empty((count * k, size), out.dtype),
@@ -124,7 +124,7 @@ def _dense_group(
         t = step % count
         if t == 0:
             shift = step // lanes
-            fill_lanes(z, counters[0], counters[1], counters[2], shift, purpose, k0, k1)
+            fill_lanes(z, counters, shift, k0, k1)
         kind, place = which[step], (t // lanes) * rank * size
         noise = z[t % lanes, place : place + rank * size].reshape(rank, size)
         # X @ E.T + z @ L.T
@@ -218,8 +218,7 @@ def _decoupled_group(
     purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
     rows, first = _tile_rows(d, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
-    counters = np.empty((3, rows * d * size), dtype=np.uint64)
-    _lane_addresses(counters, rows, d, size, first)
+    counters = _lane_addresses(rows, d, size, first, purpose)
     z, y = np.empty((lanes, rows * d * size), out.dtype), np.zeros((d, size), out.dtype)
     path, seen = np.empty((count, d, size), out.dtype), np.empty((count * k, size), out.dtype)
     # States go straight to the record where each of them is recorded and none is turned.
@@ -228,7 +227,7 @@ def _decoupled_group(
     _load_states(y, start, first, held)
     for begin in range(0, steps, count):
         n = min(count, steps - begin)
-        fill_lanes(z, counters[0], counters[1], counters[2], begin // lanes, purpose, k0, k1)
+        fill_lanes(z, counters, begin // lanes, k0, k1)
         for t in range(n):
             _copy(rho[t], decay[which[begin + t]])
             _copy(sigma[t], scale[which[begin + t]])
