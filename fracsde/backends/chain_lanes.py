@@ -27,10 +27,10 @@ from numba import njit, types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
-from fracsde.backends.vector_code import BYTES, Table, fused, shuffled
+from fracsde.backends.vector_code import BYTES, Table, constant, fused, shuffled
 from fracsde.backends.vectors import wide_vectors
 
-__all__ = ["ROWS", "VECTORS", "add_product", "advance", "record"]
+__all__ = ["ROWS", "VECTORS", "add_product", "advance", "expect", "record", "step", "turn"]
 
 ROWS, VECTORS = 4, 4
 """Rows and vectors of the sums that a product keeps in registers."""
@@ -38,40 +38,44 @@ ROWS, VECTORS = 4, 4
 cgutils: Any = _cgutils  # has no types
 
 
-def _tile(vectors: int) -> Any:
-    # out[at + r size + v] += sum_k M[row + r columns + k] X[k size + v], a sum for each r and v.
-    def build(
-        typingctx: Any, out: Any, at: Any, M: Any, row: Any, columns: Any, X: Any, n: Any, size: Any
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kinds = signature.args
-            sums_at, matrix, source = (
-                Table(context, builder, kinds[k], args[k]) for k in (0, 2, 5)
-            )
-            _, at, _, row, columns, _, depth, size = args
-            lines = _spaced(builder, row, columns, ROWS)
-            step = ir.Constant(at.type, sums_at.width)
-            targets = [
-                place
-                for base in _spaced(builder, at, size, ROWS)
-                for place in _spaced(builder, base, step, vectors)
-            ]
-            sums = [
-                cgutils.alloca_once_value(builder, sums_at.load_vector(place)) for place in targets
-            ]
-            with cgutils.for_range(builder, depth) as loop:
-                places = _spaced(builder, builder.mul(loop.index, size), step, vectors)
-                columns_of_x = [source.load_vector(place) for place in places]
+def _tile(vectors: int, *, products: int, add: bool) -> Any:
+    # out[at + r size + v] (+)= sum_k M[row + r columns + k] X[from + k size + v] for each r and v,
+    # summed over products (M, row, columns, X, from, n); the sums stay in registers.
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums_at = Table(context, builder, signature.args[0], args[0])
+        at, size, factors = args[1], args[2], signature.args[3]
+        step = ir.Constant(at.type, sums_at.width)
+        targets = [
+            place
+            for base in _spaced(builder, at, size, ROWS)
+            for place in _spaced(builder, base, step, vectors)
+        ]
+        zero = constant(sums_at.vector, 0.0)
+        sums = [
+            cgutils.alloca_once_value(builder, sums_at.load_vector(place) if add else zero)
+            for place in targets
+        ]
+        for p in range(products):
+            kinds = factors[6 * p : 6 * p + 6]
+            given = [builder.extract_value(args[3], 6 * p + k) for k in range(6)]
+            matrix, source = (Table(context, builder, kinds[k], given[k]) for k in (0, 3))
+            lines = _spaced(builder, given[1], given[2], ROWS)
+            with cgutils.for_range(builder, given[5]) as loop:
+                first = builder.add(given[4], builder.mul(loop.index, size))
+                columns_of_x = [
+                    source.load_vector(place) for place in _spaced(builder, first, step, vectors)
+                ]
                 for r, line in enumerate(lines):
                     factor = matrix.spread(builder.add(line, loop.index))
                     for v, x in enumerate(columns_of_x):
                         total = sums[r * vectors + v]
                         builder.store(fused(builder, factor, x, builder.load(total)), total)
-            for place, total in zip(targets, sums, strict=True):
-                sums_at.store_vector(place, builder.load(total))
-            return context.get_dummy_value()
+        for place, total in zip(targets, sums, strict=True):
+            sums_at.store_vector(place, builder.load(total))
+        return context.get_dummy_value()
 
-        return types.none(out, at, M, row, columns, X, n, size), generate
+    def build(typingctx: Any, out: Any, at: Any, size: Any, factors: Any) -> Any:
+        return types.none(out, at, size, factors), emit
 
     return intrinsic(build)
 
@@ -175,7 +179,26 @@ def _transposed(builder: Any, rows: list[Any], width: int) -> list[Any]:
     return rows
 
 
-_add_tile, _add_column = _tile(VECTORS), _tile(1)
+_add_tile, _add_column = (_tile(n, products=1, add=True) for n in (VECTORS, 1))
+_one_tile, _one_column = (_tile(n, products=1, add=False) for n in (VECTORS, 1))
+_two_tile, _two_column = (_tile(n, products=2, add=False) for n in (VECTORS, 1))
+
+
+def _expected(typingctx: Any, out: Any, place: Any) -> Any:
+    # Ask for the line of memory that holds out[place], to be written.
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        table, number = Table(context, builder, signature.args[0], args[0]), ir.IntType(32)
+        bytes_ = ir.IntType(8).as_pointer()
+        pointer = builder.bitcast(builder.gep(table.data, [args[1]]), bytes_)
+        kind = ir.FunctionType(ir.VoidType(), [bytes_, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(ask, [pointer, *(ir.Constant(number, k) for k in (1, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.none(out, place), generate
+
+
+_expect: Any = intrinsic(_expected)
 _take_steps: Any = intrinsic(_vector_steps)
 _put_block: Any = intrinsic(_turned_block)
 
@@ -199,16 +222,77 @@ def add_product(out: Any, M: Any, X: Any, extent: Any) -> None:
     size, columns, flat = out.shape[1], M.shape[1], X.reshape(-1)
     width = BYTES // out.itemsize
     whole = size - size % (VECTORS * width)
-    for start in range(0, whole, VECTORS * width):
-        part = flat[start:]
-        for tile in range(out.shape[0] // ROWS):
-            row, depth = tile * ROWS, extent[tile]
-            _add_tile(out, row * size + start, M, row * columns, columns, part, depth, size)
-    for start in range(whole, size, width):
-        part = flat[start:]
-        for tile in range(out.shape[0] // ROWS):
-            row, depth = tile * ROWS, extent[tile]
-            _add_column(out, row * size + start, M, row * columns, columns, part, depth, size)
+    for tile in range(out.shape[0] // ROWS):
+        row, depth = tile * ROWS, extent[tile]
+        for at in range(0, whole, VECTORS * width):
+            _add_tile(out, row * size + at, size, (M, row * columns, columns, flat, at, depth))
+        for at in range(whole, size, width):
+            _add_column(out, row * size + at, size, (M, row * columns, columns, flat, at, depth))
+
+
+@njit(cache=True, error_model="numpy")
+def turn(out: Any, to: Any, M: Any, X: Any, place: Any) -> None:
+    """Write ``M @ X[place]`` to the rows of a table from ``to`` on.
+
+    Parameters
+    ----------
+    out : (rows, size) ndarray
+        Written in as many rows as ``M`` has; ``size`` a multiple of one vector.
+    to : int
+        First row.
+    M : (r, d) ndarray
+        ``r`` a multiple of :data:`ROWS`; C-contiguous like the others.
+    X : (n, d, size) ndarray
+        Several other factors.
+    place : int
+        Which of them.
+    """
+    wide_vectors()
+    size, d, flat = out.shape[1], M.shape[1], X.reshape(-1)
+    width, first = BYTES // out.itemsize, place * M.shape[1] * out.shape[1]
+    whole = size - size % (VECTORS * width)
+    for row in range(0, M.shape[0], ROWS):
+        target = (to + row) * size
+        for at in range(0, whole, VECTORS * width):
+            _one_tile(out, target + at, size, (M, row * d, d, flat, first + at, d))
+        for at in range(whole, size, width):
+            _one_column(out, target + at, size, (M, row * d, d, flat, first + at, d))
+
+
+@njit(cache=True, error_model="numpy")
+def step(out: Any, L: Any, z: Any, place: Any, extent: Any, E: Any, X: Any) -> None:
+    """Write ``L @ Z + E @ X`` for one step of several chains.
+
+    Parameters
+    ----------
+    out : (rows, size) ndarray
+        Written; ``rows`` a multiple of :data:`ROWS`, ``size`` of one vector.
+    L : (rows, r) ndarray
+        C-contiguous like the others.
+    z : (n,) ndarray
+        Holds ``Z``, ``(r, size)``, from ``place`` on.
+    place : int
+        Where.
+    extent : (rows / ROWS,) int64
+        Columns of ``L`` that are not zero in these rows.
+    E : (rows, d) ndarray
+        The other matrix.
+    X : (d or more, size) ndarray
+        States.
+    """
+    wide_vectors()
+    size, r, d, flat = out.shape[1], L.shape[1], E.shape[1], X.reshape(-1)
+    width = BYTES // out.itemsize
+    whole = size - size % (VECTORS * width)
+    for tile in range(out.shape[0] // ROWS):
+        row, depth = tile * ROWS, extent[tile]
+        target = row * size
+        for at in range(0, whole, VECTORS * width):
+            noise = (L, row * r, r, z, place + at, depth)
+            _two_tile(out, target + at, size, (*noise, E, row * d, d, flat, at, d))
+        for at in range(whole, size, width):
+            noise = (L, row * r, r, z, place + at, depth)
+            _two_column(out, target + at, size, (*noise, E, row * d, d, flat, at, d))
 
 
 @njit(cache=True, error_model="numpy")
@@ -266,3 +350,22 @@ def record(source: Any, mean: Any, out: Any, first: Any, gap: Any, rows: Any, ch
         place = first + c * gap
         for r in range(whole if c < full else 0, rows):
             out[place + r] = source[r, c] + mean[r]
+
+
+@njit(cache=True, error_model="numpy")
+def expect(out: Any, first: Any, gap: Any, rows: Any, chains: Any) -> None:
+    """Have the memory that :func:`record` will write brought near while numbers are made.
+
+    A processor reads a line of memory before it writes a part of it, and waits.
+
+    Parameters
+    ----------
+    out, first, gap, rows, chains
+        As for :func:`record`.
+    """
+    width = BYTES // out.itemsize
+    for c in range(chains):
+        place = first + c * gap
+        for r in range(0, rows, width):
+            _expect(out, place + r)
+        _expect(out, place + rows - 1)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from fracsde.backends.chain_lanes import ROWS, add_product, advance, record
+from fracsde.backends.chain_lanes import advance, expect, record, step, turn
 from fracsde.backends.lane_normals import fill_lanes
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
 
@@ -105,9 +105,9 @@ def _dense_group(
     k0: Any,
     k1: Any,
 ) -> None:
-    chains, d = start.shape
+    chains = start.shape[0]
     steps, rank, lanes, k = which.shape[0], factor.shape[2], 16 // out.itemsize, out.shape[2]
-    flat, gap, every = out.reshape(-1), out.shape[1] * k, np.full(extents.shape[1], d)
+    flat, gap = out.reshape(-1), out.shape[1] * k
     purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
     rows, first = _tile_rows(rank, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
@@ -120,34 +120,36 @@ def _dense_group(
     new = np.empty_like(X)
     _load_states(X, start, first, held)
     pending, draw = 0, 0
-    for step in range(steps):
-        t = step % count
+    noise = z.reshape(-1)
+    for n in range(steps):
+        t = n % count
         if t == 0:
-            shift = step // lanes
-            fill_lanes(z, counters, shift, k0, k1)
-        kind, place = which[step], (t // lanes) * rank * size
-        noise = z[t % lanes, place : place + rank * size].reshape(rank, size)
+            draws, begin = _recorded(slot, n, min(n + count, steps))
+            expect(flat, first * gap + begin * k, gap, draws * k, held)
+            fill_lanes(z, counters, n // lanes, k0, k1)
         # X @ E.T + z @ L.T
-        _clear(new)
-        add_product(new, factor[kind], noise, extents[kind])
-        add_product(new, transition[kind], X, every)
+        kind, place = which[n], t % lanes * z.shape[1] + (t // lanes) * rank * size
+        step(new, factor[kind], noise, place, extents[kind], transition[kind], X)
         X, new = new, X
-        if slot[step] >= 0:
-            draw = slot[step]
+        if slot[n] >= 0:
+            draw = slot[n]
             for r in range(k):
                 _copy(seen[pending * k + r], X[observed[r]])
             pending += 1
-        if pending > 0 and (t == count - 1 or step == steps - 1):
+        if pending > 0 and (t == count - 1 or n == steps - 1):
             place = first * gap + (draw - pending + 1) * k
             record(seen, means, flat, place, gap, pending * k, held)
             pending = 0
 
 
 @njit(cache=True, error_model="numpy")
-def _clear(table: Any) -> None:
-    flat = table.reshape(-1)
-    for r in range(flat.shape[0]):
-        flat[r] = 0.0
+def _recorded(slot: Any, begin: Any, end: Any) -> Any:
+    # How many of these steps are recorded, and the draw of the first of them.
+    count, first = 0, 0
+    for n in range(end - 1, begin - 1, -1):
+        if slot[n] >= 0:
+            count, first = count + 1, slot[n]
+    return count, first
 
 
 @njit(cache=True, error_model="numpy")
@@ -170,7 +172,7 @@ def decoupled_lanes(
     scale: Any,
     which: Any,
     slot: Any,
-    turn: Any,
+    basis: Any,
     mean: Any,
     out: Any,
     size: Any,
@@ -183,7 +185,7 @@ def decoupled_lanes(
     ----------
     start, decay, scale, which, slot, mean, out : ndarray
         As for :func:`fracsde.backends.numba_cpu.decoupled_paths`, all of the kind of ``out``.
-    turn : (rows, d) ndarray
+    basis : (rows, d) ndarray
         Matrix from states to the record, with rows of zeros up to a multiple of
         :data:`fracsde.backends.chain_lanes.ROWS`; without rows where states are recorded.
     size : int
@@ -194,7 +196,7 @@ def decoupled_lanes(
     rows = _tile_rows(start.shape[1], size, 16 // out.itemsize, which.shape[0])
     means = _means(mean, rows * (16 // out.itemsize))
     for b in prange((start.shape[0] + size - 1) // size):
-        _decoupled_group(b, start, decay, scale, which, slot, turn, means, out, size, k0, k1)
+        _decoupled_group(b, start, decay, scale, which, slot, basis, means, out, size, k0, k1)
 
 
 @njit(cache=True, error_model="numpy")
@@ -205,7 +207,7 @@ def _decoupled_group(
     scale: Any,
     which: Any,
     slot: Any,
-    turn: Any,
+    basis: Any,
     means: Any,
     out: Any,
     size: Any,
@@ -214,41 +216,45 @@ def _decoupled_group(
 ) -> None:
     chains, d = start.shape
     steps, lanes, k = which.shape[0], 16 // out.itemsize, out.shape[2]
-    flat, gap, every = out.reshape(-1), out.shape[1] * k, np.full(turn.shape[0] // ROWS, d)
+    flat, gap = out.reshape(-1), out.shape[1] * k
     purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
     rows, first = _tile_rows(d, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
     counters = _lane_addresses(rows, d, size, first, purpose)
     z, y = np.empty((lanes, rows * d * size), out.dtype), np.zeros((d, size), out.dtype)
-    path, seen = np.empty((count, d, size), out.dtype), np.empty((count * k, size), out.dtype)
-    # States go straight to the record where each of them is recorded and none is turned.
-    plain, row = turn.shape[0] == 0, np.empty((turn.shape[0], size), out.dtype)
+    # States go straight to the record where none is turned and each is recorded.
+    plain, wide = basis.shape[0] == 0, k + basis.shape[0]
+    path, seen = (
+        np.empty((count, d, size), out.dtype),
+        np.empty((count * k + wide, size), out.dtype),
+    )
     rho, sigma = np.empty((count, d), out.dtype), np.empty((count, d), out.dtype)
+    kinds = np.full(count, -1)
     _load_states(y, start, first, held)
     for begin in range(0, steps, count):
         n = min(count, steps - begin)
+        draws, draw = _recorded(slot, begin, begin + n)
+        place = first * gap + draw * k
+        expect(flat, place, gap, draws * k, held)
         fill_lanes(z, counters, begin // lanes, k0, k1)
         for t in range(n):
-            _copy(rho[t], decay[which[begin + t]])
-            _copy(sigma[t], scale[which[begin + t]])
+            if kinds[t] != which[begin + t]:
+                kinds[t] = which[begin + t]
+                _copy(rho[t], decay[kinds[t]])
+                _copy(sigma[t], scale[kinds[t]])
         advance(y, rho[:n], sigma[:n], z, path)
-        draw = slot[begin + n - 1]
-        if plain and draw - slot[begin] == n - 1 and slot[begin] >= 0:
-            place = first * gap + slot[begin] * k
+        if plain and draws == n:
             record(path.reshape(count * d, size), means, flat, place, gap, n * k, held)
             continue
         pending = 0
         for t in range(n):
             if slot[begin + t] < 0:
                 continue
-            draw = slot[begin + t]
-            source = path[t]
-            if not plain:
-                _clear(row)
-                add_product(row, turn, source, every)
-                source = row
-            _copy(seen[pending * k : (pending + 1) * k].reshape(-1), source.reshape(-1))
+            # Rows beyond the last coordinate belong to the next draw, which overwrites them.
+            if plain:
+                _copy(seen[pending * k : (pending + 1) * k].reshape(-1), path[t].reshape(-1))
+            else:
+                turn(seen, pending * k, basis, path, t)
             pending += 1
         if pending > 0:
-            place = first * gap + (draw - pending + 1) * k
             record(seen, means, flat, place, gap, pending * k, held)
