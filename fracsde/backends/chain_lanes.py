@@ -35,6 +35,8 @@ __all__ = ["ROWS", "VECTORS", "add_product", "advance", "expect", "record", "ste
 ROWS, VECTORS = 4, 4
 """Rows and vectors of the sums that a product keeps in registers."""
 
+_TOGETHER = 4  # vectors of states that step side by side
+
 cgutils: Any = _cgutils  # has no types
 
 
@@ -87,53 +89,57 @@ def _spaced(builder: Any, first: Any, step: Any, count: int) -> list[Any]:
     return found
 
 
-def _vector_steps(
-    typingctx: Any,
-    y: Any,
-    at: Any,
-    rho: Any,
-    sigma: Any,
-    first: Any,
-    gap: Any,
-    z: Any,
-    place: Any,
-    lane: Any,
-    shift: Any,
-    out: Any,
-    to: Any,
-    jump: Any,
-    count: Any,
-) -> Any:
-    # One vector of states through `count` steps: normals of step t lie at
-    # place + (t % lanes) lane + (t // lanes) shift, states go to out[to + t jump].
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = signature.args
-        states, decays, scales, normals, path = (
-            Table(context, builder, kinds[k], args[k]) for k in (0, 2, 3, 6, 10)
-        )
-        _, at, _, _, first, gap, _, place, lane, shift, _, to, jump, count = args
-        lanes = ir.Constant(count.type, 16 // path.item)
-        now = cgutils.alloca_once_value(builder, states.load_vector(at))
-        with cgutils.for_range(builder, count) as loop:
-            t = loop.index
-            line = builder.add(first, builder.mul(t, gap))
-            source = builder.add(
-                builder.mul(builder.urem(t, lanes), lane),
-                builder.mul(builder.udiv(t, lanes), shift),
+def _vector_steps(vectors: int) -> Any:
+    # Vectors of states through `count` steps side by side, each waiting for its own last step:
+    # normals of step t lie at at + (t % lanes) lane + (t // lanes) table, states go to
+    # out[at + t table], rho and sigma of step t and coordinate i at t d + i.
+    def build(
+        typingctx: Any,
+        y: Any,
+        at: Any,
+        rho: Any,
+        sigma: Any,
+        d: Any,
+        z: Any,
+        lane: Any,
+        out: Any,
+        count: Any,
+        size: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            states, decays, scales, normals, path = (
+                Table(context, builder, signature.args[k], args[k]) for k in (0, 2, 3, 5, 7)
             )
-            noise = builder.fmul(
-                scales.spread(line), normals.load_vector(builder.add(place, source))
-            )
-            new = fused(builder, decays.spread(line), builder.load(now), noise)
-            builder.store(new, now)
-            path.store_vector(builder.add(to, builder.mul(t, jump)), new)
-        states.store_vector(at, builder.load(now))
-        return context.get_dummy_value()
+            _, at, _, _, d, _, lane, _, count, size = args
+            lanes, table = ir.Constant(at.type, 16 // path.item), builder.mul(d, size)
+            places = _spaced(builder, at, ir.Constant(at.type, path.width), vectors)
+            coordinates = [builder.udiv(place, size) for place in places]
+            now = [
+                cgutils.alloca_once_value(builder, states.load_vector(place)) for place in places
+            ]
+            with cgutils.for_range(builder, count) as loop:
+                t = loop.index
+                line, target = builder.mul(t, d), builder.mul(t, table)
+                source = builder.add(
+                    builder.mul(builder.urem(t, lanes), lane),
+                    builder.mul(builder.udiv(t, lanes), table),
+                )
+                for place, coordinate, state in zip(places, coordinates, now, strict=True):
+                    row = builder.add(line, coordinate)
+                    noise = builder.fmul(
+                        scales.spread(row), normals.load_vector(builder.add(place, source))
+                    )
+                    new = fused(builder, decays.spread(row), builder.load(state), noise)
+                    builder.store(new, state)
+                    path.store_vector(builder.add(place, target), new)
+            for place, state in zip(places, now, strict=True):
+                states.store_vector(place, builder.load(state))
+            return context.get_dummy_value()
 
-    signature = types.none(
-        y, at, rho, sigma, first, gap, z, place, lane, shift, out, to, jump, count
-    )
-    return signature, generate
+        signature = types.none(y, at, rho, sigma, d, z, lane, out, count, size)
+        return signature, generate
+
+    return intrinsic(build)
 
 
 def _turned_block(
@@ -199,7 +205,7 @@ def _expected(typingctx: Any, out: Any, place: Any) -> Any:
 
 
 _expect: Any = intrinsic(_expected)
-_take_steps: Any = intrinsic(_vector_steps)
+_take_steps, _take_step = _vector_steps(_TOGETHER), _vector_steps(1)
 _put_block: Any = intrinsic(_turned_block)
 
 
@@ -313,13 +319,12 @@ def advance(y: Any, rho: Any, sigma: Any, z: Any, out: Any) -> None:
     """
     wide_vectors()
     d, size = y.shape
-    width, table = BYTES // y.itemsize, d * size
-    for i in range(d):
-        for c in range(0, size, width):
-            at = i * size + c
-            _take_steps(
-                y, at, rho, sigma, i, d, z, at, z.shape[1], table, out, at, table, rho.shape[0]
-            )
+    width, n, lane, count = BYTES // y.itemsize, d * size, z.shape[1], rho.shape[0]
+    many = n - n % (_TOGETHER * width)
+    for at in range(0, many, _TOGETHER * width):
+        _take_steps(y, at, rho, sigma, d, z, lane, out, count, size)
+    for at in range(many, n, width):
+        _take_step(y, at, rho, sigma, d, z, lane, out, count, size)
 
 
 @njit(cache=True, error_model="numpy")

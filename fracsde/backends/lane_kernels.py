@@ -15,25 +15,25 @@ import numpy as np
 from numba import njit, prange
 
 from fracsde.backends.chain_lanes import advance, expect, record, step, turn
-from fracsde.backends.lane_normals import fill_lanes
+from fracsde.backends.lane_normals import fill_chains
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
+from fracsde.backends.vector_code import BYTES
 
 __all__ = ["decoupled_lanes", "dense"]
 
-_TILE = 512  # blocks of normals whose addresses, numbers and states stay in the first-level cache
+_TILE = 640  # blocks of normals whose numbers and states stay in the first-level cache
 
 
 @njit(cache=True, error_model="numpy")
-def _lane_addresses(rows: Any, columns: Any, size: Any, first: Any, purpose: Any) -> Any:
-    # Block (column, row, chain, purpose), chains innermost.
-    counters = np.empty((rows * columns * size, 4), np.uint32)
-    for row in range(rows):
-        for i in range(columns):
-            place = (row * columns + i) * size
-            for c in range(size):
-                address = counters[place + c]
-                address[0], address[1], address[2], address[3] = i, row, first + c, purpose
-    return counters
+def _addresses(rows: Any, columns: Any, size: Any, first: Any, width: Any, purpose: Any) -> Any:
+    # Block (column, row, chain, purpose) of the first chain of each vector, chains innermost.
+    vectors = size // width
+    starts = np.empty((rows * columns * vectors, 4), np.uint32)
+    for j in range(starts.shape[0]):
+        place, start = j // vectors, starts[j]
+        start[0], start[1] = place % columns, place // columns
+        start[2], start[3] = first + j % vectors * width, purpose
+    return starts
 
 
 @njit(cache=True, error_model="numpy")
@@ -111,7 +111,7 @@ def _dense_group(
     purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
     rows, first = _tile_rows(rank, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
-    counters = _lane_addresses(rows, rank, size, first, purpose)
+    starts = _addresses(rows, rank, size, first, BYTES // out.itemsize, purpose)
     z, seen = (
         np.empty((lanes, rows * rank * size), out.dtype),
         np.empty((count * k, size), out.dtype),
@@ -126,7 +126,7 @@ def _dense_group(
         if t == 0:
             draws, begin = _recorded(slot, n, min(n + count, steps))
             expect(flat, first * gap + begin * k, gap, draws * k, held)
-            fill_lanes(z, counters, n // lanes, k0, k1)
+            fill_chains(z, starts, n // lanes, k0, k1)
         # X @ E.T + z @ L.T
         kind, place = which[n], t % lanes * z.shape[1] + (t // lanes) * rank * size
         step(new, factor[kind], noise, place, extents[kind], transition[kind], X)
@@ -220,7 +220,7 @@ def _decoupled_group(
     purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
     rows, first = _tile_rows(d, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
-    counters = _lane_addresses(rows, d, size, first, purpose)
+    starts = _addresses(rows, d, size, first, BYTES // out.itemsize, purpose)
     z, y = np.empty((lanes, rows * d * size), out.dtype), np.zeros((d, size), out.dtype)
     # States go straight to the record where none is turned and each is recorded.
     plain, wide = basis.shape[0] == 0, k + basis.shape[0]
@@ -236,7 +236,7 @@ def _decoupled_group(
         draws, draw = _recorded(slot, begin, begin + n)
         place = first * gap + draw * k
         expect(flat, place, gap, draws * k, held)
-        fill_lanes(z, counters, begin // lanes, k0, k1)
+        fill_chains(z, starts, begin // lanes, k0, k1)
         for t in range(n):
             if kinds[t] != which[begin + t]:
                 kinds[t] = which[begin + t]

@@ -60,6 +60,7 @@ __all__ = [
     "ars_normals_reference",
     "ars_singles_reference",
     "double_normals",
+    "fill_chains",
     "fill_lanes",
     "normals_of_words",
     "single_normals",
@@ -130,8 +131,9 @@ def _turn32(word: Lanes) -> tuple[Lanes, Lanes]:
     return _quartered(word, cosine, sine * x, _SWAP32, _SIGN32)
 
 
-def _vectors(together: int, *, addresses: bool) -> Any:
-    # z[lane stride + at + i] of `together` vectors of blocks, from their addresses or their words.
+def _vectors(together: int, source_kind: str) -> Any:
+    # z[lane stride + at + i] of `together` vectors of blocks, from the "addresses" of blocks, from
+    # those of the first "chain" of each vector, or from "words".
     def build(
         typingctx: Any, z: Any, stride: Any, at: Any, source: Any, shift: Any, keys: Any
     ) -> Any:
@@ -141,21 +143,13 @@ def _vectors(together: int, *, addresses: bool) -> Any:
             )
             _, stride, at, _, shift, _ = args
             word, lanes = at.type, 16 // out.item
-            first = builder.mul(at, ir.Constant(word, 4))
-            eight = ir.VectorType(ir.IntType(64), 8)
-            places = [
-                builder.add(first, ir.Constant(word, 16 * k))
-                for k in range(together * out.width // 4)
-            ]
-            if addresses:
-                blocks = [
-                    builder.bitcast(builder.add(table.load_vector(place), shifted), eight)
-                    for shifted in [_second_words(builder, table.vector, shift)]
-                    for place in places
-                ]
-                blocks = encrypted(context, builder, blocks, _schedule(builder, schedule, word))
+            if source_kind == "chains":
+                blocks = _counted(builder, table, at, shift, together, out.width)
             else:
-                blocks = [table.load_vector(place, eight) for place in places]
+                blocks = _listed(builder, table, at, shift, together * out.width // 4)
+            blocks = [builder.bitcast(block, ir.VectorType(ir.IntType(64), 8)) for block in blocks]
+            if source_kind != "words":
+                blocks = encrypted(context, builder, blocks, _schedule(builder, schedule, word))
             words = _transposed(builder, blocks, lanes)
             for lane in range(0, lanes, 2):
                 radius, angle = (Lanes(builder, words[lane + k]) for k in range(2))
@@ -172,9 +166,33 @@ def _vectors(together: int, *, addresses: bool) -> Any:
     return intrinsic(build)
 
 
-def _second_words(builder: Any, kind: Any, shift: Any) -> Any:
-    # What is added to four addresses.
-    found, number = ir.Constant(kind, [0] * kind.count), builder.trunc(shift, kind.element)
+def _listed(builder: Any, table: Table, at: Any, shift: Any, count: int) -> list[Any]:
+    # Four addresses or words at a time.
+    first, added = builder.mul(at, ir.Constant(at.type, 4)), _offsets(builder, table, shift, 0, 0)
+    places = [builder.add(first, ir.Constant(at.type, 16 * k)) for k in range(count)]
+    return [builder.add(table.load_vector(place), added) for place in places]
+
+
+def _counted(
+    builder: Any, table: Table, at: Any, shift: Any, together: int, width: int
+) -> list[Any]:
+    # The address of the first block of each vector, in the others with the next chains.
+    four = ir.VectorType(table.vector.element, 4)
+    added = [_offsets(builder, table, shift, first, 1) for first in range(0, width, 4)]
+    entry = builder.udiv(at, ir.Constant(at.type, width // 4))
+    blocks = []
+    for n in range(together):
+        start = table.load_vector(builder.add(entry, ir.Constant(at.type, 4 * n)), four)
+        spread = shuffled(builder, start, start, list(range(4)) * 4)
+        blocks += [builder.add(spread, offset) for offset in added]
+    return blocks
+
+
+def _offsets(builder: Any, table: Table, shift: Any, first: int, gap: int) -> Any:
+    # What is added to four addresses: a shift of steps, and chains that count up.
+    kind = table.vector
+    found = ir.Constant(kind, [first + gap * (k // 4) if k % 4 == 2 else 0 for k in range(16)])
+    number = builder.trunc(shift, kind.element)
     for lane in range(1, kind.count, 4):
         found = builder.insert_element(found, number, ir.Constant(ir.IntType(32), lane))
     return found
@@ -208,8 +226,9 @@ def _transposed(builder: Any, blocks: list[Any], lanes: int) -> list[list[Any]]:
     return found
 
 
-_of_addresses, _of_address = (_vectors(n, addresses=True) for n in (_TOGETHER, 1))
-_of_words, _of_word = (_vectors(n, addresses=False) for n in (_TOGETHER, 1))
+_of_addresses, _of_address = (_vectors(n, "addresses") for n in (_TOGETHER, 1))
+_of_chains, _of_chain = (_vectors(n, "chains") for n in (_TOGETHER, 1))
+_of_words, _of_word = (_vectors(n, "words") for n in (_TOGETHER, 1))
 
 
 @njit(cache=True, error_model="numpy")
@@ -262,19 +281,73 @@ def _tabled_lanes(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> None:
     normals_of_words(z, words)
 
 
+@njit(cache=True, error_model="numpy")
+def _encrypted_chains(z: Any, starts: Any, shift: Any, k0: Any, k1: Any) -> None:
+    wide_vectors()
+    keys, flat, stride, width = round_keys(k0, k1), z.reshape(-1), z.shape[1], BYTES // z.itemsize
+    n = starts.shape[0] * width
+    many = n - n % (_TOGETHER * width)
+    for i in range(0, many, _TOGETHER * width):
+        _of_chains(flat, stride, i, starts, shift, keys)
+    for i in range(many, n, width):
+        _of_chain(flat, stride, i, starts, shift, keys)
+
+
+@njit(cache=True, error_model="numpy")
+def _tabled_chains(z: Any, starts: Any, shift: Any, k0: Any, k1: Any) -> None:
+    width = BYTES // z.itemsize
+    counters = np.empty((starts.shape[0] * width, 4), np.uint32)
+    for i in range(counters.shape[0]):
+        counters[i] = starts[i // width]
+        counters[i, 2] += np.uint32(i % width)
+    _tabled_lanes(z, counters, shift, k0, k1)
+
+
 def _lanes(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> None:
     raise NotImplementedError  # compiled code only, see `fill_lanes`
 
 
-@overload(_lanes)
-def _choose(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> Any:
-    quick: Any = cipher_bits(cpu_target.target_context) > 0
-    chosen: Any = _encrypted_lanes if quick else _tabled_lanes
+def _chains(z: Any, starts: Any, shift: Any, k0: Any, k1: Any) -> None:
+    raise NotImplementedError  # compiled code only, see `fill_chains`
 
-    def run(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> None:
-        chosen(z, counters, shift, k0, k1)
 
-    return run
+def _chosen(quick: Any, tabled: Any) -> Any:
+    # By what the target of the compiler can do.
+    def choose(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> Any:
+        kernel = quick if cipher_bits(cpu_target.target_context) > 0 else tabled
+
+        def run(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> None:
+            kernel(z, counters, shift, k0, k1)
+
+        return run
+
+    return choose
+
+
+overload(_lanes)(_chosen(_encrypted_lanes, _tabled_lanes))
+overload(_chains)(_chosen(_encrypted_chains, _tabled_chains))
+
+
+@njit(cache=True, error_model="numpy")
+def fill_chains(z: Any, starts: Any, shift: Any, k0: Any, k1: Any) -> None:
+    """Write all normals of runs of chains; callable from Python and from compiled code.
+
+    Every vector of 64 bytes of ``z`` holds consecutive chains: block ``starts[j]``, with ``shift``
+    added to its second word and ``c`` to its third, gives column ``j w + c`` of ``z`` for each
+    ``c`` below the width ``w``, 8 in double and 16 in single precision.
+
+    Parameters
+    ----------
+    z : (2, n w) float64 or (4, n w) float32
+        Overwritten; C-contiguous.
+    starts : (n, 4) uint32
+        Addresses, C-contiguous.
+    shift : int
+        Added to the second word, modulo ``2**32``.
+    k0, k1 : uint32
+        Key words, see :func:`fracsde.backends.philox.seed_key`.
+    """
+    _chains(z, starts, shift, k0, k1)
 
 
 @njit(cache=True, error_model="numpy")

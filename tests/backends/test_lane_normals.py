@@ -12,6 +12,7 @@ from fracsde.backends.lane_normals import (
     ars_normals_reference,
     ars_singles_reference,
     double_normals,
+    fill_chains,
     fill_lanes,
     normals_of_words,
     single_normals,
@@ -51,6 +52,20 @@ def test_engine_lanes_equal_reference_to_rounding(n: int, precision: type) -> No
     expected = REFERENCE[precision](addresses(n, 3), KEY)
     found = lanes(n, precision, shift=3).T
     np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING[precision])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("vectors", [1, 4, 6])
+def test_engine_chains_are_lanes_whose_third_words_count_up(vectors: int, precision: type) -> None:
+    starts = addresses(vectors)
+    starts[:, 2] = 100 * np.arange(vectors)
+    width = 64 // np.dtype(precision).itemsize
+    every = np.repeat(starts, width, axis=0)
+    every[:, 2] += np.tile(np.arange(width, dtype=np.uint32), vectors)
+    z, expected = empty(vectors * width, precision), empty(vectors * width, precision)
+    fill_lanes(expected, every, 9, *KEY)
+    fill_chains(z, starts, 9, *KEY)
+    np.testing.assert_array_equal(z, expected)
 
 
 @pytest.mark.twin
