@@ -5,17 +5,18 @@ vector instruction serves several chains.  Here are the three operations that a 
 written as vectors of 64 bytes in place of loops that a compiler may or may not turn into such:
 
 .. math::
-    O \leftarrow O + M X, \qquad
+    O = L Z + E X, \qquad
     y_{r, c} \leftarrow \rho_r\,y_{r, c} + \sigma_r\,z_{r, c}, \qquad
     \mathrm{record}_{c, r} = T_{r, c} + m_r .
 
 The product keeps four rows by four vectors of sums in registers; every multiplication and addition
-is fused, in the order of the columns of ``M``: the numbers depend neither on the machine nor on
+is fused, in the order of the columns: the numbers depend neither on the machine nor on
 which other chains share a table.  The record transposes blocks of 8 by 8 numbers (16 by 16 in
-single precision) in registers and writes each chain's part of the record in one run.
+single precision) in registers and writes each chain's part of the record in one run, into memory
+that has been asked for before the numbers were made.
 
-Not here: normals (:mod:`fracsde.backends.normals`) and the loops over steps
-(:mod:`fracsde.backends.path_kernels`).
+Not here: normals (:mod:`fracsde.backends.lane_normals`) and the loops over steps
+(:mod:`fracsde.backends.lane_kernels`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from numba.extending import intrinsic
 from fracsde.backends.vector_code import BYTES, Table, constant, fused, shuffled
 from fracsde.backends.vectors import wide_vectors
 
-__all__ = ["ROWS", "VECTORS", "add_product", "advance", "expect", "record", "step", "turn"]
+__all__ = ["ROWS", "VECTORS", "advance", "expect", "record", "step", "turn"]
 
 ROWS, VECTORS = 4, 4
 """Rows and vectors of the sums that a product keeps in registers."""
@@ -40,8 +41,8 @@ _TOGETHER = 4  # vectors of states that step side by side
 cgutils: Any = _cgutils  # has no types
 
 
-def _tile(vectors: int, *, products: int, add: bool) -> Any:
-    # out[at + r size + v] (+)= sum_k M[row + r columns + k] X[from + k size + v] for each r and v,
+def _tile(vectors: int, *, products: int) -> Any:
+    # out[at + r size + v] = sum_k M[row + r columns + k] X[from + k size + v] for each r and v,
     # summed over products (M, row, columns, X, from, n); the sums stay in registers.
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sums_at = Table(context, builder, signature.args[0], args[0])
@@ -53,10 +54,7 @@ def _tile(vectors: int, *, products: int, add: bool) -> Any:
             for place in _spaced(builder, base, step, vectors)
         ]
         zero = constant(sums_at.vector, 0.0)
-        sums = [
-            cgutils.alloca_once_value(builder, sums_at.load_vector(place) if add else zero)
-            for place in targets
-        ]
+        sums = [cgutils.alloca_once_value(builder, zero) for _ in targets]
         for p in range(products):
             kinds = factors[6 * p : 6 * p + 6]
             given = [builder.extract_value(args[3], 6 * p + k) for k in range(6)]
@@ -185,9 +183,8 @@ def _transposed(builder: Any, rows: list[Any], width: int) -> list[Any]:
     return rows
 
 
-_add_tile, _add_column = (_tile(n, products=1, add=True) for n in (VECTORS, 1))
-_one_tile, _one_column = (_tile(n, products=1, add=False) for n in (VECTORS, 1))
-_two_tile, _two_column = (_tile(n, products=2, add=False) for n in (VECTORS, 1))
+_one_tile, _one_column = (_tile(n, products=1) for n in (VECTORS, 1))
+_two_tile, _two_column = (_tile(n, products=2) for n in (VECTORS, 1))
 
 
 def _expected(typingctx: Any, out: Any, place: Any) -> Any:
@@ -207,33 +204,6 @@ def _expected(typingctx: Any, out: Any, place: Any) -> Any:
 _expect: Any = intrinsic(_expected)
 _take_steps, _take_step = _vector_steps(_TOGETHER), _vector_steps(1)
 _put_block: Any = intrinsic(_turned_block)
-
-
-@njit(cache=True, error_model="numpy")
-def add_product(out: Any, M: Any, X: Any, extent: Any) -> None:
-    """Add ``M @ X`` to ``out``.
-
-    Parameters
-    ----------
-    out : (rows, size) ndarray
-        Added to; ``rows`` a multiple of :data:`ROWS`, ``size`` of one vector.
-    M : (rows, depth) ndarray
-        C-contiguous like the others.
-    X : (depth or more, size) ndarray
-        The other factor.
-    extent : (rows / ROWS,) int64
-        Columns of ``M`` that are not zero in these rows.
-    """
-    wide_vectors()
-    size, columns, flat = out.shape[1], M.shape[1], X.reshape(-1)
-    width = BYTES // out.itemsize
-    whole = size - size % (VECTORS * width)
-    for tile in range(out.shape[0] // ROWS):
-        row, depth = tile * ROWS, extent[tile]
-        for at in range(0, whole, VECTORS * width):
-            _add_tile(out, row * size + at, size, (M, row * columns, columns, flat, at, depth))
-        for at in range(whole, size, width):
-            _add_column(out, row * size + at, size, (M, row * columns, columns, flat, at, depth))
 
 
 @njit(cache=True, error_model="numpy")
@@ -369,7 +339,7 @@ def expect(out: Any, first: Any, gap: Any, rows: Any, chains: Any) -> None:
         As for :func:`record`.
     """
     width = BYTES // out.itemsize
-    for c in range(chains):
+    for c in range(chains if rows > 0 else 0):
         place = first + c * gap
         for r in range(0, rows, width):
             _expect(out, place + r)
