@@ -25,6 +25,16 @@ _TILE = 640  # blocks of normals whose numbers and states stay in the first-leve
 
 
 @njit(cache=True, error_model="numpy")
+def _aligned(count: Any, like: Any) -> Any:
+    # Scratch whose vectors do not lie across two lines of a cache.
+    raw = np.empty(count + BYTES // like.itemsize, like.dtype)
+    skip = -raw.ctypes.data % BYTES // like.itemsize
+    found = raw[skip : skip + count]
+    found[:] = 0.0
+    return found
+
+
+@njit(cache=True, error_model="numpy")
 def _addresses(rows: Any, columns: Any, size: Any, first: Any, width: Any, purpose: Any) -> Any:
     # Block (column, row, chain, purpose) of the first chain of each vector, chains innermost.
     vectors = size // width
@@ -112,15 +122,14 @@ def _dense_group(
     rows, first = _tile_rows(rank, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
     starts = _addresses(rows, rank, size, first, BYTES // out.itemsize, purpose)
-    z, seen = (
-        np.empty((lanes, rows * rank * size), out.dtype),
-        np.empty((count * k, size), out.dtype),
+    noise, tall = _aligned(lanes * rows * rank * size, out), transition.shape[1]
+    z, seen = noise.reshape(lanes, -1), _aligned(count * k * size, out).reshape(-1, size)
+    X, new = (
+        _aligned(tall * size, out).reshape(tall, size),
+        _aligned(tall * size, out).reshape(tall, size),
     )
-    X = np.zeros((transition.shape[1], size), out.dtype)
-    new = np.empty_like(X)
     _load_states(X, start, first, held)
     pending, draw = 0, 0
-    noise = z.reshape(-1)
     for n in range(steps):
         t = n % count
         if t == 0:
@@ -221,13 +230,12 @@ def _decoupled_group(
     rows, first = _tile_rows(d, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
     starts = _addresses(rows, d, size, first, BYTES // out.itemsize, purpose)
-    z, y = np.empty((lanes, rows * d * size), out.dtype), np.zeros((d, size), out.dtype)
+    z = _aligned(lanes * rows * d * size, out).reshape(lanes, -1)
+    y = _aligned(d * size, out).reshape(d, size)
     # States go straight to the record where none is turned and each is recorded.
     plain, wide = basis.shape[0] == 0, k + basis.shape[0]
-    path, seen = (
-        np.empty((count, d, size), out.dtype),
-        np.empty((count * k + wide, size), out.dtype),
-    )
+    path = _aligned(count * d * size, out).reshape(count, d, size)
+    seen = _aligned((count * k + wide) * size, out).reshape(-1, size)
     rho, sigma = np.empty((count, d), out.dtype), np.empty((count, d), out.dtype)
     kinds = np.full(count, -1)
     _load_states(y, start, first, held)
