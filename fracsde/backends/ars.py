@@ -224,8 +224,8 @@ def _round(context: Any, builder: Any, block: Any, key: Any, *, last: bool) -> A
     else:
         name = "llvm.x86.aesni.aesenclast" if last else "llvm.x86.aesni.aesenc"
         parts = [call(builder, name, key.type, part, key) for part in parts]
-    halves = [shuffled(builder, *parts[k : k + 2], range(4)) for k in (0, 2)]
-    return shuffled(builder, *halves, range(8))
+    first, second = (shuffled(builder, parts[k], parts[k + 1], range(4)) for k in (0, 2))
+    return shuffled(builder, first, second, range(8))
 
 
 def _arm_round(builder: Any, block: Any, key: Any, *, last: bool) -> Any:

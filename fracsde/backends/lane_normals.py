@@ -219,7 +219,7 @@ def _transposed(builder: Any, blocks: list[Any], lanes: int) -> list[list[Any]]:
         for half in range(2):
             # Two of the words of eight blocks, and of the next eight.
             order = [4 * i + 2 * half + j for j in range(2) for i in range(8)]
-            low, high = (shuffled(builder, *blocks[n : n + 2], order) for n in (k, k + 2))
+            low, high = (shuffled(builder, blocks[n], blocks[n + 1], order) for n in (k, k + 2))
             for j in range(2):
                 order_2 = [16 * n + 8 * j + i for n in range(2) for i in range(8)]
                 found[2 * half + j].append(shuffled(builder, low, high, order_2))
