@@ -7,7 +7,8 @@ import pytest
 from numba import njit
 from scipy import stats
 
-from fracsde.backends.ars import ars4x32_reference, ars_words, round_keys
+from fracsde.backends import lane_normals
+from fracsde.backends.ars import ars4x32_reference
 from fracsde.backends.lane_normals import (
     ars_normals_reference,
     ars_singles_reference,
@@ -88,10 +89,13 @@ def test_exact_lanes_depend_on_the_address_alone(precision: type) -> None:
 @pytest.mark.parametrize("n", [1, 100])
 def test_exact_bits_are_those_of_words_from_tables(n: int, precision: type) -> None:
     # What machines run whose processors have no instruction for a round.
-    words, z = np.empty((n, 4), dtype=np.uint32), empty(n, precision)
-    ars_words(addresses(n), 3, round_keys(*KEY), words)
-    normals_of_words(z, words)
+    z = empty(n, precision)
+    lane_normals._tabled_lanes(z, addresses(n), 3, *KEY)
     np.testing.assert_array_equal(z, lanes(n, precision, shift=3))
+    z, expected = (empty(n * 64 // np.dtype(precision).itemsize, precision) for _ in range(2))
+    lane_normals._tabled_chains(z, addresses(n), 3, *KEY)
+    fill_chains(expected, addresses(n), 3, *KEY)
+    np.testing.assert_array_equal(z, expected)
 
 
 def special_words(bits: int) -> np.ndarray:
