@@ -22,7 +22,7 @@ from numba import njit, prange
 
 from benchmarks.peers.ou_paths import routes as peer_routes
 from benchmarks.work import Absent, Timing, header, measure, table
-from fracsde.backends.normals import fill_lanes
+from fracsde.backends.lane_normals import fill_chains
 from fracsde.backends.philox import seed_key
 from fracsde.lyapunov.propagators import gap_law
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
@@ -71,13 +71,14 @@ def _normals(z, counters, rounds, k0, k1):
     for share in prange(2):
         own = z[share]
         for r in range(rounds // 2):
-            fill_lanes(own, counters[0], counters[1], counters[2], r, share, k0, k1)
+            fill_chains(own, counters[share], r, k0, k1)
 
 
 def normals(precision: str) -> Callable[[], None]:
     lanes = 2 if precision == "float64" else 4
     z = np.ones((2, lanes, 512), dtype=precision)
-    counters = np.arange(3 * 512, dtype=np.uint64).reshape(3, 512)
+    width = 16 if lanes == 4 else 8
+    counters = np.arange(2 * 4 * 512 // width, dtype=np.uint32).reshape(2, -1, 4)
     return lambda: _normals(z, counters, NUMBERS // (512 * lanes), *KEY)
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["routes"]
+__all__ = ["routes", "torch_momentum", "torch_paths"]
+
+_BLOCK = 16  # steps whose normals torch draws, and whose products it takes, at once
 
 Route = "Callable[[], object] | str"
 
@@ -50,70 +52,139 @@ def routes(
         Size of the record.
     """
     found: dict[str, Callable[[], object] | str] = {}
-    for name, make in (("torch", _torch), ("torchsde", _torchsde), ("diffrax", _diffrax)):
+    for precision in ("float64", "float32"):
+        for whole in (False, True):
+            label = f"torch{' in blocks' if whole else ''}, {precision}"
+            found[label] = torch_paths(exact, modal, chains, draws, precision, whole=whole)
+    for name, make in (("torchsde", _torchsde), ("diffrax", _diffrax)):
         for precision in ("float64", "float32"):
             label = f"{name}, {precision}"
             missing = find_spec(name) is None
             found[label] = (
                 f"{name} is not installed"
                 if missing
-                else make(drift, diffusion, exact, modal, gap, chains, draws, precision)
+                else make(drift, diffusion, gap, chains, draws, precision)
             )
     return found
 
 
-def _torch(
-    drift: Any,
-    diffusion: Any,
-    exact: Any,
-    modal: Any,
-    gap: float,
+def torch_paths(
+    exact: tuple[NDArray[Any], NDArray[Any]],
+    modal: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None,
     chains: int,
     draws: int,
     precision: str,
-) -> Callable[[], object]:
+    *,
+    whole: bool,
+) -> Callable[[], object] | str:
+    """Return exact steps as one writes them in torch, in place.
+
+    Parameters
+    ----------
+    exact, modal, chains, draws
+        As for :func:`routes`.
+    precision : str
+        "float64" or "float32".
+    whole : bool
+        Whether normals are drawn, scaled and multiplied for several steps at once, or for each.
+    """
+    if find_spec("torch") is None:
+        return "torch is not installed"
     import torch
 
-    kind = getattr(torch, precision)
-    d = len(drift)
+    torch.set_num_threads(1)
+    kind, d = getattr(torch, precision), len(exact[0])
     generator = torch.Generator().manual_seed(1)
     record = torch.zeros((draws, chains, d), dtype=kind)
+    size = _BLOCK if whole else 1
+    z, pushed, states = (torch.zeros((size, chains, d), dtype=kind) for _ in range(3))
+    start = torch.zeros((chains, d), dtype=kind)
 
     if modal is None:
         Et, Lt = (torch.tensor(M.T.copy(), dtype=kind) for M in exact)
 
         def coupled() -> object:
-            x, noise = torch.zeros((chains, d), dtype=kind), torch.empty((chains, d), dtype=kind)
+            x = start
             for n in range(draws):
-                noise.normal_(generator=generator)
-                torch.addmm(noise @ Lt, x, Et, out=record[n])
+                if n % size == 0:
+                    z.normal_(generator=generator)
+                    torch.mm(z.view(-1, d), Lt, out=pushed.view(-1, d))
+                torch.addmm(pushed[n % size], x, Et, out=record[n])
                 x = record[n]
             return record
 
         return coupled
 
     rho, sigma, W = (torch.tensor(M, dtype=kind) for M in modal)
-    plain = bool(torch.equal(W, torch.eye(d, dtype=kind)))
+    plain, Wt = bool(torch.equal(W, torch.eye(d, dtype=kind))), W.T.contiguous()
 
     def decoupled() -> object:
-        y, noise = torch.zeros((chains, d), dtype=kind), torch.empty((chains, d), dtype=kind)
+        y = start
         for n in range(draws):
-            noise.normal_(generator=generator)
-            y.mul_(rho).addcmul_(noise, sigma)
-            if plain:
-                record[n] = y
-            else:
-                torch.mm(y, W.T, out=record[n])
+            if n % size == 0:
+                z.normal_(generator=generator).mul_(sigma)
+            target = record[n] if plain else states[n % size]
+            torch.addcmul(z[n % size], y, rho, out=target)
+            y = target
+            if not plain and (n % size == size - 1 or n == draws - 1):
+                count = n % size + 1
+                into = record[n + 1 - count : n + 1].view(-1, d)
+                torch.mm(states[:count].view(-1, d), Wt, out=into)
         return record
 
     return decoupled
 
 
+def torch_momentum(
+    hessian: NDArray[Any],
+    factor: NDArray[Any],
+    rate: float,
+    momentum: float,
+    chains: int,
+    draws: int,
+    precision: str,
+) -> Callable[[], object] | str:
+    """Return steps of SGD with momentum as one writes them in torch: two products a step.
+
+    Parameters
+    ----------
+    hessian : (d, d) float64
+        Of the loss.
+    factor : (d, d) float64
+        Noise of a gradient for one normal each.
+    rate, momentum : float
+        Of SGD.
+    chains, draws, precision
+        As for :func:`torch_paths`.
+    """
+    if find_spec("torch") is None:
+        return "torch is not installed"
+    import torch
+
+    torch.set_num_threads(1)
+    kind, d = getattr(torch, precision), len(hessian)
+    H, Lt = (torch.tensor(-rate * M.T, dtype=kind).contiguous() for M in (hessian, factor))
+    generator = torch.Generator().manual_seed(1)
+    record = torch.zeros((draws, chains, d), dtype=kind)
+    z, pushed = (torch.zeros((_BLOCK, chains, d), dtype=kind) for _ in range(2))
+
+    def run() -> object:
+        x, v = (torch.zeros((chains, d), dtype=kind) for _ in range(2))
+        for n in range(draws):
+            if n % _BLOCK == 0:
+                z.normal_(generator=generator)
+                torch.mm(z.view(-1, d), Lt, out=pushed.view(-1, d))
+            v.mul_(momentum).add_(pushed[n % _BLOCK]).addmm_(x, H)
+            torch.add(x, v, out=record[n])
+            x = record[n]
+        return record
+
+    return run
+
+
 def _torchsde(
     drift: Any,
     diffusion: Any,
-    exact: Any,
-    modal: Any,
     gap: float,
     chains: int,
     draws: int,
@@ -156,8 +227,6 @@ def _torchsde(
 def _diffrax(
     drift: Any,
     diffusion: Any,
-    exact: Any,
-    modal: Any,
     gap: float,
     chains: int,
     draws: int,

@@ -5,17 +5,18 @@ vector instruction serves several chains.  Here are the three operations that a 
 written as vectors of 64 bytes in place of loops that a compiler may or may not turn into such:
 
 .. math::
-    O \leftarrow O + M X, \qquad
+    O = L Z + E X, \qquad
     y_{r, c} \leftarrow \rho_r\,y_{r, c} + \sigma_r\,z_{r, c}, \qquad
     \mathrm{record}_{c, r} = T_{r, c} + m_r .
 
 The product keeps four rows by four vectors of sums in registers; every multiplication and addition
-is fused, in the order of the columns of ``M``: the numbers depend neither on the machine nor on
+is fused, in the order of the columns: the numbers depend neither on the machine nor on
 which other chains share a table.  The record transposes blocks of 8 by 8 numbers (16 by 16 in
-single precision) in registers and writes each chain's part of the record in one run.
+single precision) in registers and writes each chain's part of the record in one run, into memory
+that has been asked for before the numbers were made.
 
-Not here: normals (:mod:`fracsde.backends.normals`) and the loops over steps
-(:mod:`fracsde.backends.path_kernels`).
+Not here: normals (:mod:`fracsde.backends.lane_normals`) and the loops over steps
+(:mod:`fracsde.backends.lane_kernels`).
 """
 
 from __future__ import annotations
@@ -27,96 +28,54 @@ from numba import njit, types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
+from fracsde.backends.vector_code import BYTES, Table, constant, fused, shuffled
 from fracsde.backends.vectors import wide_vectors
 
-__all__ = ["ROWS", "VECTORS", "add_product", "advance", "record"]
+__all__ = ["ROWS", "VECTORS", "advance", "expect", "record", "step", "turn"]
 
 ROWS, VECTORS = 4, 4
 """Rows and vectors of the sums that a product keeps in registers."""
 
-_BYTES = 64
+_TOGETHER = 4  # vectors of states that step side by side
 
 cgutils: Any = _cgutils  # has no types
 
 
-class _Table:
-    """Addresses and vectors of an array inside a compiled function."""
-
-    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
-        array = context.make_array(kind)(context, builder, value)
-        self.builder, self.data, self.item = builder, array.data, kind.dtype.bitwidth // 8
-        self.width = _BYTES // self.item
-        self.vector = ir.VectorType(context.get_data_type(kind.dtype), self.width)
-
-    def load(self, place: Any) -> Any:
-        pointer = self.builder.gep(self.data, [place])
-        return self.builder.load(pointer)
-
-    def spread(self, place: Any) -> Any:
-        """One number in every lane."""
-        one = self.builder.insert_element(
-            ir.Constant(self.vector, ir.Undefined), self.load(place), ir.Constant(ir.IntType(32), 0)
-        )
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
-        return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), lanes)
-
-    def load_vector(self, place: Any) -> Any:
-        pointer = self.builder.bitcast(
-            self.builder.gep(self.data, [place]), self.vector.as_pointer()
-        )
-        return self.builder.load(pointer, align=self.item)
-
-    def store_vector(self, place: Any, value: Any) -> None:
-        pointer = self.builder.bitcast(
-            self.builder.gep(self.data, [place]), self.vector.as_pointer()
-        )
-        self.builder.store(value, pointer, align=self.item)
-
-
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    # llvmlite's own takes numbers only.
-    kind = a.type
-    name = f"llvm.fma.v{kind.count}f{64 if isinstance(kind.element, ir.DoubleType) else 32}"
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [kind] * 3), name
-    )
-    return builder.call(function, [a, b, c])
-
-
-def _tile(vectors: int) -> Any:
-    # out[at + r size + v] += sum_k M[row + r columns + k] X[k size + v], a sum for each r and v.
-    def build(
-        typingctx: Any, out: Any, at: Any, M: Any, row: Any, columns: Any, X: Any, n: Any, size: Any
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kinds = signature.args
-            sums_at, matrix, source = (
-                _Table(context, builder, kinds[k], args[k]) for k in (0, 2, 5)
-            )
-            _, at, _, row, columns, _, depth, size = args
-            lines = _spaced(builder, row, columns, ROWS)
-            step = ir.Constant(at.type, sums_at.width)
-            targets = [
-                place
-                for base in _spaced(builder, at, size, ROWS)
-                for place in _spaced(builder, base, step, vectors)
-            ]
-            sums = [
-                cgutils.alloca_once_value(builder, sums_at.load_vector(place)) for place in targets
-            ]
-            with cgutils.for_range(builder, depth) as loop:
-                places = _spaced(builder, builder.mul(loop.index, size), step, vectors)
-                columns_of_x = [source.load_vector(place) for place in places]
+def _tile(vectors: int, *, products: int) -> Any:
+    # out[at + r size + v] = sum_k M[row + r columns + k] X[from + k size + v] for each r and v,
+    # summed over products (M, row, columns, X, from, n); the sums stay in registers.
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums_at = Table(context, builder, signature.args[0], args[0])
+        at, size, factors = args[1], args[2], signature.args[3]
+        step = ir.Constant(at.type, sums_at.width)
+        targets = [
+            place
+            for base in _spaced(builder, at, size, ROWS)
+            for place in _spaced(builder, base, step, vectors)
+        ]
+        zero = constant(sums_at.vector, 0.0)
+        sums = [cgutils.alloca_once_value(builder, zero) for _ in targets]
+        for p in range(products):
+            kinds = factors[6 * p : 6 * p + 6]
+            given = [builder.extract_value(args[3], 6 * p + k) for k in range(6)]
+            matrix, source = (Table(context, builder, kinds[k], given[k]) for k in (0, 3))
+            lines = _spaced(builder, given[1], given[2], ROWS)
+            with cgutils.for_range(builder, given[5]) as loop:
+                first = builder.add(given[4], builder.mul(loop.index, size))
+                columns_of_x = [
+                    source.load_vector(place) for place in _spaced(builder, first, step, vectors)
+                ]
                 for r, line in enumerate(lines):
                     factor = matrix.spread(builder.add(line, loop.index))
                     for v, x in enumerate(columns_of_x):
                         total = sums[r * vectors + v]
-                        builder.store(_fma(builder, factor, x, builder.load(total)), total)
-            for place, total in zip(targets, sums, strict=True):
-                sums_at.store_vector(place, builder.load(total))
-            return context.get_dummy_value()
+                        builder.store(fused(builder, factor, x, builder.load(total)), total)
+        for place, total in zip(targets, sums, strict=True):
+            sums_at.store_vector(place, builder.load(total))
+        return context.get_dummy_value()
 
-        return types.none(out, at, M, row, columns, X, n, size), generate
+    def build(typingctx: Any, out: Any, at: Any, size: Any, factors: Any) -> Any:
+        return types.none(out, at, size, factors), emit
 
     return intrinsic(build)
 
@@ -128,53 +87,57 @@ def _spaced(builder: Any, first: Any, step: Any, count: int) -> list[Any]:
     return found
 
 
-def _vector_steps(
-    typingctx: Any,
-    y: Any,
-    at: Any,
-    rho: Any,
-    sigma: Any,
-    first: Any,
-    gap: Any,
-    z: Any,
-    place: Any,
-    lane: Any,
-    shift: Any,
-    out: Any,
-    to: Any,
-    jump: Any,
-    count: Any,
-) -> Any:
-    # One vector of states through `count` steps: normals of step t lie at
-    # place + (t % lanes) lane + (t // lanes) shift, states go to out[to + t jump].
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = signature.args
-        states, decays, scales, normals, path = (
-            _Table(context, builder, kinds[k], args[k]) for k in (0, 2, 3, 6, 10)
-        )
-        _, at, _, _, first, gap, _, place, lane, shift, _, to, jump, count = args
-        lanes = ir.Constant(count.type, 16 // path.item)
-        now = cgutils.alloca_once_value(builder, states.load_vector(at))
-        with cgutils.for_range(builder, count) as loop:
-            t = loop.index
-            line = builder.add(first, builder.mul(t, gap))
-            source = builder.add(
-                builder.mul(builder.urem(t, lanes), lane),
-                builder.mul(builder.udiv(t, lanes), shift),
+def _vector_steps(vectors: int) -> Any:
+    # Vectors of states through `count` steps side by side, each waiting for its own last step:
+    # normals of step t lie at at + (t % lanes) lane + (t // lanes) table, states go to
+    # out[at + t table], rho and sigma of step t and coordinate i at t d + i.
+    def build(
+        typingctx: Any,
+        y: Any,
+        at: Any,
+        rho: Any,
+        sigma: Any,
+        d: Any,
+        z: Any,
+        lane: Any,
+        out: Any,
+        count: Any,
+        size: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            states, decays, scales, normals, path = (
+                Table(context, builder, signature.args[k], args[k]) for k in (0, 2, 3, 5, 7)
             )
-            noise = builder.fmul(
-                scales.spread(line), normals.load_vector(builder.add(place, source))
-            )
-            new = _fma(builder, decays.spread(line), builder.load(now), noise)
-            builder.store(new, now)
-            path.store_vector(builder.add(to, builder.mul(t, jump)), new)
-        states.store_vector(at, builder.load(now))
-        return context.get_dummy_value()
+            _, at, _, _, d, _, lane, _, count, size = args
+            lanes, table = ir.Constant(at.type, 16 // path.item), builder.mul(d, size)
+            places = _spaced(builder, at, ir.Constant(at.type, path.width), vectors)
+            coordinates = [builder.udiv(place, size) for place in places]
+            now = [
+                cgutils.alloca_once_value(builder, states.load_vector(place)) for place in places
+            ]
+            with cgutils.for_range(builder, count) as loop:
+                t = loop.index
+                line, target = builder.mul(t, d), builder.mul(t, table)
+                source = builder.add(
+                    builder.mul(builder.urem(t, lanes), lane),
+                    builder.mul(builder.udiv(t, lanes), table),
+                )
+                for place, coordinate, state in zip(places, coordinates, now, strict=True):
+                    row = builder.add(line, coordinate)
+                    noise = builder.fmul(
+                        scales.spread(row), normals.load_vector(builder.add(place, source))
+                    )
+                    new = fused(builder, decays.spread(row), builder.load(state), noise)
+                    builder.store(new, state)
+                    path.store_vector(builder.add(place, target), new)
+            for place, state in zip(places, now, strict=True):
+                states.store_vector(place, builder.load(state))
+            return context.get_dummy_value()
 
-    signature = types.none(
-        y, at, rho, sigma, first, gap, z, place, lane, shift, out, to, jump, count
-    )
-    return signature, generate
+        signature = types.none(y, at, rho, sigma, d, z, lane, out, count, size)
+        return signature, generate
+
+    return intrinsic(build)
 
 
 def _turned_block(
@@ -191,7 +154,7 @@ def _turned_block(
     # out[to + c gap + r] = source[at + r size + c] + mean[first + r], a square of one vector.
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = signature.args
-        table, means, target = (_Table(context, builder, kinds[n], args[n]) for n in (0, 3, 5))
+        table, means, target = (Table(context, builder, kinds[n], args[n]) for n in (0, 3, 5))
         _, at, size, _, first, _, to, gap = args
         word, width = at.type, table.width
         rows = []
@@ -211,51 +174,101 @@ def _transposed(builder: Any, rows: list[Any], width: int) -> list[Any]:
     while half < width:
         low = [c if not c & half else width + c - half for c in range(width)]
         high = [c + half if not c & half else width + c for c in range(width)]
-        masks = [ir.Constant(ir.VectorType(ir.IntType(32), width), lanes) for lanes in (low, high)]
         new: list[Any] = [None] * width
         for r in range(width):
             if not r & half:
                 a, b = rows[r], rows[r + half]
-                new[r] = builder.shuffle_vector(a, b, masks[0])
-                new[r + half] = builder.shuffle_vector(a, b, masks[1])
+                new[r], new[r + half] = (shuffled(builder, a, b, lanes) for lanes in (low, high))
         rows, half = new, 2 * half
     return rows
 
 
-_add_tile, _add_column = _tile(VECTORS), _tile(1)
-_take_steps: Any = intrinsic(_vector_steps)
+_one_tile, _one_column = (_tile(n, products=1) for n in (VECTORS, 1))
+_two_tile, _two_column = (_tile(n, products=2) for n in (VECTORS, 1))
+
+
+def _expected(typingctx: Any, out: Any, place: Any) -> Any:
+    # Ask for the line of memory that holds out[place], to be written.
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        table, number = Table(context, builder, signature.args[0], args[0]), ir.IntType(32)
+        bytes_ = ir.IntType(8).as_pointer()
+        pointer = builder.bitcast(builder.gep(table.data, [args[1]]), bytes_)
+        kind = ir.FunctionType(ir.VoidType(), [bytes_, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(ask, [pointer, *(ir.Constant(number, k) for k in (1, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.none(out, place), generate
+
+
+_expect: Any = intrinsic(_expected)
+_take_steps, _take_step = _vector_steps(_TOGETHER), _vector_steps(1)
 _put_block: Any = intrinsic(_turned_block)
 
 
 @njit(cache=True, error_model="numpy")
-def add_product(out: Any, M: Any, X: Any, extent: Any) -> None:
-    """Add ``M @ X`` to ``out``.
+def turn(out: Any, to: Any, M: Any, X: Any, place: Any) -> None:
+    """Write ``M @ X[place]`` to the rows of a table from ``to`` on.
 
     Parameters
     ----------
     out : (rows, size) ndarray
-        Added to; ``rows`` a multiple of :data:`ROWS`, ``size`` of one vector.
-    M : (rows, depth) ndarray
-        C-contiguous like the others.
-    X : (depth or more, size) ndarray
-        The other factor.
-    extent : (rows / ROWS,) int64
-        Columns of ``M`` that are not zero in these rows.
+        Written in as many rows as ``M`` has; ``size`` a multiple of one vector.
+    to : int
+        First row.
+    M : (r, d) ndarray
+        ``r`` a multiple of :data:`ROWS`; C-contiguous like the others.
+    X : (n, d, size) ndarray
+        Several other factors.
+    place : int
+        Which of them.
     """
     wide_vectors()
-    size, columns, flat = out.shape[1], M.shape[1], X.reshape(-1)
-    width = 64 // out.itemsize
+    size, d, flat = out.shape[1], M.shape[1], X.reshape(-1)
+    width, first = BYTES // out.itemsize, place * M.shape[1] * out.shape[1]
     whole = size - size % (VECTORS * width)
-    for start in range(0, whole, VECTORS * width):
-        part = flat[start:]
-        for tile in range(out.shape[0] // ROWS):
-            row, depth = tile * ROWS, extent[tile]
-            _add_tile(out, row * size + start, M, row * columns, columns, part, depth, size)
-    for start in range(whole, size, width):
-        part = flat[start:]
-        for tile in range(out.shape[0] // ROWS):
-            row, depth = tile * ROWS, extent[tile]
-            _add_column(out, row * size + start, M, row * columns, columns, part, depth, size)
+    for row in range(0, M.shape[0], ROWS):
+        target = (to + row) * size
+        for at in range(0, whole, VECTORS * width):
+            _one_tile(out, target + at, size, (M, row * d, d, flat, first + at, d))
+        for at in range(whole, size, width):
+            _one_column(out, target + at, size, (M, row * d, d, flat, first + at, d))
+
+
+@njit(cache=True, error_model="numpy")
+def step(out: Any, L: Any, z: Any, place: Any, extent: Any, E: Any, X: Any) -> None:
+    """Write ``L @ Z + E @ X`` for one step of several chains.
+
+    Parameters
+    ----------
+    out : (rows, size) ndarray
+        Written; ``rows`` a multiple of :data:`ROWS`, ``size`` of one vector.
+    L : (rows, r) ndarray
+        C-contiguous like the others.
+    z : (n,) ndarray
+        Holds ``Z``, ``(r, size)``, from ``place`` on.
+    place : int
+        Where.
+    extent : (rows / ROWS,) int64
+        Columns of ``L`` that are not zero in these rows.
+    E : (rows, d) ndarray
+        The other matrix.
+    X : (d or more, size) ndarray
+        States.
+    """
+    wide_vectors()
+    size, r, d, flat = out.shape[1], L.shape[1], E.shape[1], X.reshape(-1)
+    width = BYTES // out.itemsize
+    whole = size - size % (VECTORS * width)
+    for tile in range(out.shape[0] // ROWS):
+        row, depth = tile * ROWS, extent[tile]
+        target = row * size
+        for at in range(0, whole, VECTORS * width):
+            noise = (L, row * r, r, z, place + at, depth)
+            _two_tile(out, target + at, size, (*noise, E, row * d, d, flat, at, d))
+        for at in range(whole, size, width):
+            noise = (L, row * r, r, z, place + at, depth)
+            _two_column(out, target + at, size, (*noise, E, row * d, d, flat, at, d))
 
 
 @njit(cache=True, error_model="numpy")
@@ -276,13 +289,12 @@ def advance(y: Any, rho: Any, sigma: Any, z: Any, out: Any) -> None:
     """
     wide_vectors()
     d, size = y.shape
-    width, table = 64 // y.itemsize, d * size
-    for i in range(d):
-        for c in range(0, size, width):
-            at = i * size + c
-            _take_steps(
-                y, at, rho, sigma, i, d, z, at, z.shape[1], table, out, at, table, rho.shape[0]
-            )
+    width, n, lane, count = BYTES // y.itemsize, d * size, z.shape[1], rho.shape[0]
+    many = n - n % (_TOGETHER * width)
+    for at in range(0, many, _TOGETHER * width):
+        _take_steps(y, at, rho, sigma, d, z, lane, out, count, size)
+    for at in range(many, n, width):
+        _take_step(y, at, rho, sigma, d, z, lane, out, count, size)
 
 
 @njit(cache=True, error_model="numpy")
@@ -304,7 +316,7 @@ def record(source: Any, mean: Any, out: Any, first: Any, gap: Any, rows: Any, ch
     """
     wide_vectors()
     size = source.shape[1]
-    width = 64 // out.itemsize
+    width = BYTES // out.itemsize
     whole, full = rows - rows % width, chains - chains % width
     for c in range(0, full, width):
         for r in range(0, whole, width):
@@ -313,3 +325,22 @@ def record(source: Any, mean: Any, out: Any, first: Any, gap: Any, rows: Any, ch
         place = first + c * gap
         for r in range(whole if c < full else 0, rows):
             out[place + r] = source[r, c] + mean[r]
+
+
+@njit(cache=True, error_model="numpy")
+def expect(out: Any, first: Any, gap: Any, rows: Any, chains: Any) -> None:
+    """Have the memory that :func:`record` will write brought near while numbers are made.
+
+    A processor reads a line of memory before it writes a part of it, and waits.
+
+    Parameters
+    ----------
+    out, first, gap, rows, chains
+        As for :func:`record`.
+    """
+    width = BYTES // out.itemsize
+    for c in range(chains if rows > 0 else 0):
+        place = first + c * gap
+        for r in range(0, rows, width):
+            _expect(out, place + r)
+        _expect(out, place + rows - 1)

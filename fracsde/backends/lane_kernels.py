@@ -14,25 +14,36 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from fracsde.backends.chain_lanes import ROWS, add_product, advance, record
-from fracsde.backends.normals import fill_lanes
+from fracsde.backends.chain_lanes import advance, expect, record, step, turn
+from fracsde.backends.lane_normals import fill_chains
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
+from fracsde.backends.vector_code import BYTES
 
 __all__ = ["decoupled_lanes", "dense"]
 
-_TILE = 512  # blocks of normals whose addresses, numbers and states stay in the first-level cache
+_TILE = 640  # blocks of normals whose numbers and states stay in the first-level cache
 
 
 @njit(cache=True, error_model="numpy")
-def _lane_addresses(counters: Any, rows: Any, columns: Any, size: Any, first: Any) -> None:
-    # Block (column, row, chain), chains innermost.
-    for row in range(rows):
-        for i in range(columns):
-            place = (row * columns + i) * size
-            for c in range(size):
-                counters[0, place + c] = i
-                counters[1, place + c] = row
-                counters[2, place + c] = first + c
+def _aligned(count: Any, like: Any) -> Any:
+    # Scratch whose vectors do not lie across two lines of a cache.
+    raw = np.empty(count + BYTES // like.itemsize, like.dtype)
+    skip = -raw.ctypes.data % BYTES // like.itemsize
+    found = raw[skip : skip + count]
+    found[:] = 0.0
+    return found
+
+
+@njit(cache=True, error_model="numpy")
+def _addresses(rows: Any, columns: Any, size: Any, first: Any, width: Any, purpose: Any) -> Any:
+    # Block (column, row, chain, purpose) of the first chain of each vector, chains innermost.
+    vectors = size // width
+    starts = np.empty((rows * columns * vectors, 4), np.uint32)
+    for j in range(starts.shape[0]):
+        place, start = j // vectors, starts[j]
+        start[0], start[1] = place % columns, place // columns
+        start[2], start[3] = first + j % vectors * width, purpose
+    return starts
 
 
 @njit(cache=True, error_model="numpy")
@@ -104,50 +115,50 @@ def _dense_group(
     k0: Any,
     k1: Any,
 ) -> None:
-    chains, d = start.shape
+    chains = start.shape[0]
     steps, rank, lanes, k = which.shape[0], factor.shape[2], 16 // out.itemsize, out.shape[2]
-    flat, gap, every = out.reshape(-1), out.shape[1] * k, np.full(extents.shape[1], d)
+    flat, gap = out.reshape(-1), out.shape[1] * k
     purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
     rows, first = _tile_rows(rank, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
-    counters = np.empty((3, rows * rank * size), dtype=np.uint64)
-    _lane_addresses(counters, rows, rank, size, first)
-    z, seen = (
-        np.empty((lanes, rows * rank * size), out.dtype),
-        np.empty((count * k, size), out.dtype),
+    starts = _addresses(rows, rank, size, first, BYTES // out.itemsize, purpose)
+    noise, tall = _aligned(lanes * rows * rank * size, out), transition.shape[1]
+    z, seen = noise.reshape(lanes, -1), _aligned(count * k * size, out).reshape(-1, size)
+    X, new = (
+        _aligned(tall * size, out).reshape(tall, size),
+        _aligned(tall * size, out).reshape(tall, size),
     )
-    X = np.zeros((transition.shape[1], size), out.dtype)
-    new = np.empty_like(X)
     _load_states(X, start, first, held)
     pending, draw = 0, 0
-    for step in range(steps):
-        t = step % count
+    for n in range(steps):
+        t = n % count
         if t == 0:
-            shift = step // lanes
-            fill_lanes(z, counters[0], counters[1], counters[2], shift, purpose, k0, k1)
-        kind, place = which[step], (t // lanes) * rank * size
-        noise = z[t % lanes, place : place + rank * size].reshape(rank, size)
+            draws, begin = _recorded(slot, n, min(n + count, steps))
+            expect(flat, first * gap + begin * k, gap, draws * k, held)
+            fill_chains(z, starts, n // lanes, k0, k1)
         # X @ E.T + z @ L.T
-        _clear(new)
-        add_product(new, factor[kind], noise, extents[kind])
-        add_product(new, transition[kind], X, every)
+        kind, place = which[n], t % lanes * z.shape[1] + (t // lanes) * rank * size
+        step(new, factor[kind], noise, place, extents[kind], transition[kind], X)
         X, new = new, X
-        if slot[step] >= 0:
-            draw = slot[step]
+        if slot[n] >= 0:
+            draw = slot[n]
             for r in range(k):
                 _copy(seen[pending * k + r], X[observed[r]])
             pending += 1
-        if pending > 0 and (t == count - 1 or step == steps - 1):
+        if pending > 0 and (t == count - 1 or n == steps - 1):
             place = first * gap + (draw - pending + 1) * k
             record(seen, means, flat, place, gap, pending * k, held)
             pending = 0
 
 
 @njit(cache=True, error_model="numpy")
-def _clear(table: Any) -> None:
-    flat = table.reshape(-1)
-    for r in range(flat.shape[0]):
-        flat[r] = 0.0
+def _recorded(slot: Any, begin: Any, end: Any) -> Any:
+    # How many of these steps are recorded, and the draw of the first of them.
+    count, first = 0, 0
+    for n in range(end - 1, begin - 1, -1):
+        if slot[n] >= 0:
+            count, first = count + 1, slot[n]
+    return count, first
 
 
 @njit(cache=True, error_model="numpy")
@@ -170,7 +181,7 @@ def decoupled_lanes(
     scale: Any,
     which: Any,
     slot: Any,
-    turn: Any,
+    basis: Any,
     mean: Any,
     out: Any,
     size: Any,
@@ -183,7 +194,7 @@ def decoupled_lanes(
     ----------
     start, decay, scale, which, slot, mean, out : ndarray
         As for :func:`fracsde.backends.numba_cpu.decoupled_paths`, all of the kind of ``out``.
-    turn : (rows, d) ndarray
+    basis : (rows, d) ndarray
         Matrix from states to the record, with rows of zeros up to a multiple of
         :data:`fracsde.backends.chain_lanes.ROWS`; without rows where states are recorded.
     size : int
@@ -194,7 +205,7 @@ def decoupled_lanes(
     rows = _tile_rows(start.shape[1], size, 16 // out.itemsize, which.shape[0])
     means = _means(mean, rows * (16 // out.itemsize))
     for b in prange((start.shape[0] + size - 1) // size):
-        _decoupled_group(b, start, decay, scale, which, slot, turn, means, out, size, k0, k1)
+        _decoupled_group(b, start, decay, scale, which, slot, basis, means, out, size, k0, k1)
 
 
 @njit(cache=True, error_model="numpy")
@@ -205,7 +216,7 @@ def _decoupled_group(
     scale: Any,
     which: Any,
     slot: Any,
-    turn: Any,
+    basis: Any,
     means: Any,
     out: Any,
     size: Any,
@@ -214,42 +225,44 @@ def _decoupled_group(
 ) -> None:
     chains, d = start.shape
     steps, lanes, k = which.shape[0], 16 // out.itemsize, out.shape[2]
-    flat, gap, every = out.reshape(-1), out.shape[1] * k, np.full(turn.shape[0] // ROWS, d)
+    flat, gap = out.reshape(-1), out.shape[1] * k
     purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
     rows, first = _tile_rows(d, size, lanes, steps), group * size
     held, count = min(size, chains - first), rows * lanes
-    counters = np.empty((3, rows * d * size), dtype=np.uint64)
-    _lane_addresses(counters, rows, d, size, first)
-    z, y = np.empty((lanes, rows * d * size), out.dtype), np.zeros((d, size), out.dtype)
-    path, seen = np.empty((count, d, size), out.dtype), np.empty((count * k, size), out.dtype)
-    # States go straight to the record where each of them is recorded and none is turned.
-    plain, row = turn.shape[0] == 0, np.empty((turn.shape[0], size), out.dtype)
+    starts = _addresses(rows, d, size, first, BYTES // out.itemsize, purpose)
+    z = _aligned(lanes * rows * d * size, out).reshape(lanes, -1)
+    y = _aligned(d * size, out).reshape(d, size)
+    # States go straight to the record where none is turned and each is recorded.
+    plain, wide = basis.shape[0] == 0, k + basis.shape[0]
+    path = _aligned(count * d * size, out).reshape(count, d, size)
+    seen = _aligned((count * k + wide) * size, out).reshape(-1, size)
     rho, sigma = np.empty((count, d), out.dtype), np.empty((count, d), out.dtype)
+    kinds = np.full(count, -1)
     _load_states(y, start, first, held)
     for begin in range(0, steps, count):
         n = min(count, steps - begin)
-        fill_lanes(z, counters[0], counters[1], counters[2], begin // lanes, purpose, k0, k1)
+        draws, draw = _recorded(slot, begin, begin + n)
+        place = first * gap + draw * k
+        expect(flat, place, gap, draws * k, held)
+        fill_chains(z, starts, begin // lanes, k0, k1)
         for t in range(n):
-            _copy(rho[t], decay[which[begin + t]])
-            _copy(sigma[t], scale[which[begin + t]])
+            if kinds[t] != which[begin + t]:
+                kinds[t] = which[begin + t]
+                _copy(rho[t], decay[kinds[t]])
+                _copy(sigma[t], scale[kinds[t]])
         advance(y, rho[:n], sigma[:n], z, path)
-        draw = slot[begin + n - 1]
-        if plain and draw - slot[begin] == n - 1 and slot[begin] >= 0:
-            place = first * gap + slot[begin] * k
+        if plain and draws == n:
             record(path.reshape(count * d, size), means, flat, place, gap, n * k, held)
             continue
         pending = 0
         for t in range(n):
             if slot[begin + t] < 0:
                 continue
-            draw = slot[begin + t]
-            source = path[t]
-            if not plain:
-                _clear(row)
-                add_product(row, turn, source, every)
-                source = row
-            _copy(seen[pending * k : (pending + 1) * k].reshape(-1), source.reshape(-1))
+            # Rows beyond the last coordinate belong to the next draw, which overwrites them.
+            if plain:
+                _copy(seen[pending * k : (pending + 1) * k].reshape(-1), path[t].reshape(-1))
+            else:
+                turn(seen, pending * k, basis, path, t)
             pending += 1
         if pending > 0:
-            place = first * gap + (draw - pending + 1) * k
             record(seen, means, flat, place, gap, pending * k, held)

@@ -3,15 +3,8 @@ r"""Standard normals addressed by a counter: Box and Muller's map of Philox word
 .. math::
     z_0 = \sqrt{-2 \log u}\,\cos 2\pi v, \qquad z_1 = \sqrt{-2 \log u}\,\sin 2\pi v .
 
-============  ======================  =====================  ==================  ==============
-numbers       normals of a block      :math:`u`              :math:`v`           largest
-============  ======================  =====================  ==================  ==============
-float64       2, words 0-1 and 2-3    52 bits, in (0, 1]     54 bits             8.49
-float32       4, words 0-1, 2-3       32 bits, in (0, 1]     25 bits             6.76
-============  ======================  =====================  ==================  ==============
-
-so that :math:`2 \cdot 10^{-17}` and :math:`1.4 \cdot 10^{-11}` of the law are cut off; the
-distribution function of a float32 normal is within :math:`10^{-7}` of the exact one.
+A block gives two: :math:`u \in (0, 1]` has 52 bits of words 0 and 1, :math:`v` 54 bits of words 2
+and 3; the largest normal is 8.49, so that :math:`2 \cdot 10^{-17}` of the law is cut off.
 
 Logarithm, sine and cosine are polynomials, best in the largest error, with every multiplication and
 addition fused as written: the normals have the same bits on every machine.  A loop over
@@ -21,19 +14,19 @@ the other over a few hundred blocks that stay in the first-level cache.
 The quarter of the circle is taken from the two top bits of the second word and the angle within it
 from the others, which makes :math:`2\pi v = \tfrac{\pi}{2}(n + x)`, :math:`|x| \le \tfrac12`.
 
-Not here: the words (:mod:`fracsde.backends.philox`) and choosing addresses.
+Not here: the words (:mod:`fracsde.backends.philox`), choosing addresses, and the normals of whole
+runs (:mod:`fracsde.backends.lane_normals`).
 
 Reference: [BoxMuller1958]_.
 """
 
 from __future__ import annotations
 
-from math import log, pi
+from math import pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit, types
-from numba.extending import overload
 
 from fracsde.backends.philox import philox4x32_reference, philox_words
 from fracsde.backends.vectors import bit_cast, fma, polynomial, wide_vectors
@@ -44,17 +37,21 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
 __all__ = [
-    "fill_lanes",
+    "COS",
+    "LN2_HIGH",
+    "LN2_LOW",
+    "LOG",
+    "SIN",
+    "box_muller",
     "fill_normals",
     "philox_normal_pair",
     "philox_normals_reference",
-    "philox_singles_reference",
 ]
 
 _TILE = 256
 
 # -2 log(1 + f) + 2 f - f**2 over f**3, for sqrt(1/2) <= 1 + f <= sqrt(2).
-_LOG = (
+LOG = (
     -0.66666666666657044073,
     0.50000000000012595668,
     -0.40000000003305883406,
@@ -75,7 +72,7 @@ _LOG = (
     0.056650644784840363243,
 )
 # cos(pi x / 2) - 1 over x**2, and sin(pi x / 2) - pi x / 2 over x**3, for |x| <= 1/2.
-_COS = (
+COS = (
     -1.2337005501361698269,
     0.25366950790104782335,
     -0.020863480763340779109,
@@ -84,7 +81,7 @@ _COS = (
     4.7106784363094805433e-7,
     -6.3294004512864340503e-9,
 )
-_SIN = (
+SIN = (
     -0.64596409750624617456,
     0.079692626246144256501,
     -0.004681754134254782188,
@@ -92,49 +89,15 @@ _SIN = (
     -3.598702980382943466e-6,
     5.6422300744669333921e-8,
 )
-_LN2_HIGH, _LN2_LOW = -2.0 * 0.6931471803691238, -2.0 * 1.9082149292705877e-10
-
-_LOG_SINGLE = tuple(
-    np.float32(c)
-    for c in (
-        -0.666678214786,
-        0.500026740931,
-        -0.399261274992,
-        0.331551682528,
-        -0.298295349248,
-        0.285349853761,
-        -0.174008936452,
-    )
-)
-_COS_SINGLE = tuple(
-    np.float32(c) for c in (-1.23370054938, 0.253669410485, -0.0208615297081, 0.000906743540434)
-)
-_SIN_SINGLE = tuple(np.float32(c) for c in (-0.645964020039, 0.0796870381847, -0.0046219945716))
-_LN2_SINGLE, _QUARTER_SINGLE = np.float32(-2.0 * log(2.0)), np.float32(0.5 * pi)
-_ONE_SINGLE, _SHIFTED_SINGLE = np.float32(1.0), np.float32(1.5)
-_MINUS_TWO_SINGLE = np.float32(-2.0)
-_SCALE_SINGLE, _MIDDLE_SINGLE = np.float32(2.0**-32), np.float32(2.0**-33)
+LN2_HIGH, LN2_LOW = -2.0 * 0.6931471803691238, -2.0 * 1.9082149292705877e-10
 
 _LOW, _HALF, _TWELVE = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(12)
 _ONE_BITS, _ROOT_HALF_BITS = np.uint64(0x3FF0000000000000), np.uint64(0x3FE6A09E00000000)
 _EXPONENT, _SIGN, _SWAP = (np.uint64(0xFFF << 52), np.uint64(1 << 63), np.uint64(1 << 62))
 _U1, _U2, _NONE, _I52 = np.uint64(1), np.uint64(2), np.uint64(0), np.int64(52)
 
-_ONE_BITS32, _ROOT_HALF_BITS32 = np.uint32(0x3F800000), np.uint32(0x3F3504F3)
-_EXPONENT32, _SIGN32, _SWAP32 = (np.uint32(0x1FF << 23), np.uint32(1 << 31), np.uint32(1 << 30))
-_V1, _V2, _V9, _NONE32, _I23 = (
-    np.uint32(1),
-    np.uint32(2),
-    np.uint32(9),
-    np.uint32(0),
-    np.int32(23),
-)
-
-
 _as_float, _as_bits = bit_cast(types.uint64, types.float64), bit_cast(types.float64, types.uint64)
-_as_float32 = bit_cast(types.uint32, types.float32)
-_as_bits32 = bit_cast(types.float32, types.uint32)
-_log_tail, _log_tail32 = polynomial(_LOG), polynomial(_LOG_SINGLE)
+_log_tail = polynomial(LOG)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -146,8 +109,8 @@ def _radius(word: Any) -> Any:
     power = np.float64(np.int64(exponent) >> _I52)
     # A division would save ten multiplications and take longer than twenty.
     f = m - 1.0
-    low = fma(fma(_log_tail(f), f, 1.0), f * f, power * _LN2_LOW)
-    return np.sqrt(fma(power, _LN2_HIGH, fma(f, -2.0, low)))
+    low = fma(fma(_log_tail(f), f, 1.0), f * f, power * LN2_LOW)
+    return np.sqrt(fma(power, LN2_HIGH, fma(f, -2.0, low)))
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -155,44 +118,17 @@ def _turn(word: Any) -> Any:
     # cos and sin of (pi / 2) (n + x): n the two top bits, x the others less one half.
     x = _as_float(((word << _U2) >> _TWELVE) | _ONE_BITS) - 1.5
     q = x * x
-    c, s = _COS[6], _SIN[5]
+    c, s = COS[6], SIN[5]
     for k in range(5, -1, -1):
-        c = fma(c, q, _COS[k])
+        c = fma(c, q, COS[k])
     for k in range(4, -1, -1):
-        s = fma(s, q, _SIN[k])
+        s = fma(s, q, SIN[k])
     c, s = fma(c, q, 1.0), fma(s, q, 0.5 * pi) * x
     # n = 0..3: (c, s), (-s, c), (-c, -s), (s, -c)
     swap = (word & _SWAP) != _NONE
     a, b = (s if swap else c), (c if swap else s)
     flip = (word ^ (word << _U1)) & _SIGN
     return _as_float(_as_bits(a) ^ flip), _as_float(_as_bits(b) ^ (word & _SIGN))
-
-
-@njit(cache=True, error_model="numpy", inline="always")
-def _radius32(word: Any) -> Any:
-    bits = _as_bits32(fma(np.float32(word), _SCALE_SINGLE, _MIDDLE_SINGLE))
-    exponent = np.uint32(np.uint32(bits - _ROOT_HALF_BITS32) & _EXPONENT32)
-    m = _as_float32(np.uint32(bits - exponent))
-    power = np.float32(np.int32(exponent) >> _I23)
-    f = m - _ONE_SINGLE
-    low = fma(fma(_log_tail32(f), f, _ONE_SINGLE), f * f, f * _MINUS_TWO_SINGLE)
-    return np.sqrt(fma(power, _LN2_SINGLE, low))
-
-
-@njit(cache=True, error_model="numpy", inline="always")
-def _turn32(word: Any) -> Any:
-    shifted = np.uint32(np.uint32(word << _V2) >> _V9)
-    x = _as_float32(np.uint32(shifted | _ONE_BITS32)) - _SHIFTED_SINGLE
-    q = x * x
-    c = fma(fma(_COS_SINGLE[3], q, _COS_SINGLE[2]), q, _COS_SINGLE[1])
-    c = fma(fma(c, q, _COS_SINGLE[0]), q, _ONE_SINGLE)
-    s = fma(fma(_SIN_SINGLE[2], q, _SIN_SINGLE[1]), q, _SIN_SINGLE[0])
-    s = fma(s, q, _QUARTER_SINGLE) * x
-    swap = np.uint32(word & _SWAP32) != _NONE32
-    a, b = (s if swap else c), (c if swap else s)
-    flip = np.uint32(np.uint32(word ^ np.uint32(word << _V1)) & _SIGN32)
-    turned = np.uint32(_as_bits32(b) ^ np.uint32(word & _SIGN32))
-    return _as_float32(np.uint32(_as_bits32(a) ^ flip)), _as_float32(turned)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -230,56 +166,6 @@ def _doubles(z: Any, c0: Any, c1: Any, c2: Any, shift: Any, c3: Any, k0: Any, k1
         radius = _radius(first[i])
         a, b = _turn(second[i])
         even[i], odd[i] = radius * a, radius * b
-
-
-@njit(cache=True, error_model="numpy")
-def _singles(z: Any, c0: Any, c1: Any, c2: Any, shift: Any, c3: Any, k0: Any, k1: Any) -> None:
-    wide_vectors()
-    words = z.view(np.uint32)
-    first, second, third, fourth = words[0], words[1], words[2], words[3]
-    for i in range(c0.shape[0]):
-        w0, w1, w2, w3 = philox_words(c0[i], c1[i] + np.uint64(shift), c2[i], c3, k0, k1)
-        first[i], second[i] = np.uint32(w0), np.uint32(w1)
-        third[i], fourth[i] = np.uint32(w2), np.uint32(w3)
-    for lane in range(0, 4, 2):
-        even, odd = z[lane], z[lane + 1]
-        radii, angles = words[lane], words[lane + 1]
-        for i in range(c0.shape[0]):
-            radius = _radius32(radii[i])
-            a, b = _turn32(angles[i])
-            even[i], odd[i] = radius * a, radius * b
-
-
-def _lanes(z: Any, c0: Any, c1: Any, c2: Any, shift: Any, c3: Any, k0: Any, k1: Any) -> None:
-    raise NotImplementedError  # compiled code only, see `fill_lanes`
-
-
-@overload(_lanes)
-def _choose(z: Any, c0: Any, c1: Any, c2: Any, shift: Any, c3: Any, k0: Any, k1: Any) -> Any:
-    kernel: Any = _singles if z.dtype == types.float32 else _doubles
-    return kernel.py_func
-
-
-@njit(cache=True, error_model="numpy")
-def fill_lanes(z: Any, c0: Any, c1: Any, c2: Any, shift: Any, c3: Any, k0: Any, k1: Any) -> None:
-    """Write all normals of many blocks; callable from Python and from compiled code.
-
-    Block ``(c0[i], c1[i] + shift, c2[i], c3)`` gives column ``i`` of ``z``.
-
-    Parameters
-    ----------
-    z : (2, m) float64 or (4, m) float32
-        Overwritten in the first ``n`` columns; ``m >= n``, rows contiguous.
-    c0, c1, c2 : (n,) uint64
-        Counter words, below ``2**32``.
-    shift : int
-        Added to ``c1``.
-    c3 : int
-        The last counter word.
-    k0, k1 : uint32
-        Key words.
-    """
-    _lanes(z, c0, c1, c2, shift, c3, k0, k1)
 
 
 @njit(cache=True, error_model="numpy")
@@ -339,33 +225,24 @@ def philox_normals_reference(
     u = 1.0 - (((words[..., 0] << _HALF) | words[..., 1]) >> _TWELVE) * 2.0**-52
     n = (words[..., 2] >> np.uint64(30)).astype(np.float64)
     x = ((((words[..., 2] << _HALF) | words[..., 3]) << _U2) >> _TWELVE) * 2.0**-52 - 0.5
-    return _box_muller(u, n, x)
+    return box_muller(u, n, x)
 
 
-def philox_singles_reference(
-    counter: NDArray[np.uint32], key: tuple[np.uint32, np.uint32]
-) -> FloatArray:
-    """Return the four single-precision normals of many blocks, before they are rounded.
+def box_muller(u: NDArray[Any], n: NDArray[Any], x: NDArray[Any]) -> FloatArray:
+    """Return Box and Muller's pairs by NumPy's own log, sin and cos.
 
     Parameters
     ----------
-    counter : (..., 4) uint32
-        Addresses.
-    key : two uint32
-        Key words.
+    u : (...) float64
+        In (0, 1].
+    n : (...) float64
+        Quarter of the circle, 0 to 3.
+    x : (...) float64
+        Place in it, from -1/2 to 1/2.
 
     Returns
     -------
-    (..., 4) float64
-        What :func:`fill_lanes` writes as float32, to rounding.
+    (..., 2) float64
     """
-    words = philox4x32_reference(counter, key)
-    u = words[..., 0::2].astype(np.float32) * _SCALE_SINGLE + _MIDDLE_SINGLE
-    n = (words[..., 1::2] >> np.uint32(30)).astype(np.float64)
-    x = ((words[..., 1::2] << _V2) >> _V9) * 2.0**-23 - 0.5
-    return _box_muller(u.astype(np.float64), n, x).reshape(*words.shape)
-
-
-def _box_muller(u: NDArray[Any], n: NDArray[Any], x: NDArray[Any]) -> FloatArray:
     radius, angle = np.sqrt(-2.0 * np.log(u)), 0.5 * pi * (n + x)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)

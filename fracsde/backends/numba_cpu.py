@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FUSED_DIMENSION", "decoupled_paths", "dense_paths", "standard_normals"]
 
-# Measured: the fused kernels win up to here, given a vector's worth of chains.
+# Measured: the fused kernels win up to here, given a vector's worth of chains; dense ones further.
 FUSED_DIMENSION = 128
 _FEW_CHAINS, _FEW_DIMENSION = 8, 256
 _GROUP = 64
@@ -90,7 +90,7 @@ def dense_paths(
     """
     chains, d = start.shape
     X, E, L, m = (np.ascontiguousarray(a, out.dtype) for a in (start, transition, factor, mean))
-    if chains >= _FEW_CHAINS and d <= FUSED_DIMENSION:
+    if chains >= _FEW_CHAINS and d <= _FEW_DIMENSION:
         E, L = _whole_tiles(E), _whole_tiles(L)
         dense(X, E, L, _extents(L), which, slot, observed, m, out, _lanes(chains, out), *key)
     elif d <= _FEW_DIMENSION:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from fracsde.backends.normals import fill_lanes, fill_normals
+from fracsde.backends.lane_normals import fill_lanes
+from fracsde.backends.normals import fill_normals
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
 from fracsde.backends.vectors import wide_vectors
 
@@ -60,14 +61,15 @@ def add_into(values: Any, mean: Any, out: Any) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _addresses(counters: Any, columns: Any, size: Any, first: Any) -> None:
-    # Block (column, row, chain) for each number of a tile of rows, coordinates innermost.
+def _addresses(rows: Any, columns: Any, size: Any, first: Any, purpose: Any) -> Any:
+    # Block (column, row, chain, purpose) for each number of a tile of rows, coordinates innermost.
     q = columns * size
-    for j in range(counters.shape[1]):
-        r = j % q
-        counters[0, j] = r % columns
-        counters[1, j] = j // q
-        counters[2, j] = first + r // columns
+    counters = np.empty((rows * q, 4), np.uint32)
+    for j in range(rows * q):
+        r, address = j % q, counters[j]
+        address[0], address[1], address[2] = r % columns, j // q, first + r // columns
+        address[3] = purpose
+    return counters
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -120,8 +122,7 @@ def dense_few(
     purpose = PURPOSE_SINGLE if out.itemsize == 4 else PURPOSE_STEP
     for c in prange(chains):
         rows = max(1, min(_TILE // rank, (which.shape[0] + lanes - 1) // lanes))
-        counters = np.empty((3, rows * rank), dtype=np.uint64)
-        _addresses(counters, rank, 1, c)
+        counters = _addresses(rows, rank, 1, c, purpose)
         z, noise = np.empty((lanes, rows * rank), out.dtype), np.empty((1, rank), out.dtype)
         X, new = np.empty((1, d), out.dtype), np.empty((1, d), out.dtype)
         all_states, all_noise = np.full(1, d), np.full(1, rank)
@@ -130,7 +131,7 @@ def dense_few(
             tile, t = step // (lanes * rows), step % (lanes * rows)
             if t == 0:
                 shift = tile * rows
-                fill_lanes(z, counters[0], counters[1], counters[2], shift, purpose, k0, k1)
+                fill_lanes(z, counters, shift, k0, k1)
             kind, place = which[step], (t // lanes) * rank
             noise[0] = z[t % lanes, place : place + rank]
             new[:] = 0.0
@@ -181,8 +182,7 @@ def decoupled(
         size = min(group, chains - first)
         q = size * d
         rows = max(1, min(_TILE // q, (steps + lanes - 1) // lanes))
-        counters = np.empty((3, rows * q), dtype=np.uint64)
-        _addresses(counters, d, size, chain + first)
+        counters = _addresses(rows, d, size, chain + first, purpose)
         z = np.empty((lanes, rows * q), out.dtype)
         path = z.reshape(-1)
         y, rho, sigma = np.empty(q, out.dtype), np.empty(q, out.dtype), np.empty(q, out.dtype)
@@ -191,7 +191,7 @@ def decoupled(
         kind = -1
         for begin in range(0, steps, lanes * rows):
             shift, count = (offset + begin) // lanes, min(lanes * rows, steps - begin)
-            fill_lanes(z, counters[0], counters[1], counters[2], shift, purpose, k0, k1)
+            fill_lanes(z, counters, shift, k0, k1)
             for t in range(count):
                 if which[begin + t] != kind:
                     kind = which[begin + t]

@@ -4,7 +4,7 @@ r"""Paths of linear steps in plain NumPy: the definition of correct.
     X_{n+1} = E_n X_n + L_n z_n \quad\text{(dense)}, \qquad
     y_{n+1} = \rho_n \circ y_n + \sigma_n \circ z_n \quad\text{(decoupled)} .
 
-Normal ``i`` of chain ``c`` at step ``n`` comes from the Philox block
+Normal ``i`` of chain ``c`` at step ``n`` comes from the ARS block
 ``(i, n // lanes, c, purpose)``, which serves as many consecutive steps as it gives normals: two in
 double precision, four in single.  It depends neither on how many chains run together nor on the
 engine.
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde.backends.normals import philox_normals_reference, philox_singles_reference
+from fracsde.backends.lane_normals import ars_normals_reference, ars_singles_reference
+from fracsde.backends.normals import philox_normals_reference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def step_normals(
     counter[..., 1] = step // lanes
     counter[..., 2] = np.arange(chains)[:, None]
     counter[..., 3] = PURPOSE_SINGLE if single else PURPOSE_STEP
-    every = (philox_singles_reference if single else philox_normals_reference)(counter, key)
+    every = (ars_singles_reference if single else ars_normals_reference)(counter, key)
     return every[..., step % lanes]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fracsde.backends.chain_lanes import ROWS, VECTORS, add_product, advance, record
+from fracsde.backends.chain_lanes import ROWS, VECTORS, advance, record, step, turn
 
 PRECISIONS = [np.float64, np.float32]
 
@@ -19,27 +19,43 @@ def width(precision: type) -> int:
 @pytest.mark.parametrize(
     ("tiles", "depth", "vectors"), [(1, 1, 1), (2, 7, VECTORS), (3, 10, VECTORS + 2), (1, 0, 2)]
 )
-def test_engine_product_equals_matmul_and_adds(precision, tiles, depth, vectors) -> None:
+def test_engine_step_equals_the_sum_of_two_products(precision, tiles, depth, vectors) -> None:
     rng = np.random.default_rng(depth)
+    rows, size = tiles * ROWS, vectors * width(precision)
+    L, E = (rng.normal(size=(rows, n)).astype(precision) for n in (depth, rows - 1))
+    z = rng.normal(size=3 + depth * size).astype(precision)
+    X = rng.normal(size=(rows, size)).astype(precision)  # one row more than is read
+    out = np.full((rows, size), np.nan, precision)
+    noise = L.astype(float) @ z[3:].reshape(depth, size).astype(float)
+    expected = noise + E.astype(float) @ X[:-1].astype(float)
+    step(out, L, z, 3, np.full(tiles, depth), E, X)
+    tolerance = 16 * (depth + rows) * np.finfo(precision).eps
+    np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("tiles", "d", "vectors"), [(1, 1, 1), (2, 7, VECTORS), (3, 12, 6)])
+def test_engine_turn_writes_one_product_and_nothing_else(precision, tiles, d, vectors) -> None:
+    rng = np.random.default_rng(d)
     size = vectors * width(precision)
-    M = rng.normal(size=(tiles * ROWS, depth)).astype(precision)
-    X = rng.normal(size=(depth + 1, size)).astype(precision)  # one row more than is read
-    out = rng.normal(size=(tiles * ROWS, size)).astype(precision)
-    expected = out + M.astype(float) @ X[:depth].astype(float)
-    add_product(out, M, X, np.full(tiles, depth))
-    tolerance = 4 * (depth + 1) * np.finfo(precision).eps
-    np.testing.assert_allclose(out, expected, rtol=0, atol=4 * tolerance)
+    M = rng.normal(size=(tiles * ROWS, d)).astype(precision)
+    X = rng.normal(size=(3, d, size)).astype(precision)
+    out = np.full((tiles * ROWS + 3, size), np.nan, precision)
+    turn(out, 2, M, X, 1)
+    tolerance = 16 * (d + 1) * np.finfo(precision).eps
+    expected = M.astype(float) @ X[1].astype(float)
+    np.testing.assert_allclose(out[2:-1], expected, rtol=0, atol=tolerance)
+    assert np.isnan(out[[0, 1, -1]]).all()
 
 
-def test_product_reads_no_column_beyond_the_extent_of_a_tile() -> None:
+def test_step_reads_no_column_beyond_the_extent_of_a_tile() -> None:
     rng = np.random.default_rng(1)
-    M, X = np.tril(rng.normal(size=(8, 8))), rng.normal(size=(8, 8))
-    out = np.zeros((8, 8))
-    add_product(out, M, X, np.array([4, 8]))
-    np.testing.assert_allclose(out, M @ X, rtol=0, atol=1e-14)
-    M[:4, 4:] = np.nan
-    again = np.zeros((8, 8))
-    add_product(again, M, X, np.array([4, 8]))
+    L, Z = np.tril(rng.normal(size=(8, 8))), rng.normal(size=(8, 8))
+    out, again, none = np.empty((8, 8)), np.empty((8, 8)), np.zeros((8, 0))
+    step(out, L, Z.reshape(-1), 0, np.array([4, 8]), none, Z)
+    np.testing.assert_allclose(out, L @ Z, rtol=0, atol=1e-14)
+    L[:4, 4:] = np.nan
+    step(again, L, Z.reshape(-1), 0, np.array([4, 8]), none, Z)
     np.testing.assert_array_equal(again, out)
 
 
@@ -48,11 +64,10 @@ def test_columns_of_a_product_do_not_depend_on_the_size_of_the_table(precision) 
     rng = np.random.default_rng(2)
     size = (VECTORS + 1) * width(precision)
     M = rng.normal(size=(ROWS, 9)).astype(precision)
-    X = rng.normal(size=(9, size)).astype(precision)
-    whole = np.zeros((ROWS, size), precision)
-    add_product(whole, M, X, np.array([9]))
-    few = np.zeros((ROWS, width(precision)), precision)
-    add_product(few, M, np.ascontiguousarray(X[:, : width(precision)]), np.array([9]))
+    X = rng.normal(size=(1, 9, size)).astype(precision)
+    whole, few = np.empty((ROWS, size), precision), np.empty((ROWS, width(precision)), precision)
+    turn(whole, 0, M, X, 0)
+    turn(few, 0, M, np.ascontiguousarray(X[:, :, : width(precision)]), 0)
     np.testing.assert_array_equal(whole[:, : width(precision)], few)
 
 
@@ -68,7 +83,9 @@ def steps(y, rho, sigma, z, *, lanes):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(("d", "vectors", "count"), [(1, 1, 1), (3, 2, 5), (2, 1, 12)])
+@pytest.mark.parametrize(
+    ("d", "vectors", "count"), [(1, 1, 1), (3, 2, 5), (2, 1, 12), (5, 1, 4), (3, 3, 6)]
+)
 def test_engine_steps_equal_their_definition(precision, d, vectors, count) -> None:
     rng = np.random.default_rng(count)
     size, lanes = vectors * width(precision), 16 // np.dtype(precision).itemsize
