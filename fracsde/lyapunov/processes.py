@@ -336,6 +336,6 @@ def _tolerance(form: Decomposition) -> float:
     # rate and carry an error in proportion, though T itself was rounded at 1.
     if form.discrete and form.method == "eigen":
         return 4.0 * EPS + 4.0 * len(form.form) * EPS * float(np.abs(form.form).max())
-    if form.method == "eigen":
-        return 4.0 * len(form.form) * EPS * float(np.abs(form.form).max())
+    if form.method in {"eigen", "tridiagonal"}:
+        return 4.0 * len(form.matrix) * EPS * float(np.abs(form.eigenvalues).max())
     return spectral_tolerance(form.matrix)
