@@ -37,7 +37,8 @@ def asymmetry(array: FloatArray) -> float:
         for other in range(0, stop, _TILE):
             part = array[start:stop, other : other + _TILE]
             mirror = array[other : other + _TILE, start:stop]
-            largest = max(largest, float(np.abs(part - mirror.T).max()))
+            if not np.array_equal(part, mirror.T):  # half the time of the difference
+                largest = max(largest, float(np.abs(part - mirror.T).max()))
     return largest
 
 
@@ -54,6 +55,8 @@ def averaged(array: FloatArray) -> FloatArray:
     (n, n) float64
         Exactly symmetric.
     """
+    if asymmetry(array) == 0.0:
+        return array.copy()
     out = np.empty(array.shape)
     for start in range(0, len(array), _TILE):
         stop = start + _TILE

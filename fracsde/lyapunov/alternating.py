@@ -5,8 +5,9 @@ r"""Low-rank solutions of tridiagonal Lyapunov equations by alternating directio
     Z \approx \sum_j 2 p_j \,(f_j K g_j^T + g_j K f_j^T), \qquad
     f_j = (T + p_j)^{-1} F_{j-1}, \quad F_j = F_{j-1} - 2 p_j f_j,
 
-with diagonal ``K``, and the same for ``G``; :math:`r(T) Z r(T)` is left, :math:`r(t) = \prod_j (p_j - t)/(p_j + t)`.
-Columns that decay are cut off far below rounding, since subnormal numbers slow every product down.
+with diagonal ``K``, and the same for ``G``.  What is left is :math:`r(T) Z r(T)` with
+:math:`r(t) = \prod_j (p_j - t)/(p_j + t)`.  Columns that decay are cut off far below rounding,
+since subnormal numbers slow every product down.
 
 Not here: which shifts make ``r`` small (:func:`fracsde.lyapunov.lowrank.poles`).
 """
@@ -29,7 +30,11 @@ _TINY = 1e-150  # beside columns of size near 1
 
 @njit(cache=True, error_model="numpy")
 def alternating(
-    diagonal: FloatArray, beside: FloatArray, shifts: FloatArray, columns: FloatArray, weights: FloatArray
+    diagonal: FloatArray,
+    beside: FloatArray,
+    shifts: FloatArray,
+    columns: FloatArray,
+    weights: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Return the solutions of every step.
 
@@ -80,7 +85,11 @@ def alternating(
 
 
 def alternating_reference(
-    diagonal: FloatArray, beside: FloatArray, shifts: FloatArray, columns: FloatArray, weights: FloatArray
+    diagonal: FloatArray,
+    beside: FloatArray,
+    shifts: FloatArray,
+    columns: FloatArray,
+    weights: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Return :func:`alternating` by LAPACK.
 

@@ -23,12 +23,12 @@ from fracsde._symmetry import averaged
 from fracsde.errors import ComputationError, NotSymmetricError
 from fracsde.lyapunov.products import congruent
 from fracsde.lyapunov.rounding import is_symmetric
-from fracsde.lyapunov.tridiagonal import reduced, solution
 from fracsde.lyapunov.triangular import (
     quasi_triangular_eigenvalues,
     stein_columns,
     triangular_lyapunov,
 )
+from fracsde.lyapunov.tridiagonal import reduced, solution
 from fracsde.status import Status
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ and is solved by alternating directions with the shifts of [Wachspress2013]_.  W
 
 so that ``J``, some 40 at :math:`\kappa = 10^4`, follows from the condition number.
 
-Altogether :math:`5.3 n^3` operations and some :math:`80 J n^2`, with no eigenvectors of ``A`` but
-everything as stable as with them: ``U`` and the eigenvectors of the blocks are orthogonal, and ``D``
-and all :math:`T + p_j` are positive.
+Altogether :math:`5.3 n^3` operations and some :math:`80 J n^2`.  All of it is as stable as with the
+eigenvectors of ``A``: ``U`` and the eigenvectors of the blocks are orthogonal, and ``D`` and all
+:math:`T + p_j` are positive.
 
 Not here: matrices that are not clearly positive, which need their eigenvectors
 (:mod:`fracsde.lyapunov.decomposition`).
@@ -41,10 +41,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
+from scipy.linalg.blas import dsyrk, dtrmm
 
 from fracsde._symmetry import averaged, mirror_lower
 from fracsde.lyapunov.alternating import alternating
@@ -133,9 +135,9 @@ def _panel(rows: FloatArray, factors: FloatArray, first: int) -> Panel:
     V[: len(f)] = np.tril(V[: len(f)], -1)
     np.einsum("ii->i", V[: len(f)])[:] = 1.0
     V[:, idle] = 0.0
-    inverse = np.triu(V.T @ V, 1)
+    inverse = dsyrk(1.0, V, trans=1)
     np.einsum("ii->i", inverse)[:] = 1.0 / np.where(idle, 1.0, f)
-    F = scipy.linalg.solve_triangular(inverse, np.eye(len(f)), check_finite=False)
+    F, _ = scipy.linalg.lapack.dtrtri(inverse, overwrite_c=True)
     return first + 1, V, F
 
 
@@ -155,23 +157,27 @@ def solution(form: Tridiagonal, Q: FloatArray) -> FloatArray:
         Exactly symmetric.
     """
     X = Q.T.copy(order="F")  # of which only the lower triangle counts from here on
-    for start, V, F in form.panels:
-        _reflect(X, start, V, F)
+    for panel in form.panels:
+        _reflect(X, panel, back=False)
     _solve_tridiagonal(form, X)
-    for start, V, F in reversed(form.panels):
-        _reflect(X, start, V, F.T)
+    for panel in reversed(form.panels):
+        _reflect(X, panel, back=True)
     mirror_lower(X)
     return X.T
 
 
-def _reflect(X: FloatArray, start: int, V: FloatArray, F: FloatArray) -> None:
-    # X <- H^T X H with H = I - V F V^T from row `start` on: the corner from both sides, and what is
-    # left of it from one.
+def _reflect(X: FloatArray, panel: Panel, *, back: bool) -> None:
+    # X <- H^T X H with H = I - V F V^T, or its transpose, from row `start` on: the corner from both
+    # sides, and what is left of it from one.
+    start, V, F = panel
     corner, left = X[start:, start:], X[start:, :start]
-    W = _product(symmetric_times(corner, V), F)
-    subtract_product(W, V, _product(F.T, 0.5 * (V.T @ W)))
+    W = dtrmm(1.0, F, symmetric_times(corner, V), side=1, trans_a=back, overwrite_b=True)
+    half = _product(V.T, W)
+    half *= 0.5
+    subtract_product(W, V, dtrmm(1.0, F, half, trans_a=not back, overwrite_b=True))
     add_pairs(corner, W, V, -1.0)
-    subtract_product(left, V, _product(F.T, V.T @ left))
+    G = _product(V.T, left)
+    subtract_product(left, V, dtrmm(1.0, F, G, trans_a=not back, overwrite_b=True))
 
 
 def _product(A: FloatArray, B: FloatArray) -> FloatArray:
@@ -211,11 +217,9 @@ def _solve_blocks(
 ) -> None:
     # Row by row of blocks in the upper triangle of the transpose.
     upper = X.T
-    spans = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    spans = [slice(a, b) for a, b in pairwise(ends)]
     pairs = [
-        scipy.linalg.eigh_tridiagonal(
-            diagonal[s], beside[s.start : s.stop - 1], check_finite=False
-        )
+        scipy.linalg.eigh_tridiagonal(diagonal[s], beside[s.start : s.stop - 1], check_finite=False)
         for s in spans
     ]
     values = np.concatenate([pair[0] for pair in pairs])
