@@ -29,9 +29,11 @@ and is solved by alternating directions with the shifts of [Wachspress2013]_.  W
 
 so that ``J``, some 40 at :math:`\kappa = 10^4`, follows from the condition number.
 
-Altogether :math:`5.3 n^3` operations and some :math:`80 J n^2`.  All of it is as stable as with the
-eigenvectors of ``A``: ``U`` and the eigenvectors of the blocks are orthogonal, and ``D`` and all
-:math:`T + p_j` are positive.
+The form and two changes of coordinates take :math:`5.3 n^3` operations, ``k`` blocks
+:math:`4 (k + 1) n^3 / k^2` and what they leave :math:`2 (k - 1) J n^2`; ``k`` is chosen to make them
+few.  All of it is as stable as with the eigenvectors of ``A``: ``U`` and the eigenvectors of the
+blocks are orthogonal, and ``D`` and all :math:`T + p_j` are positive.
+``tests/lyapunov/test_tridiagonal.py`` measures residuals on every kind of spectrum.
 
 Not here: matrices that are not clearly positive, which need their eigenvectors
 (:mod:`fracsde.lyapunov.decomposition`).
@@ -55,7 +57,7 @@ from fracsde.lyapunov.lowrank import poles
 from fracsde.lyapunov.rounding import EPS
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
+    from fracsde._typing import FloatArray, IntArray
 
 __all__ = ["LEAST", "Tridiagonal", "reduced", "solution"]
 
@@ -182,7 +184,7 @@ def _reflect(X: FloatArray, panel: Panel, *, back: bool) -> None:
 
 def _product(A: FloatArray, B: FloatArray) -> FloatArray:
     # A B in the order of Fortran.
-    return np.matmul(B.T, A.T).T
+    return np.asarray(np.matmul(B.T, A.T).T, dtype=np.float64)
 
 
 def _solve_tridiagonal(form: Tridiagonal, X: FloatArray) -> None:
@@ -205,16 +207,14 @@ def _solve_tridiagonal(form: Tridiagonal, X: FloatArray) -> None:
     add_pairs(X, left.reshape(n, -1), right.reshape(n, -1), 1.0)
 
 
-def _cuts(n: int, count: int) -> FloatArray:
+def _cuts(n: int, count: int) -> IntArray:
     # As many blocks as make small equations, their eigenvectors and what is left cheapest.
     cost = {k: (4.0 * (k + 1) + 14.0) / k**2 * n + 2.0 * (k - 1) * count for k in range(2, n // 32)}
     blocks = min(cost, key=cost.__getitem__)
     return np.asarray([n * b // blocks for b in range(1, blocks)])
 
 
-def _solve_blocks(
-    diagonal: FloatArray, beside: FloatArray, ends: FloatArray, X: FloatArray
-) -> None:
+def _solve_blocks(diagonal: FloatArray, beside: FloatArray, ends: IntArray, X: FloatArray) -> None:
     # Row by row of blocks in the upper triangle of the transpose.
     upper = X.T
     spans = [slice(a, b) for a, b in pairwise(ends)]
