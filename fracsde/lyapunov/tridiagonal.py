@@ -30,9 +30,9 @@ and is solved by alternating directions with the shifts of [Wachspress2013]_.  W
 so that ``J``, some 40 at :math:`\kappa = 10^4`, follows from the condition number.
 
 The form and two changes of coordinates take :math:`5.3 n^3` operations, ``k`` blocks
-:math:`4 (k + 1) n^3 / k^2` and what they leave :math:`2 (k - 1) J n^2`; ``k`` is chosen to make them
-few.  All of it is as stable as with the eigenvectors of ``A``: ``U`` and the eigenvectors of the
-blocks are orthogonal, and ``D`` and all :math:`T + p_j` are positive.
+:math:`4 (k + 1) n^3 / k^2` and what they leave :math:`2 (k - 1) J n^2`; ``k`` is chosen to make
+them few.  All of it is as stable as with the eigenvectors of ``A``: ``U`` and the eigenvectors of
+the blocks are orthogonal, and ``D`` and all :math:`T + p_j` are positive.
 ``tests/lyapunov/test_tridiagonal.py`` measures residuals on every kind of spectrum.
 
 Not here: matrices that are not clearly positive, which need their eigenvectors
