@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["ROUNDING", "asymmetry", "averaged", "surely_positive"]
+__all__ = ["ROUNDING", "asymmetry", "averaged", "mirror_lower", "surely_positive"]
 
 # Relative size below which an asymmetry or a negative eigenvalue is taken for rounding: a
 # matrix assembled from float32 data is symmetric to 1e-7 at best, and is meant to be usable.
@@ -37,7 +37,8 @@ def asymmetry(array: FloatArray) -> float:
         for other in range(0, stop, _TILE):
             part = array[start:stop, other : other + _TILE]
             mirror = array[other : other + _TILE, start:stop]
-            largest = max(largest, float(np.abs(part - mirror.T).max()))
+            if not np.array_equal(part, mirror.T):  # half the time of the difference
+                largest = max(largest, float(np.abs(part - mirror.T).max()))
     return largest
 
 
@@ -54,6 +55,8 @@ def averaged(array: FloatArray) -> FloatArray:
     (n, n) float64
         Exactly symmetric.
     """
+    if asymmetry(array) == 0.0:
+        return array.copy()
     out = np.empty(array.shape)
     for start in range(0, len(array), _TILE):
         stop = start + _TILE
@@ -64,6 +67,22 @@ def averaged(array: FloatArray) -> FloatArray:
             out[start:stop, other : other + _TILE] = mean
             out[other : other + _TILE, start:stop] = mean.T
     return out
+
+
+def mirror_lower(array: FloatArray) -> None:
+    """Write the lower triangle of a square matrix over the upper one.
+
+    Parameters
+    ----------
+    array : (n, n) float64
+        The matrix, in blocks that stay in a cache with their mirror images.
+    """
+    for start in range(0, len(array), _TILE):
+        stop = start + _TILE
+        for other in range(0, start, _TILE):
+            array[other : other + _TILE, start:stop] = array[start:stop, other : other + _TILE].T
+        corner = array[start:stop, start:stop]
+        corner[:] = np.tril(corner) + np.tril(corner, -1).T
 
 
 def surely_positive(array: FloatArray) -> bool:

@@ -59,7 +59,7 @@ class StationaryCovariance:
     status : Status
         The outcome; the matrices are NaN unless it is ``SUCCESS`` or ``INACCURATE``.
     method : str
-        How the equation was solved: ``"eigen"``, ``"bartels_stewart"``,
+        How the equation was solved: ``"eigen"``, ``"tridiagonal"``, ``"bartels_stewart"``,
         ``"conjugate_gradients"`` or ``"vectorised"``.
     provenance : Provenance
         Where the result came from.
@@ -92,7 +92,8 @@ def stationary_covariance(
         the state (:mod:`fracsde.lyapunov.moments`).
     method : {"auto", "eigen", "bartels_stewart", "conjugate_gradients", "vectorised"}
         ``"eigen"`` needs a symmetric drift or transition, or the map of symmetric curvature with
-        momentum, and is taken for those by ``"auto"``; anything else, defective matrices
+        momentum, and is taken for those by ``"auto"``, but for flows of 256 coordinates or more,
+        whose tridiagonal form is enough if they are stable; anything else, defective matrices
         included, goes through a Schur form.  ``"auto"`` solves preconditioned SGD by the modes of
         its symmetric form; shuffled epochs have no other way.  Where the noise depends on the
         state the methods are ``"conjugate_gradients"`` and ``"vectorised"``.

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
 __all__ = ["autocorrelation_at", "effective_sample_size", "integrated_time"]
 
 _WINDOW = 5.0  # window in units of tau / 2
+_FIRST_LAGS = 1023, 16383  # lags among which a window is looked for before all are taken
 _MIN_TIMES = 50.0  # autocorrelation times that a record must hold
 _MIN_WINDOWS = 5.0  # and windows: below, the error of the error is itself of order one
 _MIN_TIMES_OF_TIME = 100.0  # to measure the time itself
@@ -84,7 +85,7 @@ class CorrelationTimes:
     tau: FloatArray  # 1 + 2 sum rho [draw]
     window: IntArray  # M [draw]
     variance: FloatArray  # C(0) [x^2]
-    correlation: FloatArray  # (lag, coordinate), zero beyond the window
+    correlation: FloatArray  # (lag, coordinate) to the longest window or beyond, zero past each
     count: int  # R N
 
     @property
@@ -107,18 +108,20 @@ def correlation_times(
     -------
     CorrelationTimes
     """
-    covariance = autocovariance(run, mean=mean)
     labels = names or coordinate_names(run)
-    variance = covariance[0]
     scale = np.abs(run.values[0, 0]) * 4 * np.finfo(np.float64).eps
-    _refuse_constant(variance, scale, labels)
-    rho = covariance / variance
-    envelope = 0.5 + np.cumsum(np.abs(rho[1:]), axis=0)
-    lags = np.arange(1, run.draws)
-    inside = lags[:, None] >= _WINDOW * envelope
+    for last in (*(lag for lag in _FIRST_LAGS if lag < run.draws // 8), run.draws - 1):
+        covariance = autocovariance(run, last, mean=mean)
+        variance = covariance[0]
+        _refuse_constant(variance, scale, labels)
+        rho = covariance / variance
+        envelope = 0.5 + np.cumsum(np.abs(rho[1:]), axis=0)
+        inside = np.arange(1, last + 1)[:, None] >= _WINDOW * envelope
+        if inside.any(axis=0).all():
+            break
     window = np.where(inside.any(axis=0), inside.argmax(axis=0) + 1, run.draws)
     count = run.chains * run.draws
-    rho[np.arange(run.draws)[:, None] > window] = 0.0
+    rho[np.arange(last + 1)[:, None] > window] = 0.0
     tau = 2.0 * rho.sum(axis=0) - 1.0
     if mean is None:
         mended = 1.0 + tau / count

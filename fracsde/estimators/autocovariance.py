@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["autocovariance"]
 
+_LEAST_BLOCK = 1 << 10  # draws of a block for few lags
+_NUMBERS = 1 << 16  # transformed at a time
+
 
 def autocovariance(
     trajectory: Trajectory | ArrayLike,
@@ -88,15 +91,42 @@ def autocovariance(
 def lagged_products(series: FloatArray, last: int) -> FloatArray:
     """Return ``sum_t x[t] x[t + k]`` for lags up to ``last`` along the last axis.
 
+    Few lags of a long series come from blocks of at least as many draws, each against itself and
+    the next, whose transforms stay in a cache.
+
     Returns
     -------
     (..., last + 1) ndarray of float64
     """
     draws = series.shape[-1]
+    block = max(_LEAST_BLOCK, 1 << last.bit_length())
+    if draws > 8 * block:
+        rows = [_products_by_blocks(x, last, block) for x in series.reshape(-1, draws)]
+        return np.array(rows).reshape(*series.shape[:-1], last + 1)
     size = fft.next_fast_len(draws + last, real=True)
     spectrum = fft.rfft(series, size, axis=-1)
     power = spectrum.real**2 + spectrum.imag**2
     return np.asarray(fft.irfft(power, size, axis=-1)[..., : last + 1], dtype=np.float64)
+
+
+def _products_by_blocks(x: FloatArray, last: int, block: int) -> FloatArray:
+    # A block and the next, side by side, have the transform of the first plus that of the second
+    # times (-1)^f at the double length.
+    many = max(1, _NUMBERS // block)
+    sign = np.where(np.arange(block + 1) % 2, -1.0, 1.0)
+    total = np.zeros(block + 1, dtype=np.complex128)
+    before = np.zeros((1, block + 1), dtype=np.complex128)
+    for start in range(0, len(x), many * block):
+        part = x[start : start + many * block]
+        rows = -(-len(part) // block)
+        if rows * block > len(part):
+            part = np.append(part, np.zeros(rows * block - len(part)))
+        found = fft.rfft(part.reshape(rows, block), 2 * block, axis=-1)
+        total += (found.real**2 + found.imag**2).sum(axis=0)
+        chain = np.concatenate([before, found])
+        total += sign * np.einsum("bf,bf->f", chain[:-1].conj(), chain[1:])
+        before = found[-1:]
+    return np.asarray(fft.irfft(total, 2 * block)[: last + 1], dtype=np.float64)
 
 
 def equally_spaced(trajectory: Trajectory | ArrayLike) -> Trajectory:

@@ -3,7 +3,8 @@ r"""Forms in which Lyapunov and Stein equations are solved: eigenvectors or a Sc
 .. math::
     A = V \operatorname{diag}(l) V^T, \qquad I - T = V \operatorname{diag}(a) V^T
 
-where the matrix is symmetric, and a Schur form elsewhere.  From either the map from ``Q`` to the
+where the matrix is symmetric, and a Schur form elsewhere; where it is large and positive definite
+too, a tridiagonal form is enough for Lyapunov's equation.  From each the map from ``Q`` to the
 solution follows, and its norm.
 
 Not here: what is done with them (:mod:`fracsde.lyapunov.dense`, whose docstring has the formulas).
@@ -27,6 +28,7 @@ from fracsde.lyapunov.triangular import (
     stein_columns,
     triangular_lyapunov,
 )
+from fracsde.lyapunov.tridiagonal import reduced, solution
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -59,22 +61,22 @@ class Decomposition:
         ``A`` of a Lyapunov or ``T`` of a Stein equation.
     discrete : bool
         Whether the equation is Stein's.
-    method : {"eigen", "bartels_stewart"}
+    method : {"eigen", "tridiagonal", "bartels_stewart"}
         Which form it is.
     eigenvalues : (n,) float64 or complex128
-        Of ``matrix``.
-    form : (n,) or (n, n) array
-        ``l`` or ``a``, or the Schur form.
-    basis : (n, n) array
-        Eigenvectors, or Schur vectors.
+        Of ``matrix``; the extreme ones alone where it is tridiagonal.
+    form : (n,) or (n, n) array, or Tridiagonal
+        ``l`` or ``a``, or the tridiagonal or Schur form.
+    basis : (n, n) array, optional
+        Eigenvectors, or Schur vectors; a tridiagonal form brings its own.
     """
 
     matrix: FloatArray
     discrete: bool
     method: str
     eigenvalues: NDArray[Any]
-    form: NDArray[Any]
-    basis: NDArray[Any]
+    form: Any
+    basis: NDArray[Any] | None
 
 
 def decompose(
@@ -111,6 +113,16 @@ def decompose(
             f"by up to {gap:.3g}; use method='auto' or 'bartels_stewart'"
         )
         raise NotSymmetricError(msg)
+    short = reduced(array) if even and not discrete and method == "auto" else None
+    if short is not None:
+        return Decomposition(
+            matrix=array,
+            discrete=False,
+            method="tridiagonal",
+            eigenvalues=np.array([short.low, short.high]),
+            form=short,
+            basis=None,
+        )
     form: NDArray[Any]
     if even:
         target = np.eye(len(array)) - array if discrete else array
@@ -164,7 +176,7 @@ def spectral_size(decomposition: Decomposition) -> float | None:
     -------
     float or None
     """
-    if decomposition.method != "eigen":
+    if decomposition.method == "bartels_stewart":
         return None
     return float(np.abs(decomposition.eigenvalues).max())
 
@@ -187,6 +199,8 @@ def inverse(decomposition: Decomposition) -> Callable[[FloatArray], FloatArray]:
         If the equation has no unique solution.
     """
     form, U, discrete = decomposition.form, decomposition.basis, decomposition.discrete
+    if U is None:
+        return lambda Q: solution(form, Q)
     if decomposition.method == "eigen":
         sums = np.add.outer(form, form)
         denominators = sums - np.multiply.outer(form, form) if discrete else sums
@@ -219,6 +233,8 @@ def inverse_norm(decomposition: Decomposition, solve: Callable[[FloatArray], Flo
     stable = np.abs(values).max() < 1.0 if decomposition.discrete else values.real.min() > 0.0
     if not stable:
         return float("inf")
+    if decomposition.method == "tridiagonal":
+        return float(0.5 / values[0])
     if decomposition.method == "eigen":
         form = decomposition.form
         pairs = form * (2.0 - form) if decomposition.discrete else 2.0 * form

@@ -13,7 +13,7 @@ With :math:`A = V \operatorname{diag}(l) V^T` symmetric, or
 The second denominator is :math:`1 - (1 - a_i)(1 - a_j)` without its cancellation: a map of SGD is
 the identity minus something small, and the subtraction :math:`I - T` is exact there.
 
-Other matrices go through a Schur form (:mod:`fracsde.lyapunov.triangular`), after
+Matrices that are not symmetric go through a Schur form (:mod:`fracsde.lyapunov.triangular`), after
 [BartelsStewart1972]_ and [Kitagawa1977]_.  Eigenvectors are never used unless they are orthogonal,
 so defective matrices are as good as any.
 
@@ -29,7 +29,8 @@ with the spectral norms from eigenvalues or a few power iterations, hence never 
 ``error_estimate`` takes three times as much.
 
 A symmetric equation costs, on top of its eigenvectors, two changes of coordinates of :math:`3n^3`
-operations each.
+operations each.  Large Lyapunov equations of positive definite matrices cost about as much as the
+eigenvectors alone, which they do without (:mod:`fracsde.lyapunov.tridiagonal`).
 
 The inverse of a stable equation maps positive matrices to positive ones, so its norm is attained
 at the identity ([RussoDye1966]_): one more solve, with ``I`` for ``Q``, gives the condition
@@ -57,7 +58,7 @@ from fracsde.lyapunov.decomposition import (
     spectral_size,
 )
 from fracsde.lyapunov.products import defect_norm
-from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_norm, times_units
+from fracsde.lyapunov.rounding import EPS, in_own_unit, spectral_norm, times_units
 from fracsde.status import Status
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class MatrixSolution:
     error_estimate : float
         Bound on the spectral norm of the error, in the unit of ``matrix``; infinite where the
         matrix of the equation is not stable, for then no bound is known.
-    method : {"eigen", "bartels_stewart"}
+    method : {"eigen", "tridiagonal", "bartels_stewart"}
         What was used.
     """
 
@@ -109,7 +110,8 @@ def solve_lyapunov(A: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> Matri
     Q : (n, n) array_like
         Symmetric.
     method : {"auto", "eigen", "bartels_stewart"}
-        ``"auto"`` takes ``"eigen"`` for symmetric ``A``.
+        ``"auto"`` takes ``"eigen"`` for symmetric ``A``, and from 256 rows on a tridiagonal form if
+        it is positive definite.
 
     Returns
     -------
@@ -134,9 +136,9 @@ def solve_lyapunov(A: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> Matri
     """
     A = matrix("A", A)
     Q = symmetric("Q", Q, size=len(A))
-    rate, size = binary_unit(A), binary_unit(Q)
-    form = decompose(A / rate, discrete=False, method=method, name="A")
-    return in_units(solve_decomposed(form, Q / size), size, rate)
+    (A, rate), (Q, size) = in_own_unit(A), in_own_unit(Q)
+    form = decompose(A, discrete=False, method=method, name="A")
+    return in_units(solve_decomposed(form, Q), size, rate)
 
 
 def solve_stein(T: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> MatrixSolution:
@@ -173,8 +175,8 @@ def solve_stein(T: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> MatrixSo
     """
     T = matrix("T", T)
     Q = symmetric("Q", Q, size=len(T))
-    form, size = decompose(T, discrete=True, method=method, name="T"), binary_unit(Q)
-    return in_units(solve_decomposed(form, Q / size), size)
+    form, (Q, size) = decompose(T, discrete=True, method=method, name="T"), in_own_unit(Q)
+    return in_units(solve_decomposed(form, Q), size)
 
 
 def solve_decomposed(decomposition: Decomposition, Q: FloatArray) -> MatrixSolution:
@@ -232,6 +234,8 @@ def in_units(solution: MatrixSolution, size: float, rate: float = 1.0) -> Matrix
     ComputationError
         If the solution overflows.
     """
+    if size == rate == 1.0:
+        return solution
     S, error = (times_units(x, size, rate) for x in (solution.matrix, solution.error_estimate))
     if not np.all(np.isfinite(S)):
         raise ComputationError(Status.NOT_FINITE, "Rescale the equation.")
@@ -272,12 +276,13 @@ def measured(
     ComputationError
         If the solution is not finite.
     """
-    if not np.all(np.isfinite(S)):
+    length = float(np.linalg.norm(S))
+    if not np.isfinite(length) and not np.all(np.isfinite(S)):
         raise ComputationError(Status.NOT_FINITE, "Rescale the equation.")
     missed, bound = defect_norm(array, Q, S, discrete=discrete)
     size = spectral_norm(array) if size is None else size
     factor = 1.0 + size**2 if discrete else 2.0 * size
-    scale = factor * float(np.linalg.norm(S)) + float(np.linalg.norm(Q))
+    scale = factor * length + float(np.linalg.norm(Q))
     residual, estimate = missed / scale if scale > 0.0 else 0.0, (bound + EPS * scale) * norm
     return MatrixSolution(matrix=S, residual=residual, error_estimate=estimate, method=method)
 

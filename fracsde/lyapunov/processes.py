@@ -23,7 +23,7 @@ from fracsde.lyapunov.dense import (
     solve_decomposed,
 )
 from fracsde.lyapunov.heavy_ball import heavy_ball
-from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_tolerance
+from fracsde.lyapunov.rounding import EPS, in_own_unit, spectral_tolerance
 from fracsde.problems.epochs import EpochRecursion
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
@@ -62,7 +62,7 @@ class StationaryState:
         Bound on the spectral norm of the error of ``matrix``.
     status : Status
         The outcome.
-    method : {"eigen", "bartels_stewart"}
+    method : {"eigen", "tridiagonal", "bartels_stewart"}
         How the equation was, or would have been, solved.
     detail : str
         What was found, for messages; empty on success.
@@ -151,7 +151,8 @@ def stationary_state(process: LinearProcess, *, method: str = "auto") -> Station
     flow = isinstance(process, OUProcess)
     array = process.drift if isinstance(process, OUProcess) else process.transition
     # In units of their own the matrices neither overflow nor underflow, and lose no digit.
-    rate, size = binary_unit(array) if flow else 1.0, binary_unit(process.noise)
+    noise, size = in_own_unit(process.noise)
+    scaled, rate = in_own_unit(array) if flow else (array, 1.0)
     ball = None
     if isinstance(process, LinearRecursion) and method in {"auto", "eigen"}:
         ball = heavy_ball(process)
@@ -162,14 +163,13 @@ def stationary_state(process: LinearProcess, *, method: str = "auto") -> Station
         )
     else:
         name = "drift" if flow else "transition"
-        form = decompose(array / rate, discrete=not flow, method=method, name=name)
+        form = decompose(scaled, discrete=not flow, method=method, name=name)
         used = form.method
         status, detail = outcome(
             rate * form.eigenvalues, _margins(form), _tolerance(form), discrete=form.discrete
         )
     if not status.ok:
         return nothing(process, status, used, detail)
-    noise = process.noise / size
     try:
         if ball is None:
             solution = solve_decomposed(form, noise)
@@ -336,6 +336,6 @@ def _tolerance(form: Decomposition) -> float:
     # rate and carry an error in proportion, though T itself was rounded at 1.
     if form.discrete and form.method == "eigen":
         return 4.0 * EPS + 4.0 * len(form.form) * EPS * float(np.abs(form.form).max())
-    if form.method == "eigen":
-        return 4.0 * len(form.form) * EPS * float(np.abs(form.form).max())
+    if form.method in {"eigen", "tridiagonal"}:
+        return 4.0 * len(form.matrix) * EPS * float(np.abs(form.eigenvalues).max())
     return spectral_tolerance(form.matrix)

@@ -78,10 +78,8 @@ def defect_norm(
         gap = product @ array.T + Q - S if discrete else Q - product - product.T
         norm = float(np.linalg.norm(gap))
         return norm, norm
-    Z = np.random.default_rng(n).standard_normal((n, _PROBES))
-    if discrete:
-        gap = array @ (S @ (array.T @ Z)) + Q @ Z - S @ Z
-    else:
-        gap = Q @ Z - array @ (S @ Z) - S @ (array.T @ Z)
+    Z = np.random.default_rng(n).standard_normal((_PROBES, n))
+    turned, plain = np.split(np.vstack([Z @ array, Z]) @ S, 2)  # which reads S once
+    gap = Z @ Q + (turned @ array.T - plain if discrete else -turned - plain @ array.T)
     norm = float(np.linalg.norm(gap)) / _PROBES**0.5
     return norm, SAFETY * norm

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EPS",
     "binary_unit",
+    "in_own_unit",
     "is_symmetric",
     "spectral_norm",
     "spectral_tolerance",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 EPS = float(np.finfo(np.float64).eps)
+_ORDINARY = 2.0**-50, 2.0**50  # fourth powers and condition numbers stay far inside the range
 
 
 def binary_unit(array: FloatArray) -> float:
@@ -45,6 +47,25 @@ def binary_unit(array: FloatArray) -> float:
     """
     largest = max(float(array.max()), -float(array.min()))
     return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest > 0.0 else 1.0
+
+
+def in_own_unit(array: FloatArray) -> tuple[FloatArray, float]:
+    """Return a matrix over its unit, and the unit: 1 where no product can leave the range.
+
+    Parameters
+    ----------
+    array : ndarray of float64
+        Any shape.
+
+    Returns
+    -------
+    ndarray of float64
+        The array itself where its unit is 1.
+    float
+        From :func:`binary_unit` where that is extreme.
+    """
+    unit = binary_unit(array)
+    return (array, 1.0) if _ORDINARY[0] < unit < _ORDINARY[1] else (array / unit, unit)
 
 
 def times_units(array: FloatArray | float, size: float, rate: float) -> FloatArray:

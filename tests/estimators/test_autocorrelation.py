@@ -8,6 +8,8 @@ from scipy import stats
 
 from fracsde.errors import RecordError
 from fracsde.estimators import autocorrelation_at, effective_sample_size, integrated_time, mean
+from fracsde.estimators.autocorrelation import correlation_times
+from fracsde.estimators.chains import as_trajectory
 from fracsde.records import Quantity
 from tests.support.laws import covers, follows, honest
 from tests.support.series import ar1
@@ -122,3 +124,19 @@ def test_refuses_a_constant_series(chains):
 def test_refuses_a_single_draw():
     with pytest.raises(RecordError, match="equally spaced"):
         integrated_time(np.zeros((4, 1, 1)))
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.9, 0.999])
+def test_routes_agree_windows_among_few_lags_and_among_all(rho, seed: int, monkeypatch) -> None:
+    # Windows of a few lags, of hundreds, and of thousands, which take the second range of lags.
+    run = as_trajectory(ar1(np.random.default_rng(seed), 2, 200_000, rho))
+    found = correlation_times(run)
+    monkeypatch.setattr("fracsde.estimators.autocorrelation._FIRST_LAGS", ())
+    whole = correlation_times(run)
+    np.testing.assert_array_equal(found.window, whole.window)
+    np.testing.assert_allclose(found.tau, whole.tau, rtol=1e-12)
+    np.testing.assert_allclose(found.variance, whole.variance, rtol=1e-13)
+    shown = len(found.correlation)
+    assert found.window.max() < shown < run.draws // 8
+    np.testing.assert_allclose(found.correlation, whole.correlation[:shown], rtol=0, atol=1e-12)
+    assert not whole.correlation[shown:].any()

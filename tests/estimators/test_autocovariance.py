@@ -7,6 +7,7 @@ import pytest
 
 from fracsde.errors import RecordError
 from fracsde.estimators import autocovariance
+from fracsde.estimators.autocovariance import lagged_products
 from fracsde.records import Trajectory
 from tests.support.damage import off_by_one
 from tests.support.laws import follows
@@ -71,3 +72,15 @@ def test_refuses_unequal_spacing():
     run = Trajectory(values=np.zeros((2, 3, 1)), times=[0.0, 1.0, 3.0])
     with pytest.raises(RecordError, match="equally spaced"):
         autocovariance(run)
+
+
+@pytest.mark.parametrize("draws", [8 * 1024 + 1, 9 * 1024, 70 * 1024 + 5])
+@pytest.mark.parametrize("last", [0, 1, 1000, 1023])
+def test_routes_agree_few_lags_by_blocks_and_by_one_transform(draws, last, seed: int) -> None:
+    x = np.cumsum(np.random.default_rng(seed).standard_normal((2, 3, draws)), axis=-1) / draws**0.5
+    found, whole = lagged_products(x, last), lagged_products(x, draws - 1)[..., : last + 1]
+    assert found.shape == (2, 3, last + 1)
+    scale = np.square(x).sum(axis=-1, keepdims=True)
+    assert np.abs((found - whole) / scale).max() < 1e-14
+    direct = (x[0, 0, : draws - last] * x[0, 0, last:]).sum()
+    assert abs(found[0, 0, last] - direct) < 1e-13 * scale[0, 0, 0]
