@@ -10,11 +10,13 @@ from scipy import stats
 from fracsde import Measurement, OUProcess, Quantity, SubordinatedOU, simulate
 from fracsde.errors import RecordError
 from fracsde.estimators import (
+    fit_fractional_likelihood,
     fit_fractional_moments,
     fit_fractional_order,
     log_clock_variance,
     memory_or_modes,
 )
+from fracsde.estimators.clock_mixture import HIGHEST_ORDER, ClockMixture
 from fracsde.special import mittag_leffler, sample_inverse_stable
 from validation.coverage import LEVEL, OUTER, Case, Intervals, intervals, runs
 
@@ -75,6 +77,36 @@ def _by_moments(chains: int) -> Case:
         naive=_through_the_moments,
         refusing=_UNDETERMINED if chains < 100 else "",
         tested=200,
+    )
+
+
+def _curved(x: np.ndarray) -> Measurement:
+    # Times of a chain taken for independent: the curvature of the composite likelihood.
+    fit = fit_fractional_likelihood(np.append(0.0, _FOUR), x, motion="free")
+    mixture = ClockMixture(motion="free", elapsed=_FOUR, reference=1.0)
+    theta = np.array([min(fit.alpha, HIGHEST_ORDER), np.log(fit.diffusion)])
+    scores = mixture.scores(theta, x[:, 1:], x[:, 0])[1].reshape(-1, 2)
+    return Measurement(
+        quantity=Quantity(name="order"),
+        value=fit.alpha,
+        stderr=np.sqrt(np.linalg.inv(scores.T @ scores)[0, 0]),
+        n_effective=1e9,
+    )
+
+
+def _by_likelihood(chains: int) -> Case:
+    times = np.append(0.0, _FOUR)
+    return runs(
+        "fractional order by likelihood",
+        lambda x: _stated_if_identified(fit_fractional_likelihood(times, x, motion="free")),
+        _paths(chains),
+        law=f"flat ground, clock of order {_ORDER:g}",
+        chains=chains,
+        draws=len(_FOUR),
+        truth={"": _ORDER},
+        naive=_curved,
+        refusing=_UNDETERMINED if chains < 100 else "",
+        tested=100,
     )
 
 
@@ -202,6 +234,7 @@ def _share(alpha: float) -> Case:
 CASES = (
     _by_moments(100),
     _by_moments(48),
+    _by_likelihood(100),
     _unasked(16),
     _diffusion(100),
     _relaxation(0.7),
