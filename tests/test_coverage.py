@@ -64,9 +64,7 @@ def test_every_family_has_a_twin():
         "covariance",
         "fractional order",  # with those of moments
         "learning coefficient by virials",  # with those without a control
-        "virial",
         "fractional order by moments, undetermined too",
-        "diffusion coefficient by moments",
         "timescale",
         "constant noise",  # of the assumptions' family
         "independent batches",

@@ -172,8 +172,14 @@ def fit_temperatures(
     >>> from fracsde.estimators.known_coefficients import monomial_at_temperature
     >>> t = np.geomspace(1e2, 1e4, 5)
     >>> fit = fit_temperatures(t, [monomial_at_temperature(x, [1, 1]) for x in t], np.full(5, 1e-4))
-    >>> fit.multiplicity, round(float(fit.value[0]), 4)
+    >>> fit.multiplicity, round(fit.fits[0].value, 3)
     (2, 0.5)
+
+    Two poles close to one another fit as well, and their coefficient is smaller:
+
+    >>> low, high = fit.value[0] + 1.96 * fit.stderr[0] * np.array([-1, 1])
+    >>> bool(0.4 < low < 0.47), bool(0.499 < high < 0.51)
+    (True, True)
     """
     t = finite_array("n_betas", n_betas, ndim=1)
     y = finite_array("values", values, shape=t.shape)

@@ -138,6 +138,16 @@ def _virial(loss: FunctionLoss, pull: float) -> Case:
             n_effective=np.array([8.0]),
         )
 
+    def naive(evidence: Evidence) -> Measurement:
+        # All draws taken for independent.
+        q = evidence.virials
+        return Measurement(
+            quantity=Quantity(name="virial"),
+            value=np.array([q.mean()]),
+            stderr=np.array([q.std() / q.size**0.5]),
+            n_effective=np.array([float(q.size)]),
+        )
+
     return Case(
         name="virial: quartic, localized, 8 x 200",
         law="quartic, localized",
@@ -146,6 +156,7 @@ def _virial(loss: FunctionLoss, pull: float) -> Case:
         truth={"": 1.0},
         sample=_Runs(loss, pull, 8, 200),
         measure=measure,
+        naive=naive,
         tested=200,
     )
 
