@@ -63,6 +63,7 @@ def test_every_family_has_a_twin():
         "standard deviation",  # of the variance's family
         "covariance",
         "fractional order",  # with those of moments
+        "fractional order by likelihood",  # its twin: tests/estimators/test_fractional_laws.py
         "learning coefficient by virials",  # with those without a control
         "fractional order by moments, undetermined too",
         "timescale",

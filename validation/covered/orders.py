@@ -17,7 +17,6 @@ from fracsde.estimators import (
     log_clock_variance,
     memory_or_modes,
 )
-from fracsde.estimators.clock_mixture import HIGHEST_ORDER, ClockMixture
 from fracsde.special import mittag_leffler, sample_inverse_stable
 from validation.coverage import LEVEL, OUTER, Case, Intervals, intervals, runs
 
@@ -81,20 +80,6 @@ def _by_moments(chains: int) -> Case:
     )
 
 
-def _curved(x: np.ndarray) -> Measurement:
-    # Times of a chain taken for independent: the curvature of the composite likelihood.
-    fit = fit_fractional_likelihood(np.append(0.0, _FOUR), x, motion="free")
-    mixture = ClockMixture(motion="free", elapsed=_FOUR, reference=1.0)
-    theta = np.array([min(fit.alpha, HIGHEST_ORDER), np.log(fit.diffusion)])
-    scores = mixture.scores(theta, x[:, 1:], x[:, 0])[1].reshape(-1, 2)
-    return Measurement(
-        quantity=Quantity(name="order"),
-        value=fit.alpha,
-        stderr=np.sqrt(np.linalg.inv(scores.T @ scores)[0, 0]),
-        n_effective=1e9,
-    )
-
-
 def _by_likelihood(chains: int) -> Case:
     times = np.append(0.0, _FOUR)
     return runs(
@@ -105,7 +90,6 @@ def _by_likelihood(chains: int) -> Case:
         chains=chains,
         draws=len(_FOUR),
         truth={"": _ORDER},
-        naive=_curved,
         refusing=_UNDETERMINED if chains < 100 else "",
         tested=100,
     )
