@@ -27,6 +27,7 @@ __all__ = [
     "LearningRate",
     "Momentum",
     "Nesterov",
+    "Output",
     "Quantities",
     "Quiet",
     "Sampling",
@@ -42,6 +43,7 @@ __all__ = [
 
 _MOST_CHAINS = 1_000_000
 
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write, JSON.")]
 Quantities = Annotated[
     list[str] | None,
     typer.Option("--quantity", "-q", help="Name of a quantity; may be given several times."),

@@ -11,8 +11,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from fracsde._doctor_command import doctor
 from fracsde._inspect_command import inspect
+from fracsde._measure_command import measure
 from fracsde._record_command import record
-from fracsde._run_commands import compare, measure, predict
+from fracsde._run_commands import compare, predict
 from fracsde._solve_commands import solve
 from fracsde._special_commands import app as special
 

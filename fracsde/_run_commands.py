@@ -1,4 +1,4 @@
-"""Commands on a stored run: look at it, measure it, predict it, judge it."""
+"""Commands on a stored run: predict it, judge it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from fracsde._command_options import (
     LearningRate,
     Momentum,
     Nesterov,
+    Output,
     Quantities,
     Quiet,
     Sampling,
@@ -37,56 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fracsde._report.nouns import Report
-    from fracsde.records.measurement import Measurement, Prediction
+    from fracsde.records.measurement import Prediction
 
-__all__ = ["compare", "measure", "predict"]
-
-_Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write, JSON.")]
-_MEAN_AND_VARIANCE = ("mean", "stationary variance")
-
-
-def measure(
-    context: typer.Context,
-    run: Annotated[Path, typer.Argument(help="Folder of a stored run.")],
-    output: _Output = None,
-    quantity: Quantities = None,
-    start: Annotated[float | None, typer.Option(help="First step of the window.")] = None,
-    stop: Stop = None,
-    directions: Directions = None,
-    lags: Lags = None,
-    stream: Annotated[str, typer.Option(help="Which stream.")] = "weights",
-    chains: Chains = None,
-    unequal: Unequal = "refuse",
-    diagnose: Annotated[bool, typer.Option(help="Refuse a window that drifts.")] = True,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Measure stationary quantities of a stored run, each with its standard error."""
-    import fracsde
-    from fracsde._files import refuse_place
-    from fracsde.records.files import as_json as text_of
-    from fracsde.records.files import write_measurements
-    from fracsde.records.measurement import Measurement
-
-    if output is not None:
-        refuse_place(output)
-    options: dict[str, Any] = {
-        "quantities": quantity or _MEAN_AND_VARIANCE,
-        "start": start,
-        "stop": stop,
-        "lags": numbers_of("--lags", lags),
-        "stream": stream,
-        "chains": chains_of(chains),
-        "unequal": unequal,
-        "diagnose": diagnose,
-    }
-    with busy("measuring", quiet=quiet):
-        found = fracsde.measure(run, directions=matrix_of(directions), **options)
-    context.obj.check()
-    about = {"run": str(run), "directions": directions} | options
-    if output is not None:
-        write_measurements(output, found, about=about)
-    typer.echo(text_of(found, Measurement, about=about) if as_json else _measured(found))
+__all__ = ["compare", "predict"]
 
 
 def predict(
@@ -99,7 +53,7 @@ def predict(
     run: Annotated[
         Path | None, typer.Option(help="Stored run that says the rest, and what is observed.")
     ] = None,
-    output: _Output = None,
+    output: Output = None,
     law: Annotated[
         str | None,
         typer.Option(help="map, epochs, independent, flow, underdamped or kunin."),
@@ -352,22 +306,6 @@ def _of_files(
     report = fracsde.compare(predicted, measured, tolerance=tolerance, level=level, rivals=others)
     files = {"measurements": str(what[0]), "predictions": str(what[1]), "rivals": list(rivals)}
     return replace(report, settings=files)
-
-
-def _measured(found: Sequence[Measurement]) -> str:
-    rows = [
-        [
-            m.quantity.name,
-            m.quantity.label(i),
-            f"{m.value[i]:.6g}",
-            f"{m.stderr[i]:.2g}",
-            f"{m.n_effective[i]:.4g}",
-            m.quantity.unit,
-        ]
-        for m in found
-        for i in range(m.quantity.size)
-    ]
-    return table(["quantity", "label", "measured", "± stderr", "n", "unit"], rows)
 
 
 def _predicted(found: Sequence[Prediction]) -> str:

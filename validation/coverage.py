@@ -24,14 +24,14 @@ one entry for each entry of ``truth``; or :class:`Intervals`, for estimators tha
 their own, which :func:`intervals` makes of a function of run and level.  A refusal
 (:class:`~fracsde.errors.RecordError`) counts neither way and is reported; more than
 :data:`REFUSALS` of the repetitions and the case fails.
-``naive`` names an estimator with a wrong error, which the test must reject.  ``limit`` says why
-coverage is known to be less than stated (the case then fails if it is not), ``wide`` why it may be
-more, ``refusing`` why many runs are refused, ``tested`` how many repetitions of a dear case the
-test suite affords; with ``--whole`` the test repeats them all.  Then ``python -m
-validation.coverage --missing`` adds the new rows to the table of the documentation, ``--write``
-renews all of it or the rows of the words given; a test compares its rows with the cases.  Each row
-is counted twice, the second time with seeds on which nothing was ever tuned; ``--seed 2`` counts a
-third time, and writes nothing.  ``validation/stated.py`` says which public names the cases are of.
+``naive`` names an estimator with a wrong error, which the test must reject.  ``wide`` says why
+coverage may be more than stated, ``refusing`` why many runs are refused, ``tested`` how many
+repetitions of a dear case the test suite affords; with ``--whole`` the test repeats them all.  Then
+``python -m validation.coverage --missing`` adds the new rows to the table of the documentation,
+``--write`` renews all of it or the rows of the words given; a test compares its rows with the
+cases.  Each row is counted twice, the second time with seeds on which nothing was ever tuned;
+``--seed 2`` counts a third time, and writes nothing.  ``validation/stated.py`` says which public
+names the cases are of.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ class Case:
         How many in all.
     tested : int
         How many of them the test suite repeats; the table shows all.
-    limit, wide : str
-        Why the coverage is less than stated, or may be more; empty where it is as stated.
+    wide : str
+        Why the coverage may be more than stated; empty where it may not.
     refusing : str
         Why more repetitions than :data:`REFUSALS` may be refused; empty where they may not.
     """
@@ -146,7 +146,6 @@ class Case:
     width: int = 0
     repetitions: int = REPETITIONS
     tested: int = REPETITIONS // 4
-    limit: str = ""
     wide: str = ""
     refusing: str = ""
 
@@ -154,7 +153,7 @@ class Case:
     def remarks(self) -> tuple[str, ...]:
         """What a reader of its row must know."""
         few = f"{self.repetitions} repetitions" if self.repetitions < REPETITIONS else ""
-        return tuple(filter(None, (self.limit, self.wide, self.refusing, few)))
+        return tuple(filter(None, (self.wide, self.refusing, few)))
 
     def twin(self) -> Case:
         """Return the case with the naive error instead.
@@ -194,7 +193,7 @@ class Case:
             found.append(ends)
             misses += np.sum((truth < ends[:, 0]) | (ends[:, 1] < truth), axis=0)
             highest = 1.0 - misses.max() / self.repetitions  # if all that remain hold
-            if not self.limit and highest < 1.0 - LEVEL - self.window:
+            if highest < 1.0 - LEVEL - self.window:
                 return True
         return not all(row.holds for row in self._rows(found))
 
@@ -270,12 +269,11 @@ class Row:
     def holds(self) -> bool:
         """Whether the coverage lies in the window and few runs were refused.
 
-        Below the window for a case with a limit, and inside or above it for a wide one.
+        Inside or above it for a wide case.
         """
-        window = self.case.window
-        low = self.coverage < 1.0 - LEVEL - (WINDOW if self.case.limit else window)
-        high = self.coverage > 1.0 - LEVEL + window
-        inside = low if self.case.limit else not low and (bool(self.case.wide) or not high)
+        low = self.coverage < 1.0 - LEVEL - self.case.window
+        high = self.coverage > 1.0 - LEVEL + self.case.window
+        inside = not low and (bool(self.case.wide) or not high)
         few_refused = self.refused <= (MOST_REFUSALS if self.case.refusing else REFUSALS)
         return inside and few_refused
 
@@ -446,7 +444,7 @@ def main(arguments: Sequence[str]) -> int:
             held = row.holds and (fresh is None or fresh.holds)
             rows += [row] if fresh is None else [row, fresh]
             print(lines[key] + ("" if held else "   <- outside"), flush=True)
-    plain = [100 * row.coverage for row in rows if not row.case.limit and not row.case.wide]
+    plain = [100 * row.coverage for row in rows if not row.case.wide]
     if plain:
         print(f"{len(plain)} rows of 95 %: {min(plain):.1f} to {max(plain):.1f}")
     if writes:

@@ -30,11 +30,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde.estimators.clock_kernels import SUMS, mixture_sums
 from fracsde.special import wright_m
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.estimators.fractional_law import Motion
+
+    Tables = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
 
 __all__ = ["HIGHEST_ORDER", "LOWEST_ORDER", "NODES", "ClockMixture", "clock_density"]
 
@@ -43,7 +46,6 @@ _EDGES = (-22.0, -12.0, -6.0, -3.0, -1.5, -0.6, -0.25, -0.1, -0.03, 0.0, 0.03, 0
 _FAR_EDGES = (0.7, 1.5, 2.6, 4.2)
 _POINTS = 16
 _ROW_STEP = 0.02  # between tabulated orders, in -ln(1 - alpha)
-_BLOCK = 1 << 21  # numbers in one block of observations and nodes
 
 
 def _nodes() -> tuple[FloatArray, FloatArray]:
@@ -106,6 +108,13 @@ def clock_density(alpha: float) -> tuple[FloatArray, FloatArray]:
     return value @ rows, slope @ rows / (_ROW_STEP * (1.0 - alpha))
 
 
+def _states(theta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    # States of the clock, their weights and the derivatives of these; an order of 1 has one state.
+    if theta[0] == 1.0:
+        return np.ones(1), np.ones(1), np.zeros(1)
+    return NODES, *clock_density(float(theta[0]))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClockMixture:
     r"""Log-densities of observations and their derivatives.
@@ -152,30 +161,61 @@ class ClockMixture:
         (chain, t, parameter) ndarray of float64
             Derivatives.
         """
-        if theta[0] == 1.0:
-            nodes, weights, slopes = np.ones(1), np.ones(1), np.zeros(1)
+        nodes, weights, slopes = _states(theta)
+        confined = self.motion == "confined"
+        centre = float(theta[2]) if confined else 0.0  # which drops out where nothing pulls
+        log_time = np.log(self.elapsed) - (theta[1] if confined else np.log(self.reference))
+        operational = np.exp(theta[0] * log_time)
+        sums = np.empty((SUMS, *positions.shape))
+        mixture_sums(
+            np.ascontiguousarray(positions),
+            np.ascontiguousarray(starts),
+            centre,
+            self._tables(theta, operational[:, None] * nodes, nodes),
+            weights,
+            slopes,
+            sums,
+        )
+        density = np.maximum(sums[0], np.finfo(np.float64).tiny)
+        if confined:
+            rate = sums[2] * operational
+            columns = [sums[1] + rate * log_time, -theta[0] * rate, sums[3], sums[4]]
         else:
-            nodes, (weights, slopes) = NODES, clock_density(float(theta[0]))
-        density = np.empty(positions.shape)
-        scores = np.empty((*positions.shape, self.parameters))
-        step = max(1, _BLOCK // (len(self.elapsed) * len(nodes)))
-        for first in range(0, len(positions), step):
-            part = slice(first, first + step)
-            block = self._block(theta, positions[part], starts[part], nodes, weights, slopes)
-            density[part], scores[part] = block
+            columns = [sums[1] + sums[4] * log_time, sums[4]]
         if theta[0] == 1.0:
-            scores[..., 0] = 0.0
-        return density, scores
+            columns[0] = np.zeros_like(density)
+        return np.log(density), np.stack(columns, axis=2) / density[:, :, None]
 
-    def _block(
-        self,
-        theta: FloatArray,
-        positions: FloatArray,
-        starts: FloatArray,
-        nodes: FloatArray,
-        weights: FloatArray,
-        slopes: FloatArray,
+    def _tables(self, theta: FloatArray, time: FloatArray, nodes: FloatArray) -> Tables:
+        # What the sums need at every time and node, whatever the observation.
+        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+            if self.motion == "confined":
+                decay, gain = np.exp(-time), -np.expm1(-2.0 * time)
+                variance, spread = np.exp(theta[3]) * gain, 2.0 * nodes * decay * decay / gain
+            else:
+                decay, spread = np.ones_like(time), np.zeros_like(time)
+                variance = 2.0 * np.exp(theta[1]) * time
+            norm = (2.0 * np.pi * variance) ** -0.5
+            return 1.0 / variance, norm, decay, nodes * decay, spread
+
+    def reference_scores(
+        self, theta: FloatArray, positions: FloatArray, starts: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
+        """Return what :meth:`scores` does, as it is defined.
+
+        Parameters
+        ----------
+        theta, positions, starts : ndarray of float64
+            As there.
+
+        Returns
+        -------
+        (chain, t) ndarray of float64
+            Log-densities.
+        (chain, t, parameter) ndarray of float64
+            Derivatives.
+        """
+        nodes, weights, slopes = _states(theta)
         # Axes (chain, t, node).
         alpha, z = float(theta[0]), nodes
         start = starts[:, None, None]
@@ -212,4 +252,6 @@ class ClockMixture:
         else:
             by_scale = by_variance @ weights
             columns = [normal @ slopes + by_scale * log_time, by_scale]
+        if theta[0] == 1.0:
+            columns[0] = np.zeros_like(density)
         return np.log(density), np.stack(columns, axis=2) / density[:, :, None]

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["FractionalLikelihoodFit", "fit_fractional_likelihood"]
 
 _MAX_STEPS = 100
-_TOLERANCE = 1e-7  # of a step, in units of the parameters
+_GAIN, _ROUGH = 1e-9, 1e-2  # of a log-likelihood, at which a climb is over
 _STEP = 1e-4  # of parameters in the central difference of the scores
 
 
@@ -164,20 +164,27 @@ def _ordinary(
 def _maximum(
     mixture: ClockMixture, x: FloatArray, begin: FloatArray, ordinary: FloatArray
 ) -> tuple[FloatArray, float]:
-    # Climb from two orders, so that a flat start cannot hold the search.
+    # Climb from two orders, so that a flat start cannot hold the search, and the higher to its top.
     found = []
     for alpha in (0.5, 0.85):
         guess = ordinary.copy()
         guess[0] = alpha
-        found.append(_climb(mixture, guess, x, begin, held=False))
-    return max(found, key=lambda entry: entry[1])
+        found.append(_climb(mixture, guess, x, begin, held=False, gain=_ROUGH))
+    best = max(found, key=lambda entry: entry[1])[0]
+    return _climb(mixture, best, x, begin, held=False)
 
 
 def _climb(
-    mixture: ClockMixture, theta: FloatArray, x: FloatArray, begin: FloatArray, *, held: bool
+    mixture: ClockMixture,
+    theta: FloatArray,
+    x: FloatArray,
+    begin: FloatArray,
+    *,
+    held: bool,
+    gain: float = _GAIN,
 ) -> tuple[FloatArray, float]:
-    # Damped scoring with the outer products of the observations' scores; the order is held at a
-    # bound while the gradient points outwards.
+    # Damped scoring with the outer products of the observations' scores, until a step promises
+    # less than `gain`; the order is held at a bound while the gradient points outwards.
     damping = 1e-3
     low, high = np.full(len(theta), -np.inf), np.full(len(theta), np.inf)
     low[0], high[0] = (1.0, 1.0) if held else (LOWEST_ORDER, HIGHEST_ORDER)
@@ -196,7 +203,7 @@ def _climb(
             trial = np.clip(
                 theta + np.clip(step, -2.0, 2.0 * np.maximum(1.0, abs(theta))), low, high
             )
-            settled = bool(np.all(np.abs(trial - theta) <= _TOLERANCE * (1.0 + np.abs(theta))))
+            settled = bool(gradient @ (trial - theta) <= gain)
             density, scores = mixture.scores(trial, x, begin)
             if settled or density.sum() >= value:
                 break

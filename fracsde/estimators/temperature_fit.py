@@ -2,21 +2,26 @@ r"""From several temperatures to the limit: a learning coefficient with its mult
 
 .. math::
     t\,E_t[L - L(w^*)] \simeq \lambda - \frac{m - 1}{\log t + c},
-    \qquad t = n\beta,
+    \qquad
+    t = n\beta,
 
-the leading terms of :math:`-d \log Z / d \log t`.  For every multiplicity ``m`` the two numbers
-:math:`\lambda` and ``c`` (for ``m = 1`` the first alone) are fitted by weighted least squares, and
-the smallest of chi square plus twice their count, :math:`A_m`, decides between multiplicities.
-What was chosen by looking has no error of its own, so that the coefficient is the mean over all of
-them with Akaike's weights, and its error holds their spread [BurnhamAnderson2002]_,
+the leading terms of :math:`-d \log Z / d \log t`.  A single pole is a constant.  Where values
+bend, they do not tell what bends them: a pole of order ``m``, or ``m`` poles nearby, whose
+coefficients differ.  The coefficient of a bend is therefore stated by the profile of the likelihood
+over all of them, see ``fracsde/estimators/_learning/poles.py``.  Whether values bend at all was
+seen by looking, and what was chosen by looking has no error of its own, so that the coefficient is
+the mean of both with Akaike's weights, and its error holds their distance [BurnhamAnderson2002]_,
 
 .. math::
-    \hat\lambda = \sum_m w_m \lambda_m, \qquad
-    \sigma^2 = \sum_m w_m \bigl[\sigma_m^2 + (\lambda_m - \hat\lambda)^2\bigr], \qquad
-    w_m \propto e^{-A_m / 2} .
+    \hat\lambda = \sum_j w_j \lambda_j, \qquad
+    \sigma^2 = \sum_j w_j \bigl[\sigma_j^2 + (\lambda_j - \hat\lambda)^2\bigr], \qquad
+    w_j \propto e^{-A_j / 2}, \quad A_j = \chi^2_j + 2 k_j ,
 
-Whether even the best of them fits is told by its misfit: a power of ``t``, as of a second pole
-nearby or of the localization, is in none of them, and then the interval is wrong.
+with :math:`k_j` numbers fitted: one for the constant, three for a bend.
+
+Whether even the best of them fits is told by its misfit: values that fall towards the limit are in
+none of them, nor are the lower powers of the logarithm beside a pole of order 3 or more, which
+errors of a few per cent do not see.
 
 References: [Watanabe2009]_, [BurnhamAnderson2002]_.
 """
@@ -27,12 +32,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
-from scipy.optimize import minimize_scalar
+from scipy import special, stats
 
 from fracsde._check import finite_array, integer
 from fracsde.backends.philox import seed_key
 from fracsde.errors import InputError, OutOfRangeError, ShapeError
+from fracsde.estimators._learning.poles import Data, Profile, profile
 from fracsde.estimators.learning_coefficient import learning_coefficient
 from fracsde.records.measurement import Measurement, Quantity
 from fracsde.status import Status
@@ -44,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["MultiplicityFit", "TemperatureFit", "fit_temperatures", "learning_coefficient_at"]
 
 _LEVEL = 1e-3
-_NEAR, _FAR = 0.05, 1e3  # range of log t + c at the highest temperature
+_BENT = 3  # numbers that a bend fits: coefficient, offset, and gap or multiplicity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +59,18 @@ class MultiplicityFit:
     Parameters
     ----------
     multiplicity : int
-        Which.
+        Which: the number of poles.
     value, stderr : float
         The coefficient.
     offset : float
         ``c``; NaN for multiplicity 1.
     chi_squared : float
-        Sum of squared residuals in standard errors.
+        Sum of squared residuals in standard errors, that of the offset from its usual value among
+        them.
     parameters : int
         How many were fitted.
+    gap : float [1]
+        Distance between poles; 0 where they are equal.
     """
 
     multiplicity: int
@@ -71,6 +79,7 @@ class MultiplicityFit:
     offset: float
     chi_squared: float
     parameters: int
+    gap: float = 0.0
 
     @property
     def criterion(self) -> float:
@@ -86,8 +95,12 @@ class TemperatureFit(Measurement):
     ----------
     multiplicity : int
         Of the best fit.
+    gap : float [1]
+        Distance between the poles of the best fit; 0 where they are equal.
     fits : tuple of MultiplicityFit
-        All multiplicities, the best first.
+        All multiplicities, of equal poles and of distinct ones, the best first.
+    bent : float [1]
+        Weight of all bends against a constant.
     misfit : float [1]
         Chi square of the best fit over its degrees of freedom.
     misfit_chance : float [1]
@@ -101,7 +114,9 @@ class TemperatureFit(Measurement):
     """
 
     multiplicity: int
+    gap: float
     fits: tuple[MultiplicityFit, ...]
+    bent: float
     misfit: float
     misfit_chance: float
     n_betas: FloatArray
@@ -111,7 +126,7 @@ class TemperatureFit(Measurement):
 
     @property
     def status(self) -> Status:
-        """``INACCURATE`` where no multiplicity fits, else the worst of the measurements."""
+        """``INACCURATE`` where nothing fits, else the worst of the measurements."""
         if self.misfit_chance < _LEVEL:
             return Status.INACCURATE
         bad = [found.status for found in self.measurements if not found.status.ok]
@@ -157,8 +172,14 @@ def fit_temperatures(
     >>> from fracsde.estimators.known_coefficients import monomial_at_temperature
     >>> t = np.geomspace(1e2, 1e4, 5)
     >>> fit = fit_temperatures(t, [monomial_at_temperature(x, [1, 1]) for x in t], np.full(5, 1e-4))
-    >>> fit.multiplicity, round(float(fit.value[0]), 4)
+    >>> fit.multiplicity, round(fit.fits[0].value, 3)
     (2, 0.5)
+
+    Two poles close to one another fit as well, and their coefficient is smaller:
+
+    >>> low, high = fit.value[0] + 1.96 * fit.stderr[0] * np.array([-1, 1])
+    >>> bool(0.4 < low < 0.47), bool(0.499 < high < 0.51)
+    (True, True)
     """
     t = finite_array("n_betas", n_betas, ndim=1)
     y = finite_array("values", values, shape=t.shape)
@@ -178,21 +199,26 @@ def fit_temperatures(
     # A Student deviate of few degrees is wider than its standard error says.
     degrees = n_effective - 1.0
     wide = np.sqrt(degrees / (degrees - 2.0)) if 2.0 < degrees < np.inf else 1.0
-    log_t, sigma = np.log(t), errors * wide
+    data = Data(log_t=np.log(t), values=y, sigma=errors * wide)
     highest = integer("most", most, low=1)
-    fits = [_fit(log_t, y, sigma, m) for m in range(1, highest + 1)]
-    fits.sort(key=lambda fit: fit.criterion)
+    constant, bends = _constant(data), profile(data, highest) if highest > 1 else None
+    fits = sorted((constant, *_fits(bends)), key=lambda fit: fit.criterion)
     best = fits[0]
-    free = len(t) - best.parameters
-    value, stderr = _over_multiplicities(fits)
+    free = len(t) + (best.multiplicity > 1) - best.parameters  # the offset is a datum too
+    value, stderr, bent = _of_both(constant, bends)
+    poles = (
+        f"multiplicity {best.multiplicity}" if best.gap == 0.0 else f"poles {best.gap:.3g} apart"
+    )
     return TemperatureFit(
         quantity=Quantity(name="local learning coefficient"),
         value=np.array([value]),
         stderr=np.array([stderr]),
         n_effective=np.array([min(n_effective, 1e9)]),
-        method=f"{len(t)} temperatures, multiplicity {best.multiplicity}",
+        method=f"{len(t)} temperatures, {poles}",
         multiplicity=best.multiplicity,
+        gap=best.gap,
         fits=tuple(fits),
+        bent=bent,
         misfit=best.chi_squared / free,
         misfit_chance=float(stats.chi2.sf(best.chi_squared, free)),
         n_betas=t,
@@ -262,50 +288,40 @@ def learning_coefficient_at(
     return TemperatureFit(**(fields | {"measurements": found}))
 
 
-def _over_multiplicities(fits: list[MultiplicityFit]) -> tuple[float, float]:
-    # Mean and error over the fits with Akaike's weights; the best is the first.
-    weights = np.exp([0.5 * (fits[0].criterion - fit.criterion) for fit in fits])
-    weights /= weights.sum()
-    values = np.array([fit.value for fit in fits])
-    value = float(weights @ values)
-    spread = np.square([fit.stderr for fit in fits]) + np.square(values - value)
-    return value, float((weights @ spread) ** 0.5)
-
-
-def _fit(log_t: FloatArray, y: FloatArray, sigma: FloatArray, m: int) -> MultiplicityFit:
-    weights = 1.0 / np.square(sigma)
-    if m == 1:
-        value = float((weights * y).sum() / weights.sum())
-        chi = float((weights * np.square(y - value)).sum())
-        error = float(weights.sum() ** -0.5)
-        return MultiplicityFit(
-            multiplicity=1,
-            value=value,
-            stderr=error,
-            offset=np.nan,
-            chi_squared=chi,
-            parameters=1,
-        )
-
-    def solve(u: float) -> tuple[float, float]:
-        shifted = y + (m - 1) / (log_t - log_t.min() + np.exp(u))
-        value = float((weights * shifted).sum() / weights.sum())
-        return value, float((weights * np.square(shifted - value)).sum())
-
-    # Coarse first: the misfit can have more than one dip.
-    grid = np.linspace(np.log(_NEAR), np.log(_FAR), 200)
-    low = int(np.argmin([solve(u)[1] for u in grid]))
-    ends = float(grid[max(low - 1, 0)]), float(grid[min(low + 1, len(grid) - 1)])
-    u = float(minimize_scalar(lambda x: solve(x)[1], bounds=ends, options={"xatol": 1e-10}).x)
-    value, chi = solve(u)
-    depth = log_t - log_t.min() + np.exp(u)
-    design = np.column_stack([np.ones_like(depth), (m - 1) / np.square(depth)]) / sigma[:, None]
-    covariance = np.linalg.pinv(design.T @ design)
+def _constant(data: Data) -> MultiplicityFit:
+    value, chi = data.limits(np.zeros_like(data.values))
     return MultiplicityFit(
-        multiplicity=m,
-        value=value,
-        stderr=float(np.sqrt(covariance[0, 0])),
-        offset=float(np.exp(u) - log_t.min()),
-        chi_squared=chi,
-        parameters=2,
+        multiplicity=1,
+        value=float(value),
+        stderr=data.stderr,
+        offset=np.nan,
+        chi_squared=float(chi),
+        parameters=1,
     )
+
+
+def _fits(bends: Profile | None) -> tuple[MultiplicityFit, ...]:
+    return tuple(
+        MultiplicityFit(
+            multiplicity=bend.multiplicity,
+            value=bend.value,
+            stderr=bend.stderr,
+            offset=bend.offset,
+            chi_squared=bend.chi_squared,
+            parameters=3 if bend.gap > 0.0 else 2,
+            gap=bend.gap,
+        )
+        for bend in (() if bends is None else bends.bends)
+    )
+
+
+def _of_both(constant: MultiplicityFit, bends: Profile | None) -> tuple[float, float, float]:
+    # Mean and error over the constant and the bends with Akaike's weights, and that of the bends.
+    if bends is None:
+        return constant.value, constant.stderr, 0.0
+    excess = bends.chi_squared + 2.0 * _BENT - constant.criterion
+    bent = float(special.expit(-0.5 * excess))
+    value = (1.0 - bent) * constant.value + bent * bends.value
+    square = (1.0 - bent) * (constant.stderr**2 + (constant.value - value) ** 2)
+    square += bent * (bends.stderr**2 + (bends.value - value) ** 2)
+    return value, float(square**0.5), bent

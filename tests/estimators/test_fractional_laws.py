@@ -79,6 +79,29 @@ def test_exact_scores_are_the_derivatives_of_log_densities(motion, theta, seed):
 
 
 @pytest.mark.parametrize(
+    ("motion", "theta"),
+    [
+        ("confined", [0.63, 0.2, 0.1, -0.3]),
+        ("confined", [1.0, 0.2, 0.1, -0.3]),
+        ("free", [0.9, 0.2]),
+        ("free", [1.0, 0.2]),
+    ],
+)
+@pytest.mark.parametrize("chains", [0, 1, 7])
+def test_engine_scores_are_those_of_the_reference(motion, theta, chains, seed):
+    rng = np.random.default_rng(seed)
+    mixture = ClockMixture(motion=motion, elapsed=np.array([0.05, 0.4, 3.0]), reference=0.5)
+    x = rng.normal(size=(chains, 6))[:, ::2]  # strided
+    if chains:
+        x[0, 0] = 60.0  # where exponentials underflow
+    start = rng.normal(size=2 * chains)[::2]
+    found = mixture.scores(np.array(theta), x, start)
+    expected = mixture.reference_scores(np.array(theta), x, start)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize(
     ("model", "theta"),
     [
         (ConfinedMoments(times=TIMES, start=1.3, spread=2.0), [0.6, 0.2, 0.3, -0.4]),

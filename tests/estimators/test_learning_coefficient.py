@@ -484,14 +484,50 @@ def test_exact_fit_to_exact_values_finds_coefficient_and_multiplicity(powers, mu
     assert fit.fits[0].value == pytest.approx(value, abs=3e-5)
     assert abs(fit.value[0] - value) < 2.0 * fit.stderr[0]  # other multiplicities are not excluded
     assert fit.status is Status.SUCCESS
-    # An offset without limit makes any multiplicity a constant, at the price of a parameter.
-    assert fit.fits[1].criterion > fit.fits[0].criterion + (10.0 if multiplicity > 1 else 1.9)
+    equal = [one for one in fit.fits if one.gap == 0.0]
+    assert equal[1].criterion > equal[0].criterion + (10.0 if multiplicity > 1 else 1.9)
 
 
-def test_fit_reports_a_misfit_where_a_power_corrects():
+def test_exact_fit_to_exact_values_of_two_near_poles_finds_coefficient_and_gap():
     t = np.geomspace(1e2, 1e4, 5)
     exact = [monomial_at_temperature(x, (1, 2)) for x in t]
     fit = fit_temperatures(t, exact, np.full(5, 1e-5))
+    assert fit.multiplicity == 2
+    assert fit.gap == pytest.approx(0.25, abs=0.01)
+    assert abs(fit.value[0] - 0.25) < 2.0 * fit.stderr[0] < 2e-3
+    assert fit.status is Status.SUCCESS
+    # Without a gap nothing fits.
+    assert min(one.chi_squared for one in fit.fits if one.gap == 0.0) > 1e3
+
+
+@pytest.mark.parametrize("powers", [(1, 1), (2, 1)])
+def test_interval_holds_the_coefficients_of_equal_and_of_near_poles_where_errors_hide_which(powers):
+    t = np.geomspace(1e3, 1e7, 5)
+    exact = [monomial_at_temperature(x, powers) for x in t]
+    fit = fit_temperatures(t, exact, np.full(5, 0.005))
+    equal, apart = (
+        min(
+            (one for one in fit.fits if one.multiplicity == 2 and (one.gap > 0.0) == wanted),
+            key=lambda one: one.chi_squared,
+        )
+        for wanted in (False, True)
+    )
+    assert equal.value > apart.value + 1.5 * apart.stderr * (powers == (2, 1))
+    assert abs(equal.chi_squared - apart.chi_squared) < 3.84  # which of them, nobody can tell
+    for one in (equal, apart):
+        assert abs(one.value - fit.value[0]) < 2.0 * fit.stderr[0]
+
+
+def test_fit_of_multiplicity_one_alone_is_the_weighted_mean():
+    fit = fit_temperatures([1e2, 1e3, 1e4], [0.4, 0.5, 0.6], [0.1, 0.1, 0.2], most=1)
+    assert fit.value[0] == pytest.approx((40.0 + 50.0 + 15.0) / 225.0)
+    assert fit.stderr[0] == pytest.approx(1.0 / 15.0)
+    assert (fit.bent, fit.gap, len(fit.fits)) == (0.0, 0.0, 1)
+
+
+def test_fit_reports_a_misfit_where_values_fall_towards_the_limit():
+    t = np.geomspace(1e2, 1e4, 5)
+    fit = fit_temperatures(t, 0.25 + 0.1 * t**-0.25, np.full(5, 1e-4))
     assert fit.misfit > 100.0
     assert fit.status is Status.INACCURATE
 
@@ -504,7 +540,7 @@ def test_law_fit_has_the_error_that_it_states(seed):
         fit_temperatures(t, exact + sigma * rng.normal(size=8), np.full(8, sigma))
         for _ in range(100)
     ]
-    assert all(fit.multiplicity == 2 for fit in fits)
+    assert all(fit.bent > 0.999 for fit in fits)
     z = [(fit.value[0] - 0.5) / fit.stderr[0] for fit in fits]
     assert covers(sum(abs(x) <= 1.96 for x in z), 100, 0.95)
 

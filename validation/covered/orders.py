@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gamma
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import stats
 from fracsde import Measurement, OUProcess, Quantity, SubordinatedOU, simulate
 from fracsde.errors import RecordError
 from fracsde.estimators import (
+    fit_fractional_likelihood,
     fit_fractional_moments,
     fit_fractional_order,
     log_clock_variance,
@@ -78,6 +80,21 @@ def _by_moments(chains: int) -> Case:
     )
 
 
+def _by_likelihood(chains: int) -> Case:
+    times = np.append(0.0, _FOUR)
+    return runs(
+        "fractional order by likelihood",
+        lambda x: _stated_if_identified(fit_fractional_likelihood(times, x, motion="free")),
+        _paths(chains),
+        law=f"flat ground, clock of order {_ORDER:g}",
+        chains=chains,
+        draws=len(_FOUR),
+        truth={"": _ORDER},
+        refusing=_UNDETERMINED if chains < 100 else "",
+        tested=100,
+    )
+
+
 def _unasked(chains: int) -> Case:
     # The interval of every fit, determined or not.
     times = np.append(0.0, _FOUR)
@@ -99,6 +116,18 @@ def _scale(fit: Any, name: str) -> Measurement:
     return next(m for m in fit.to_measurements() if m.quantity.name == name)
 
 
+def _intercept(x: np.ndarray) -> Measurement:
+    # The same line where it meets time 1, its error from its own residuals.
+    line = stats.linregress(np.log(_FOUR), np.log(np.square(x[:, 1:]).mean(axis=0)))
+    value = 0.5 * gamma(1.0 + line.slope) * np.exp(line.intercept)
+    return Measurement(
+        quantity=Quantity(name="diffusion"),
+        value=value,
+        stderr=value * line.intercept_stderr,
+        n_effective=1e9,
+    )
+
+
 def _diffusion(chains: int) -> Case:
     times = np.append(0.0, _FOUR)
     return runs(
@@ -109,6 +138,7 @@ def _diffusion(chains: int) -> Case:
         chains=chains,
         draws=len(_FOUR),
         truth={"": 1.0},
+        naive=_intercept,
         tested=200,
     )
 
@@ -205,6 +235,7 @@ def _share(alpha: float) -> Case:
 CASES = (
     _by_moments(100),
     _by_moments(48),
+    _by_likelihood(100),
     _unasked(16),
     _diffusion(100),
     _relaxation(0.7),
