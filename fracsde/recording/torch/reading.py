@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fracsde.recording.torch.host import TYPES, HostReader, Unsuited, plain
+from fracsde.recording.torch._addresses import TYPES, Unsuited, plain
+from fracsde.recording.torch.host import HostReader
 from fracsde.records._store.observation import disjoint_run
 
 if TYPE_CHECKING:

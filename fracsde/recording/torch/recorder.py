@@ -101,11 +101,11 @@ class TorchRecorder:
         self._wanted = None if recorder.schedule == Every(1) else recorder.schedule.due
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
-        self._watch = BatchWatch() if counting else None
+        self._watch = BatchWatch(model) if counting else None
         self._entering: Any = optimizer.register_step_pre_hook(self._enter)
         self._handles = [self._entering, optimizer.register_step_post_hook(self._leave)]
         if self._watch is not None:
-            self._handles += [model.register_forward_pre_hook(self._watch, with_kwargs=True)]
+            self._handles += [self._watch]
         self._process, self._ask = os.getpid(), True  # whether a plain step is asked about
         self._end = weakref.finalize(self, _abandon, self._rows, self._process, self._handles)
 
@@ -311,7 +311,10 @@ class TorchRecorder:
             return
         counted, watch = 0, self._watch
         if watch is not None:
-            counted, watch.rows = watch.rows, 0
+            count = watch.count
+            counted, count[0] = count[0], 0
+            if not counted:
+                watch.renew()
         if self._plain and (
             self._ask
             or "found_inf" in optimizer.__dict__
