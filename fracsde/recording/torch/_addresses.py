@@ -3,8 +3,8 @@
 An address alone says little: memory may have been given back, shortened, or given to another type,
 and views of it have other lengths and orders.  Between two steps of training each question costs a
 microsecond when it is asked from Python, and there are five of each tensor; torch's C interface,
-which it keeps stable for compiled models, answers them all in one compiled call.  Where a torch does
-not have it, they are asked from Python.
+which it keeps stable for compiled models, answers them all in one compiled call.  Where a torch
+does not have it, they are asked from Python.
 """
 
 from __future__ import annotations

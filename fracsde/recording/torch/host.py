@@ -17,7 +17,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from fracsde.recording.torch._addresses import TYPES, Addresses, Unsuited, address_of, plain
 from fracsde.recording.torch._kernels import CHUNK, entry, fold, packed, products, squares, take

@@ -90,6 +90,8 @@ class TensorReader:
             if tensor is None:
                 flat.append(torch.zeros(size, device=self._home, dtype=self._dtype))
                 continue
+            if tensor.numel() != size:
+                raise Unsuited
             plain = tensor.detach()
             plain = plain if plain.layout is torch.strided else plain.to_dense()
             flat.append(plain.reshape(-1).to(device=self._home, dtype=self._dtype))

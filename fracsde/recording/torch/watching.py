@@ -1,23 +1,34 @@
 """How many examples stood behind each step: the rows of what the model was given.
 
-They are counted where a model is called.  A hook would do, but torch calls a model that has one by a
-detour of eight microseconds.  So the call itself is replaced where that is safe, by the attribute
-that serves ``Module.compile``: it costs three, and no copy and no pickle of the model has it.
+A hook counts them.  But torch calls a model that has hooks by a detour of eight microseconds, so
+where ours is the only one the way past it is taken, by the attribute that serves
+``Module.compile``: it costs three, and no copy and no pickle of the model has it.  What is compiled
+knows nothing of that attribute, and of the hook it does.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.modules import module as _module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BatchHook", "BatchWatch"]
+    from fracsde.recording.recorder import Recorder
+
+__all__ = ["BatchHook", "BatchSizes", "BatchWatch"]
 
 _PLACE = "_compiled_call_impl"  # what torch calls, if it is there, in place of `_call_impl`
-_Tensor, _Module, _differentiated = torch.Tensor, torch.nn.Module, torch.is_grad_enabled
+_OWN = ("_backward_hooks", "_backward_pre_hooks", "_forward_hooks")
+_GLOBAL = tuple(
+    getattr(_module, f"_global_{name}_hooks")
+    for name in ("forward", "forward_pre", "backward", "backward_pre")
+)
+_Tensor, _differentiated = torch.Tensor, torch.is_grad_enabled
+_traced = torch._C._get_tracing_state
 
 
 class BatchWatch:
@@ -29,26 +40,22 @@ class BatchWatch:
         The model.
     """
 
-    __slots__ = ("_hook", "_model", "_ours", "count")
+    __slots__ = ("_hook", "_model", "_ours", "_theirs", "count")
 
     def __init__(self, model: Any) -> None:
         self.count = [0]  # since it was last set to zero
-        self._model, self._ours, self._hook = model, None, None
-        if _replaceable(model):
-            self._replace()
+        self._model, self._theirs = model, vars(model).get(_PLACE)
+        self._ours: Any = None
+        self._hook: Any = None
+        if self._theirs is not None:  # compiled, and perhaps called before: it sees no new hook
+            self._ours = _around(self._theirs, self.count)
         else:
             hook = BatchHook(self.count)
             self._hook = model.register_forward_pre_hook(hook, with_kwargs=True)
-
-    def renew(self) -> None:
-        """Count again where ``Module.compile`` has taken the place of what counted."""
-        if self._ours is not None and vars(self._model).get(_PLACE) is not self._ours:
-            self._replace()
-
-    def _replace(self) -> None:
-        there = vars(self._model).get(_PLACE)
-        self._ours = _counting(there or self._model._call_impl, self.count, there)
-        vars(self._model)[_PLACE] = self._ours
+            if _replaceable(model):
+                self._ours = _past(model, self.count)
+        if self._ours is not None:
+            vars(model)[_PLACE] = self._ours
 
     def remove(self) -> None:
         """Count no more."""
@@ -56,11 +63,9 @@ class BatchWatch:
             self._hook.remove()
         ours, self._ours = self._ours, None
         if ours is not None and vars(self._model).get(_PLACE) is ours:
-            there = ours.there
-            if there is None:
-                del vars(self._model)[_PLACE]
-            else:
-                vars(self._model)[_PLACE] = there
+            del vars(self._model)[_PLACE]
+            if self._theirs is not None:
+                vars(self._model)[_PLACE] = self._theirs
 
 
 class BatchHook:
@@ -96,6 +101,44 @@ class BatchHook:
         return BatchHook, ()
 
 
+class BatchSizes:
+    """What a run says of its batches: the size of the first, and that sizes vary where they do.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Keeps it.
+    training : dict
+        What is known of the training.
+    """
+
+    __slots__ = ("_process", "_recorder", "_seen", "_training", "last")
+
+    def __init__(self, recorder: Recorder, training: dict[str, Any]) -> None:
+        self._recorder, self._training = recorder, training
+        self._seen, self._process = False, os.getpid()
+        self.last = 0
+
+    def learn(self, counted: int) -> None:
+        """Note the size of a batch that differs from the last one.
+
+        Parameters
+        ----------
+        counted : int
+            The size.
+        """
+        self.last = counted
+        if os.getpid() != self._process:
+            return
+        if counted != self._training.get("batch_size"):
+            if self._training.get("batch_size_varies"):
+                return
+            fact = {"batch_size_varies": True} if self._seen else {"batch_size": counted}
+            self._training |= fact
+            self._recorder.update_metadata({"training": self._training})
+        self._seen = True
+
+
 def _replaceable(model: Any) -> bool:
     """Return whether the call of a model may be replaced.
 
@@ -106,34 +149,60 @@ def _replaceable(model: Any) -> bool:
     -------
     bool
     """
-    if type(model).__call__ is not _Module.__call__ or not hasattr(_Module, _PLACE):
+    if type(model).__call__ is not torch.nn.Module.__call__ or not hasattr(type(model), _PLACE):
         return False
     devices = getattr(torch, "accelerator", torch.cuda).device_count()
     return bool(devices < 2)
 
 
-def _counting(call: Callable[..., Any], count: list[int], there: Any) -> Any:
-    """Return what counts and calls the model.
+def _past(model: Any, count: list[int]) -> Callable[..., Any]:
+    """Return what does as ``Module._call_impl`` does with a model whose only hook is ours.
 
     Returns
     -------
     callable
-        Its attribute ``there`` is what was there before.
     """
+    held = vars(model)
+    forward, forward_pre, backward, backward_pre = _GLOBAL
+    first, second, third = _OWN
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if (
+            len(held["_forward_pre_hooks"]) != 1
+            or held[first]
+            or held[second]
+            or held[third]
+            or forward
+            or forward_pre
+            or backward
+            or backward_pre
+            or _traced()
+        ):
+            return model._call_impl(*args, **kwargs)
         if _differentiated():
             if args and type(args[0]) is _Tensor and args[0].ndim:
-                rows = args[0].shape[0]
-                if type(rows) is int:  # and not a tensor, of `torch.jit.trace`
-                    count[0] += rows
+                count[0] += args[0].shape[0]
             else:
                 count[0] += _rows(args, kwargs)
+        return model.forward(*args, **kwargs)
+
+    return called
+
+
+def _around(call: Callable[..., Any], count: list[int]) -> Callable[..., Any]:
+    """Return what counts and calls a model that was compiled.
+
+    Returns
+    -------
+    callable
+    """
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if _differentiated():
+            count[0] += _rows(args, kwargs)
         return call(*args, **kwargs)
 
-    found: Any = counted
-    found.there = there
-    return found
+    return called
 
 
 def _rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -141,6 +210,5 @@ def _rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         for value in values:
             # `len` of a tensor is Python code; its shape is not.
             if isinstance(value, _Tensor) and value.ndim:
-                rows = value.shape[0]
-                return rows if type(rows) is int else 0
+                return int(value.shape[0])
     return 0
