@@ -134,7 +134,10 @@ def _of_chains(run: Any, name: str) -> FloatArray:
     rows = []
     for chain in run.chains:
         values = np.asarray(run.array(name, chain), dtype=np.float64)[:, 0]
-        rows.append(values[run.present(name, chain) & (np.asarray(run.steps(chain)) > 0)])
+        there = np.asarray(run.steps(chain)) > 0
+        if hasattr(run, "present"):
+            there = there & run.present(name, chain)
+        rows.append(values[there])
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         msg = (
