@@ -130,11 +130,14 @@ def _whole_vectors(run: Any) -> dict[str, FloatArray]:
 
 
 def _of_chains(run: Any, name: str) -> FloatArray:
-    # Step 0 has no gradient yet.
+    # Step 0 has no gradient yet, and others none where a schedule left them out.
     rows = []
     for chain in run.chains:
         values = np.asarray(run.array(name, chain), dtype=np.float64)[:, 0]
-        rows.append(values[np.asarray(run.steps(chain)) > 0])
+        there = np.asarray(run.steps(chain)) > 0
+        if hasattr(run, "present"):
+            there = there & run.present(name, chain)
+        rows.append(values[there])
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         msg = (

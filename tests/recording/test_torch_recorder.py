@@ -155,16 +155,19 @@ def test_engine_kernels_equal_numpy_over_many_tensors_and_blocks(dtype: str) -> 
     g[cuts[3] : cuts[4]] = 0.0
     x, y = w.astype(np.float64), g.astype(np.float64)
     eps = 100 * np.finfo(dtype).eps
-    at, out = (table.ctypes.data, len(sizes)), np.zeros(3)
-    _kernels.entry(_kernels.products, dtype)(*at, out.ctypes.data, 0.0)
+    facts = np.zeros(17, dtype=np.int64)  # nobody asks where tensors are
+    facts[:2] = len(sizes), table.ctypes.data
+    at, out = facts.ctypes.data, np.zeros(3)
+    assert _kernels.entry(_kernels.products, dtype)(at, out.ctypes.data, 0.0)
     np.testing.assert_allclose(out, [x @ y, y @ y, x @ x], rtol=eps, atol=eps * (x @ x))
-    square = _kernels.entry(_kernels.squares, dtype)(*at, 0.0)
+    square = _kernels.entry(_kernels.squares, dtype)(at, 0.0)
     np.testing.assert_allclose(square, y @ y, rtol=eps)
     places = np.array([[0, 5, 4, 2], [0, 4096, 36, 7]])
+    plan = np.array([at, places.ctypes.data, 4])
     for which, v in ((1, w), (2, g)):
         picked = np.ones(4, dtype)
         take = _kernels.entry(_kernels.take, dtype)
-        take(*at, which, places.ctypes.data, 4, picked.ctypes.data, 0.0)
+        assert take(plan.ctypes.data, which, picked.ctypes.data, 0.0)
         offsets = np.concatenate([[0], cuts])
         assert np.array_equal(picked, v[offsets[places[0]] + places[1]])
 
@@ -187,9 +190,10 @@ def test_engine_folds_packed_signs_as_numpy_does_for_any_cut_into_tensors(
         lengths, sums = rng.random(k).astype(dtype), np.ones(m + _kernels.CHUNK, dtype)
         table = np.zeros((4, len(sizes)), dtype=np.int64)
         table[:2] = sizes, [part.ctypes.data for part in parts]
-        facts = (table, words, sums, lengths)
-        places = [array.ctypes.data for array in facts]
-        plan = np.array([*places[:3], m, run, places[3], k, len(sizes)])
+        facts = np.zeros(17, dtype=np.int64)  # nobody asks where tensors are
+        facts[:2] = len(sizes), table.ctypes.data
+        places = [array.ctypes.data for array in (facts, words, sums, lengths)]
+        plan = np.array([*places[:3], m, run, places[3], k])
         fold, kept = _kernels.entry(_kernels.fold, dtype), np.ones(k, dtype)
         fold(plan.ctypes.data, 1, kept.ctypes.data, 0.0)
         signed = np.where(negative, -1.0, 1.0) * w
@@ -222,6 +226,47 @@ def test_exact_scalars_are_those_of_whole_vectors(tmp_path: Path) -> None:
         np.testing.assert_allclose(kept(tmp_path / "run", stream)[1:, 0], expected, rtol=1e-14)
 
 
+def test_exact_products_of_a_schedule_are_those_of_its_steps_and_no_others(tmp_path: Path) -> None:
+    sparse, whole = Run(torch.float64), Run(torch.float64)
+    for name, run, scalars in (("sparse", sparse, Every(3)), ("whole", whole, True)):
+        with record(run.model, run.optimizer, tmp_path / name, scalars=scalars) as recorder:
+            for _ in range(10):
+                run.step(recorder)
+    assert np.array_equal(sparse.weights(), whole.weights())
+    stored = fs.open_run(tmp_path / "sparse")
+    norms = [f"{name}_norm_squared" for name in ("gradient", "weight", "velocity")]
+    for stream in (*norms, "weight_dot_gradient"):
+        assert np.flatnonzero(stored.present(stream, 0)).tolist() == [3, 6, 9]
+        values = kept(tmp_path / "sparse", stream)
+        assert np.array_equal(values[3::3], kept(tmp_path / "whole", stream)[3::3])
+    for stream in ("learning_rate", "loss", "batch_size"):
+        values = kept(tmp_path / "sparse", stream)[1:]
+        assert np.array_equal(values, kept(tmp_path / "whole", stream)[1:])
+    from fracsde.estimators.fluctuation_streams import streams_of
+
+    assert streams_of(stored)[0]["gradient_norm_squared"].shape == (1, 3)
+    with pytest.raises(InputError, match="scalars"):
+        record(whole.model, whole.optimizer, tmp_path / "other", scalars=3)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_compiled_steps_and_models_are_recorded_like_plain_ones(tmp_path: Path) -> None:
+    runs = {}
+    for name in ("plain", "compiled"):
+        runs[name] = run = Run()
+        with record(run.model, run.optimizer, tmp_path / name) as recorder:
+            if name == "compiled":
+                run.model.compile(backend="eager")
+                run.optimizer.step = torch.compile(run.optimizer.step, backend="eager")
+            for _ in range(12):
+                run.step(recorder)
+    assert np.array_equal(runs["plain"].weights(), runs["compiled"].weights())
+    for stream in ("weights", "gradient_norm_squared", "velocity_norm_squared"):
+        one, other = (kept(tmp_path / name, stream) for name in runs)
+        assert np.array_equal(one, other, equal_nan=True)
+    assert kept(tmp_path / "compiled", "batch_size")[1:, 0].tolist() == [8] * 12
+
+
 @pytest.mark.twin
 def test_product_of_weights_and_gradient_rejects_weights_after_the_step(tmp_path: Path) -> None:
     run = Run(torch.float64)
@@ -245,6 +290,7 @@ def test_keeps_training_bit_for_bit_and_detaches(tmp_path: Path) -> None:
     assert not watched.optimizer._optimizer_step_pre_hooks
     assert not watched.optimizer._optimizer_step_post_hooks
     assert not watched.model._forward_pre_hooks
+    assert "_compiled_call_impl" not in vars(watched.model)
 
 
 def test_rows_are_only_those_of_the_schedule(tmp_path: Path) -> None:
@@ -856,6 +902,60 @@ def test_parameters_added_later_are_not_recorded_and_this_is_said(tmp_path: Path
             run.step()
         run.step()
     assert kept(tmp_path / "run", "learning_rate")[1:].tolist() == [[0.2], [0.2]]
+
+
+def test_parameters_replaced_in_the_optimiser_are_said_to_be_lost(tmp_path: Path) -> None:
+    run = Run()
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    run.step(recorder)
+    recorder.flush()
+    run.optimizer.param_groups[0]["params"][2] = torch.nn.Parameter(torch.ones(3, 7))
+    run.step(recorder)
+    with pytest.warns(RuntimeWarning, match=r"moves 2\.weight no longer"):
+        recorder.close()
+
+
+@pytest.mark.parametrize("observe", [Full(), RandomProjection(4, form="disjoint")])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_refuses_a_parameter_that_has_changed_its_length(
+    tmp_path: Path, observe: Any, dtype: str
+) -> None:
+    model = torch.nn.Linear(6, 6, bias=False).to(getattr(torch, dtype))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    recorder = record(model, optimizer, tmp_path / "run", observe=observe)
+    optimizer.step()
+    model.weight.data = model.weight.data[:3]
+    with pytest.raises(UnsupportedError, match=r"'weight' has 18 numbers, and had 36"):
+        optimizer.step()
+    optimizer.step()  # without the recorder
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == [0, 1]
+    recorder.close()
+
+
+def test_batches_are_counted_whatever_hooks_and_copies_a_model_has(tmp_path: Path) -> None:
+    run, seen = Run(), [0]
+    with record(run.model, run.optimizer, tmp_path / "run") as recorder:
+        run.step(recorder)
+        shallow, deep = copy.copy(run.model), copy.deepcopy(run.model)
+        for twin in (shallow, deep):
+            assert "_compiled_call_impl" not in vars(twin)
+        with torch.no_grad():
+            deep[0].weight += 1.0
+        assert not torch.equal(deep(run.x), run.model(run.x))
+        run.optimizer.step()  # forgets what was counted above
+        for register in (
+            run.model.register_forward_hook,
+            run.model.register_forward_pre_hook,
+            torch.nn.modules.module.register_module_forward_pre_hook,
+        ):
+            handle = register(lambda *_: seen.__setitem__(0, seen[0] + 1))
+            run.step(recorder)
+            handle.remove()
+        run.model(input=run.x[:3]).sum().backward()
+        run.optimizer.step()
+    assert seen[0] >= 3
+    counted = kept(tmp_path / "run", "batch_size")[1:, 0]
+    assert counted.tolist() == [8.0, float(EXAMPLES), 8.0, 8.0, 8.0, 3.0]
 
 
 def test_without_scalars_only_weights_are_kept(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from fracsde._check import choice, integer, truth
 from fracsde.errors import InputError
 from fracsde.recording.observe import Full, Observe, Projection, RandomProjection
 from fracsde.recording.recorder import Recorder
-from fracsde.recording.schedule import Every
+from fracsde.recording.schedule import Every, Schedule
 from fracsde.recording.torch.parameters import trained_parameters
 from fracsde.recording.torch.recorder import TorchRecorder
 from fracsde.recording.torch.resuming import resumed_at, stored_at
@@ -21,8 +21,6 @@ from fracsde.records.store import Stream
 
 if TYPE_CHECKING:
     import os
-
-    from fracsde.recording.schedule import Schedule
 
 __all__ = ["record"]
 
@@ -37,7 +35,7 @@ def record(
     observe: Observe | None = None,
     schedule: Schedule | None = None,
     gradients: bool = False,
-    scalars: bool = True,
+    scalars: bool | Schedule = True,
     chain: int = 0,
     metadata: Mapping[str, Any] | None = None,
     chain_metadata: Mapping[str, Any] | None = None,
@@ -69,8 +67,10 @@ def record(
         Which steps are recorded, by default every one.
     gradients : bool
         Whether to keep the gradient of the batch, observed as the weights are.
-    scalars : bool
-        Whether to keep the inner products, the learning rate and the loss of the table above.
+    scalars : bool or Schedule
+        Whether to keep the inner products, the learning rate and the loss of the table above.  A
+        schedule says at which of the recorded steps the inner products are, for which weights,
+        gradient and momentum are read once more: averages lose little by ``Every(10)``.
     chain : int
         Number of the run among replicas of one training, which share the folder.
     metadata, chain_metadata : mapping, optional
@@ -130,8 +130,9 @@ def record(
     >>> run.trajectory().values.shape, run.metadata["training"]["batch_size"]
     ((1, 6, 4), 8)
     """
-    for name, value in (("gradients", gradients), ("scalars", scalars)):
-        truth(name, value)
+    truth("gradients", gradients)
+    if not isinstance(scalars, Schedule):
+        truth("scalars", scalars)
     choice("on_divergence", on_divergence, ("record", "stop"))
     choice("on_write_error", on_write_error, ("raise", "warn"))
     parameters = trained_parameters(model, optimizer)
@@ -152,7 +153,7 @@ def record(
         training |= {k: v for k, v in known.items() if k.startswith("batch_size")}
     facts["training"] = training
     facts["model"] = {"class": type(model).__name__, **parameters.described()}
-    streams = _streams(optimizer, gradients, scalars, width=_width(observe, parameters.count))
+    streams = _streams(optimizer, gradients, bool(scalars), width=_width(observe, parameters.count))
     if scalars and batch_size is None:
         streams["batch_size"] = Stream("batch_size", 1, "float64", "example")
     recorder = Recorder(
@@ -180,6 +181,7 @@ def record(
         step=step,
         training=training,
         counting=batch_size is None,
+        scalars=scalars if isinstance(scalars, Schedule) else None,
         on_divergence=on_divergence,
         on_write_error=on_write_error,
     )

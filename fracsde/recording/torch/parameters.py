@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fracsde.errors import InputError, UnsupportedError
+from fracsde.recording.torch.findings import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,26 +39,59 @@ class TrainedParameters:
         The parameters themselves, not copies.
     excluded : mapping
         Reason by name, of the model's other parameters.
+    lengths : tuple of int
+        Of the tensors when recording begins.
     """
 
     names: tuple[str, ...]
     tensors: tuple[Any, ...]
     excluded: Mapping[str, str]
+    lengths: tuple[int, ...]
 
     @property
     def count(self) -> int:
         """Length ``P`` of the vector."""
-        return sum(int(p.numel()) for p in self.tensors)
+        return sum(self.lengths)
 
     @property
     def offsets(self) -> tuple[int, ...]:
         """Where each tensor begins in the vector, and the vector's end."""
-        return tuple(accumulate((int(p.numel()) for p in self.tensors), initial=0))
+        return tuple(accumulate(self.lengths, initial=0))
 
     @property
     def wide(self) -> bool:
         """Whether a tensor needs double precision to be recorded as it is."""
         return any(p.dtype == torch.float64 for p in self.tensors)
+
+    def resized(self) -> str | None:
+        """Say which tensor has another length than at first, None if none has.
+
+        Returns
+        -------
+        str or None
+        """
+        for name, tensor, length in zip(self.names, self.tensors, self.lengths, strict=True):
+            if tensor.numel() != length:
+                was = f"{tensor.numel()} numbers, and had {length} when recording began"
+                return f"{name!r} has {was}: recording has stopped"
+        return None
+
+    def lost(self, optimizer: Any) -> str | None:
+        """Say which tensors an optimiser has put down, for others perhaps, None if none.
+
+        Returns
+        -------
+        str or None
+        """
+        moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        pairs = zip(self.names, self.tensors, strict=True)
+        lost = [name for name, tensor in pairs if id(tensor) not in moved]
+        if not lost:
+            return None
+        return (
+            f"the optimiser moves {listed(lost)} no longer, and what it moves in their place is "
+            "not recorded"
+        )
 
     def momentum(self, state: Mapping[Any, Any]) -> list[Any]:
         """Return the momentum buffers in the state of an optimiser, None where there is none.
@@ -137,7 +171,12 @@ def trained_parameters(model: Any, optimizer: Any) -> TrainedParameters:
                 kept[f"optimizer.param_groups.{g}.{i}"] = parameter
     for name, parameter in kept.items():
         _refuse(name, parameter)
-    return TrainedParameters(names=tuple(kept), tensors=tuple(kept.values()), excluded=excluded)
+    return TrainedParameters(
+        names=tuple(kept),
+        tensors=tuple(kept.values()),
+        excluded=excluded,
+        lengths=tuple(int(parameter.numel()) for parameter in kept.values()),
+    )
 
 
 def _refuse(name: str, parameter: Any) -> None:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fracsde.recording.torch.host import TYPES, HostReader, Unsuited, plain
+from fracsde.recording.torch._addresses import TYPES, Unsuited, plain
+from fracsde.recording.torch.host import HostReader
 from fracsde.records._store.observation import disjoint_run
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class TensorReader:
             if tensor is None:
                 flat.append(torch.zeros(size, device=self._home, dtype=self._dtype))
                 continue
+            if tensor.numel() != size:
+                raise Unsuited
             plain = tensor.detach()
             plain = plain if plain.layout is torch.strided else plain.to_dense()
             flat.append(plain.reshape(-1).to(device=self._home, dtype=self._dtype))

@@ -34,16 +34,16 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fracsde.errors import FileWriteError, InputError
+from fracsde.errors import FileWriteError, InputError, UnsupportedError
 from fracsde.recording.schedule import Every
+from fracsde.recording.torch._compiling import apart, compiling, watched
 from fracsde.recording.torch.reading import TensorReader, Unsuited, reader_for
-from fracsde.recording.torch.rows import Rows
-from fracsde.recording.torch.watching import BatchWatch
+from fracsde.recording.torch.rows import Rows, abandon
+from fracsde.recording.torch.watching import BatchSizes, BatchWatch
 from fracsde.records.store import RunStatus
 
 if TYPE_CHECKING:
@@ -52,9 +52,12 @@ if TYPE_CHECKING:
 
     from fracsde._typing import ArrayLike
     from fracsde.recording.recorder import Recorder
+    from fracsde.recording.schedule import Schedule
     from fracsde.recording.torch.parameters import TrainedParameters
 
 __all__ = ["TorchRecorder"]
+
+_ANEW = "record what follows as a run of its own"
 
 
 class TorchRecorder:
@@ -65,11 +68,11 @@ class TorchRecorder:
     """
 
     __slots__ = (  # an attribute lies beside the others, and not in a dictionary
-        "__weakref__", "_ask", "_before", "_closed", "_counted", "_counts", "_diverged",
-        "_dtype", "_due", "_end", "_entering", "_first", "_gradients", "_groups",
-        "_grown", "_handles", "_loss", "_parameters", "_plain", "_process", "_raises",
-        "_recorder", "_rows", "_scalars", "_seen", "_skipped", "_step", "_stops",
-        "_training", "_velocity", "_wanted", "_watch",
+        "__weakref__", "_ask", "_before", "_closed", "_counted", "_diverged", "_dtype", "_due",
+        "_end", "_entering", "_first", "_gradients", "_groups", "_grown", "_handles", "_loss",
+        "_lost", "_multiplied", "_optimizer", "_parameters", "_plain", "_process", "_raises",
+        "_recorder", "_rows", "_scalars", "_sizes", "_skipped", "_step", "_stops", "_velocity",
+        "_wanted", "_watch",
     )  # fmt: skip
 
     def __init__(
@@ -84,30 +87,33 @@ class TorchRecorder:
         step: int,
         training: dict[str, Any],
         counting: bool,
+        scalars: Schedule | None,
         on_divergence: str,
         on_write_error: str,
     ) -> None:
         self._recorder, self._parameters, self._dtype = recorder, parameters, dtype
-        self._step, self._training, self._seen, self._counts = step, training, False, 0
+        self._step, self._sizes = step, BatchSizes(recorder, training)
         self._stops, self._raises = on_divergence == "stop", on_write_error == "raise"
         self._gradients, self._scalars = "gradients" in kept, "gradient_norm_squared" in kept
         self._velocity, self._counted = "velocity_norm_squared" in kept, "batch_size" in kept
+        self._multiplied = None if scalars is None or scalars == Every(1) else scalars.due
         self._plain = not self._scalars and not self._gradients  # nothing to see before a step
         self._due = self._skipped = self._diverged = self._closed = self._grown = False
-        self._groups = len(optimizer.param_groups)
+        self._groups, self._lost = len(optimizer.param_groups), False
+        self._optimizer = weakref.ref(optimizer)  # which holds this recorder by its hooks
         self._before: dict[str, Any] = {}
         self._loss: Any = None
         self._first = step == 0 and recorder.next_step == 0
         self._wanted = None if recorder.schedule == Every(1) else recorder.schedule.due
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
-        self._watch = BatchWatch() if counting else None
+        self._watch = BatchWatch(model) if counting else None
         self._entering: Any = optimizer.register_step_pre_hook(self._enter)
         self._handles = [self._entering, optimizer.register_step_post_hook(self._leave)]
         if self._watch is not None:
-            self._handles += [model.register_forward_pre_hook(self._watch, with_kwargs=True)]
+            self._handles += [self._watch]
         self._process, self._ask = os.getpid(), True  # whether a plain step is asked about
-        self._end = weakref.finalize(self, _abandon, self._rows, self._process, self._handles)
+        self._end = weakref.finalize(self, abandon, self._rows, self._process, self._handles)
 
     @property
     def path(self) -> Path:
@@ -196,6 +202,7 @@ class TorchRecorder:
             self._recorder.__exit__(type(error), error, None)
             raise
         self._recorder.close(status)
+        self._tell_lost()
         if bad is not None and not self._diverged:
             self._tell(bad)
 
@@ -219,6 +226,8 @@ class TorchRecorder:
         tuple or None
             Arguments of the step with a closure that is watched, where there is one.
         """
+        if compiling() or watched() is not None:
+            return apart(self._enter, optimizer, args, kwargs)
         if self._closed:
             return None
         if self._first:
@@ -233,10 +242,10 @@ class TorchRecorder:
             if self._due:
                 self._before = self._look(optimizer)
             return None
-        watched = self._watched(optimizer, closure)
+        noted = self._noted(optimizer, closure)
         if len(args) > 1:
-            return (args[0], watched, *args[2:]), kwargs
-        return args, {**kwargs, "closure": watched}
+            return (args[0], noted, *args[2:]), kwargs
+        return args, {**kwargs, "closure": noted}
 
     def _begin(self, optimizer: Any) -> None:
         """Find out whether a step is made, and recorded."""
@@ -250,26 +259,21 @@ class TorchRecorder:
         self._ask = self._skipped or wanted is not None or self._entering is not None
         if len(optimizer.param_groups) > self._groups and self._due and not self._grown:
             self._grown = True
-            message = (
-                "parameters were added to the optimiser after recording began: they are not "
-                f"recorded, in {self.path}"
-            )
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            message = "parameters were added to the optimiser after recording began: they are not"
+            warnings.warn(f"{message} recorded, in {self.path}", RuntimeWarning, stacklevel=2)
 
-    def _watched(self, optimizer: Any, closure: Callable[[], Any]) -> Callable[[], Any]:
-        first = True
+    def _noted(self, optimizer: Any, closure: Callable[[], Any]) -> Callable[[], Any]:
+        rest = iter([self._due])  # of the first evaluation alone
 
-        def watched() -> Any:
-            nonlocal first
+        def noted() -> Any:
             loss = closure()
-            if first and self._due:
+            if next(rest, False):
                 if loss is not None:
                     self.note_loss(loss)
                 self._before = self._look(optimizer)
-            first = False
             return loss
 
-        return watched
+        return noted
 
     def _read(self, what: str, *args: Any) -> Any:
         """Ask the reader; where tensors have changed take one that reads them all.
@@ -277,21 +281,36 @@ class TorchRecorder:
         Returns
         -------
         object
+
+        Raises
+        ------
+        UnsupportedError
+            If a parameter has another length than at first.
         """
         rows = self._rows
         try:
             return getattr(rows.reader, what)(rows.slot, *args)
         except Unsuited:
             self._write()
+            resized = self._parameters.resized()
+            if resized:
+                self.close(RunStatus.RECORDING)
+                msg = f"{resized}; {_ANEW}"
+                raise UnsupportedError(msg) from None
             rows.reader = TensorReader(self._parameters, self._recorder.bound, self._dtype)
             return getattr(rows.reader, what)(rows.slot, *args)
 
     def _look(self, optimizer: Any) -> dict[str, Any]:
         before: dict[str, Any] = {}
-        gradients = [p.grad for p in self._parameters.tensors]
         if self._scalars:
             rates = [group["lr"] for group in optimizer.param_groups[: self._groups]]
             before["learning_rate"] = [float(rate) for rate in rates]
+        multiplied = self._multiplied
+        products = self._scalars and (multiplied is None or multiplied(self._step + 1))
+        if not products and not self._gradients:
+            return before
+        gradients = [p.grad for p in self._parameters.tensors]
+        if products:
             before["products"] = self._read("products", gradients)
         if self._gradients:
             before["gradients"] = self._read("gradients", gradients)
@@ -300,18 +319,22 @@ class TorchRecorder:
             inverse = 1.0 / float(scale)
             for name in {"products", "gradients"} & set(before):
                 before[name] = before[name] * inverse
-            if self._scalars:
+            if products:
                 before["products"][1] *= inverse
                 before["products"][2] /= inverse
         return before
 
     def _leave(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Put down the row of a step that was made."""
+        if compiling() or watched() is not None:
+            apart(self._leave, optimizer, args, kwargs)
+            return
         if self._closed:
             return
         counted, watch = 0, self._watch
         if watch is not None:
-            counted, watch.rows = watch.rows, 0
+            count = watch.count
+            counted, count[0] = count[0], 0
         if self._plain and (
             self._ask
             or "found_inf" in optimizer.__dict__
@@ -322,8 +345,8 @@ class TorchRecorder:
         if self._skipped:
             return
         self._step += 1
-        if counted and counted != self._counts:
-            self._learn(counted)
+        if counted and counted != self._sizes.last:
+            self._sizes.learn(counted)
         if not self._due:
             return
         row, self._before = self._before, {}
@@ -332,7 +355,7 @@ class TorchRecorder:
             row["weights"] = rows.reader.weights(rows.slot)
         except Unsuited:
             row["weights"] = self._read("weights")
-        if self._velocity:
+        if self._velocity and "products" in row:
             momentum = self._parameters.momentum(optimizer.state)
             row["velocity_norm_squared"] = self._read("squares", momentum)
         if loss is not None:
@@ -367,6 +390,14 @@ class TorchRecorder:
             self._tell(bad)
             if self._stops:
                 self.close()
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        optimizer = self._optimizer()
+        lost = None if optimizer is None or self._lost else self._parameters.lost(optimizer)
+        if lost:
+            self._lost = True
+            warnings.warn(f"{lost}, in {self.path}; {_ANEW}", RuntimeWarning, stacklevel=2)
 
     def _tell(self, step: int) -> None:
         self._diverged = True
@@ -375,26 +406,3 @@ class TorchRecorder:
             f"recording {'has stopped' if self._stops else 'goes on'}, in {self.path}"
         )
         warnings.warn(message, RuntimeWarning, stacklevel=2)
-
-    def _learn(self, counted: int) -> None:
-        """Note the size of the first batch, and that sizes vary where they do."""
-        self._counts = counted
-        if os.getpid() != self._process:
-            return
-        if counted != self._training.get("batch_size"):
-            if self._training.get("batch_size_varies"):
-                return
-            fact = {"batch_size_varies": True} if self._seen else {"batch_size": counted}
-            self._training |= fact
-            self._recorder.update_metadata({"training": self._training})
-        self._seen = True
-
-
-def _abandon(rows: Rows, process: int, handles: list[Any]) -> None:
-    """Leave a run that nobody closed as one that may go on."""
-    for handle in handles:
-        handle.remove()
-    if os.getpid() == process:
-        with suppress(FileWriteError):
-            rows.write()
-            rows.recorder.close(RunStatus.RECORDING)

@@ -7,6 +7,8 @@ its step is made.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 
 from fracsde.errors import FileWriteError
+from fracsde.records.store import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from fracsde.recording.recorder import Recorder
     from fracsde.recording.torch.reading import HostReader, TensorReader
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "abandon"]
 
 _MOST = 1024  # rows: a second of steps of a millisecond
 _SPARE = 8  # slots of the reader beyond them
@@ -171,3 +174,23 @@ def _together(values: list[Any]) -> NDArray[Any]:
 def _alone(value: Any) -> NDArray[Any]:
     number = value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else value
     return np.asarray(number, dtype=np.float64)
+
+
+def abandon(rows: Rows, process: int, handles: list[Any]) -> None:
+    """Leave a run that nobody closed as one that may go on.
+
+    Parameters
+    ----------
+    rows : Rows
+        What waits to be written.
+    process : int
+        The one that may write.
+    handles : list
+        Of the hooks.
+    """
+    for handle in handles:
+        handle.remove()
+    if os.getpid() == process:
+        with suppress(FileWriteError):
+            rows.write()
+            rows.recorder.close(RunStatus.RECORDING)
