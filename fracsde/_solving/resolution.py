@@ -128,7 +128,7 @@ def fluxes_of(
     generators : sequence of Generator
         At those times, in their order.
     times : (k,) float64 [t]
-        Spread evenly; not used where there is one.
+        Positive, each standing for the time since the one before.
     alpha : float [1]
         Order of the derivative.
     cells : tuple of int, optional
@@ -141,9 +141,9 @@ def fluxes_of(
     """
     if not generators or not all(isinstance(g, CellChain | TensorCells) for g in generators):
         return None
-    shares = (times / times[-1]) ** (alpha - 1.0)
+    shares = np.diff(times**alpha, prepend=0.0)  # integrals of t**(alpha - 1)
     if len(generators) > 1:
-        shares[-1] = 0.0  # the end is one moment, and not one part of the run
+        shares[-1] = 0.0  # the end is one moment, and not a part of the run
     return Fluxes(
         generators=tuple(generators),
         shares=shares / shares.sum(),

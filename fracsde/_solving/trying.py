@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._solving.resolution import fluxes_of
+from fracsde.operators.chain import CellChain
 from fracsde.operators.richardson import ExtrapolatedCells
+from fracsde.operators.tensor import TensorCells
 from fracsde.schemes.base import ConvolutionScheme
 from fracsde.schemes.collocation import HpCollocation
 from fracsde.schemes.driven import LeMcLeanMustapha
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Points", "tried"]
 
 _KEPT = 2**26  # bytes
-_NUMBERS = {1: 6, 2: 40, 3: 60}  # float64 per cell of an operator
+_NUMBERS = {1: 6, 2: 40, 3: 60}  # float64 per cell of an operator on cells
 _SHARE = 20  # one time in so many is tried where not all are
 _FEWEST = 5
 _SEEN = {1: 32, 2: 8, 3: 8}  # times at which widths of cells are judged
@@ -86,14 +88,14 @@ def tried(space: Any, request: Request) -> tuple[Any, dict[str, Points]]:
     first = space.discretise(base.frozen_at(0.0))
     found = {tag: _Values(tag, space, base, _part(first, tag)) for tag in _tags(first)}
     times, known = _asked(request)
-    changes = base.time_dependent or base.source is not None
-    times = times if changes else times[:0]
-    size = sum(len(values.first.widths) for values in found.values())
-    each = _NUMBERS[base.dimension] * base.time_dependent + (base.source is not None)
-    keep = known and request.checkpoint is None and 8 * len(times) * size * each <= _KEPT
+    if not base.time_dependent and base.source is None:
+        times, known = times[:0], False
+    last = float(request.wanted[-1])
+    each = sum(values.numbers() for values in found.values())
+    keep = known and request.checkpoint is None and 8 * len(times) * each <= _KEPT
     if known and not keep:
-        times = times[_spread(len(times))]
-    seen = _nearest_to_even(times, _SEEN[base.dimension])
+        times = times[_spread(times, last)]
+    seen = _nearest_to_even(times[times <= last], _SEEN[base.dimension])
     for k in range(len(times) - 1, -1, -1):  # the last first: it fails oftenest
         t = float(times[k])
         operator = space.discretise(base.frozen_at(t)) if base.time_dependent else first
@@ -108,10 +110,18 @@ class _Values:
 
     def __init__(self, tag: str, space: Any, base: FokkerPlanck, first: Any) -> None:
         self.tag, self.space, self.base, self.first = tag, space, base, first
+        self.mesh, self.widths = first.mesh, first.widths  # worked out anew at each call
         self.operators: dict[float, Any] = {}
         self.sources: dict[float, FloatArray] = {}
         self.seen: list[tuple[float, Any]] = []
         self.entered: list[FloatArray] = []
+
+    def numbers(self) -> int:
+        """Return how many numbers the values at one time are, roughly."""
+        n = len(self.widths)
+        cells = isinstance(self.first, CellChain | TensorCells)
+        operator = n * (_NUMBERS[self.base.dimension] if cells else n)  # others are dense
+        return operator * self.base.time_dependent + n * (self.base.source is not None)
 
     def generator_at(self, t: float) -> Any:
         if not self.base.time_dependent or t == 0.0:
@@ -124,8 +134,7 @@ class _Values:
         return self._source(t) if found is None else found
 
     def _source(self, t: float) -> FloatArray:
-        rates = self.base.source_at(t, *self.first.mesh).ravel()
-        return np.asarray(rates * self.first.widths)
+        return np.asarray(self.base.source_at(t, *self.mesh).ravel() * self.widths)
 
     def take(self, t: float, whole: Any, *, keep: bool, seen: bool) -> None:
         operator = _part(whole, self.tag)
@@ -167,6 +176,7 @@ def _asked(request: Request) -> tuple[FloatArray, bool]:
     # The times a run will ask for, or some of them, and whether they are those.
     scheme, nodes = request.scheme, request.grid.times
     if isinstance(scheme, ConvolutionScheme) and not request.base.time_dependent:
+        scheme.check(request.grid)  # on a mesh that does not serve nothing is tried
         return source_times(scheme, nodes, request.alpha), True
     if isinstance(scheme, LeMcLeanMustapha):
         return nodes[1:], True
@@ -184,10 +194,12 @@ def _even(count: int) -> FloatArray:
     return np.append((k + (k + 1) * _GOLDEN % 1.0) / count, 1.0)
 
 
-def _spread(count: int) -> Any:
-    # Indices of one in twenty, the first and the last among them.
+def _spread(times: FloatArray, last: float) -> Any:
+    # Indices of one in twenty, and of the first, the last and the last wanted one.
+    count = len(times)
     picked = (count * _even(max(count // _SHARE, _FEWEST))).astype(np.int64)
-    return np.unique(np.append(0, np.minimum(picked, count - 1)))
+    picked = np.append(picked, [0, np.searchsorted(times, last)])
+    return np.unique(np.minimum(picked, count - 1))
 
 
 def _nearest_to_even(times: FloatArray, count: int) -> set[int]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fracsde._solving import outcome, trying
-from fracsde.errors import NotFiniteError, ShapeError
+from fracsde.errors import GridError, NotFiniteError, ShapeError
 from fracsde.grids import TimeGrid
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.operators.richardson import Richardson
@@ -151,3 +151,12 @@ def test_a_run_with_a_checkpoint_begins_soon_and_goes_on_soon(tmp_path):
         counts.append(len(job.seen))
     assert counts[0] < 460
     assert counts[1] < 60
+
+
+def test_on_a_mesh_that_does_not_serve_nothing_is_tried():
+    job = Driven()
+    problem = job.problem(source=job.source)
+    job.seen.clear()
+    with pytest.raises(GridError, match="needs equal steps"):
+        solve(problem, TimeGrid.graded(1.0, 50, 2.0), scheme=ConvolutionQuadrature(), space=SPACE)
+    assert not job.seen
