@@ -93,14 +93,16 @@ def tried(space: Any, request: Request) -> tuple[Any, dict[str, Points]]:
     last = float(request.wanted[-1])
     each = sum(values.numbers() for values in found.values())
     keep = known and request.checkpoint is None and 8 * len(times) * each <= _KEPT
-    if known and not keep:
-        times = times[_spread(times, last)]
-    seen = _nearest_to_even(times[times <= last], _SEEN[base.dimension])
+    some = times[_spread(times, last)] if known else times
+    # Cells are judged at times that do not depend on what is kept.
+    judged = some[some <= last]
+    seen = {float(judged[k]) for k in _nearest_to_even(judged, _SEEN[base.dimension])}
+    times = times if keep else some
     for k in range(len(times) - 1, -1, -1):  # the last first: it fails oftenest
         t = float(times[k])
         operator = space.discretise(base.frozen_at(t)) if base.time_dependent else first
         for values in found.values():
-            values.take(t, operator, keep=keep, seen=k in seen)
+            values.take(t, operator, keep=keep, seen=t in seen)
     cells = _part(first, "coarse").shape if "coarse" in found else None
     return first, {tag: values.points(request, cells) for tag, values in found.items()}
 
