@@ -242,6 +242,70 @@ def test_solve_serves_systems(run: Any, tmp_path: Path) -> None:
     assert abs(found["values"][0, 0] - math.e * math.erfc(1.0)) < 1e-5
 
 
+LONG = """\
+[problem]
+potential = "x**2 / 2"
+diffusion = 1.0
+domain = [-5, 5]
+source = "0.1 * exp(-x**2 - t)"
+[start]
+gaussian = { mean = 1.0, std = 0.5 }
+[clock]
+alpha = 0.6
+[times]
+graded = { end = 2.0, steps = 200, exponent = 2.0 }
+[method]
+scheme = "L1"
+space = { name = "FiniteVolume", cells = 32 }
+"""
+
+
+def test_solve_goes_on_after_an_interrupt_to_the_last_bit(tmp_path, monkeypatch, capsys) -> None:
+    from fracsde.schemes.keeping import Keeper
+
+    file, mark = tmp_path / "long.toml", tmp_path / "run.npz"
+    file.write_text(LONG)
+
+    def command(output: str, *more: str) -> int:
+        arguments = ["solve", str(file), "--output", str(tmp_path / output), "--no-progress"]
+        monkeypatch.setattr(sys, "argv", ["fracsde", *arguments, *more])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0
+
+    def density(output: str):
+        with np.load(tmp_path / output, allow_pickle=False) as found:
+            return found["density"]
+
+    blocks: list[int] = []
+    publish = Keeper.publish
+
+    def pressing(keeper: Keeper, arrays) -> None:
+        publish(keeper, arrays)
+        blocks.append(1)
+        if len(blocks) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    assert command("whole.npz") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "publish", pressing)
+        assert command("resumed.npz", "--checkpoint", str(mark)) == 130
+        assert "fracsde: interrupted\n" in capsys.readouterr().err
+        assert mark.exists()
+        assert not (tmp_path / "resumed.npz").exists()
+        # Another problem is refused, and leaves the file.
+        before = mark.read_bytes()
+        file.write_text(LONG.replace("alpha = 0.6", "alpha = 0.7"))
+        assert command("resumed.npz", "--checkpoint", str(mark)) == 2
+        assert "is of another problem" in capsys.readouterr().err
+        assert mark.read_bytes() == before
+        file.write_text(LONG)
+        begun = len(blocks)
+        assert command("resumed.npz", "--checkpoint", str(mark)) == 0
+        assert len(blocks) - begun == 7 - 3  # of 32 steps each: it did not start again
+    assert np.array_equal(density("resumed.npz"), density("whole.npz"))
+
+
 def test_solve_prints_an_example_that_it_reads(run: Any) -> None:
     from fracsde._solve_commands import EXAMPLE
 

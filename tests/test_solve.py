@@ -439,7 +439,8 @@ def test_refuses_cells_too_wide_for_the_drift_and_says_how_many():
         potential=lambda x: 40 * x**2, diffusion=1.0, domain=(-4.0, 4.0), initial=start
     )
     with pytest.raises(
-        ComputationError, match=r"too wide for the drift.* times as many cells, for"
+        ComputationError,
+        match=r"too wide for the drift.* times as many cells, 9\d in place of 12, for",
     ):
         solve(steep, [1.0], space=FiniteVolume(cells=12))
     failed = solve(steep, [1.0], space=FiniteVolume(cells=12), throw=False)
@@ -463,7 +464,7 @@ def test_cells_that_can_nowhere_do_are_refused_before_the_first_step(monkeypatch
     worked = []
     monkeypatch.setattr(outcome, "_marched", lambda *args: worked.append(args))
     monkeypatch.setattr(outcome, "_FAMILIES", ((L1, outcome._marched),))
-    with pytest.raises(ComputationError, match="before the first step, from start to rest"):
+    with pytest.raises(ComputationError, match="before the first step, early, about the last"):
         solve(steep, [1.0], space=FiniteVolume(cells=12), scheme=L1())
     assert not worked
 

@@ -104,6 +104,8 @@ class Outcome:
         Largest ``relative`` that is a success.
     stats : dict
         Steps, solves and the like.
+    complaint : str
+        What is wrong with the cells, empty if nothing is.
     """
 
     density: FloatArray
@@ -115,3 +117,4 @@ class Outcome:
     relative: float = 0.0
     allowed: float = np.inf
     stats: dict[str, Any] = field(default_factory=dict)
+    complaint: str = ""

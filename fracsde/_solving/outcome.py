@@ -7,12 +7,13 @@ does, and a source, are collocated, to a tolerance as well.  Nothing here knows 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracsde._solving.nouns import Outcome
-from fracsde._solving.resolution import complaint, refuse_smeared, smearing_of
+from fracsde._solving.resolution import judged
 from fracsde.backends import marching_numba, marching_reference
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.grids import TimeGrid
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._solving.nouns import Request
+    from fracsde._solving.trying import Points
     from fracsde._typing import FloatArray, IntArray
-    from fracsde.operators.base import Generator
-    from fracsde.problems.fokker_planck import FokkerPlanck
 
 __all__ = ["judge", "nearest", "outcome_on"]
 
@@ -46,21 +46,15 @@ _STEPS = 1024  # of the mesh chosen for the user, whose error is then near 3e-4
 _STEEPEST = 20.0  # grading of that mesh: beyond it first steps underflow
 
 
-def outcome_on(
-    generator: Generator,
-    request: Request,
-    generator_at: Callable[[float], Generator] | None = None,
-) -> Outcome:
-    """Solve on the points of a generator.
+def outcome_on(points: Points, request: Request) -> Outcome:
+    """Solve on a set of points.
 
     Parameters
     ----------
-    generator : Generator
-        The operator on its points, at time 0 where it depends on time.
+    points : Points
+        The operator and the source there.
     request : Request
         What is wanted.
-    generator_at : callable, optional
-        From a time to the operator, where it depends on time.
 
     Returns
     -------
@@ -70,9 +64,6 @@ def outcome_on(
     ------
     InputError
         If the scheme is not one.
-    ComputationError
-        If the cells are too wide for the drift wherever the density may be, and the request says
-        that such are refused.
     """
     scheme = request.scheme
     solvers = [solver for family, solver in _FAMILIES if isinstance(scheme, family)]
@@ -82,39 +73,31 @@ def outcome_on(
             f"None, got {scheme!r}; schemes are values, not names"
         )
         raise InputError(msg)
-    masses = generator.project(request.base.initial)
-    if request.refuse:
-        refuse_smeared(generator, masses, request.base)
-    at = (lambda _: generator) if generator_at is None else generator_at
     outcome: Outcome
     if scheme is not None:
-        outcome = solvers[0](scheme, at, masses, request)
+        outcome = solvers[0](scheme, points, request)
     elif request.base.time_dependent or request.base.source is not None:
-        outcome = _collocated(HpCollocation(), at, masses, request)
+        outcome = _collocated(HpCollocation(), points, request)
     else:
-        found = _propagated(None, at, masses, request)
-        outcome = _marched(L1(), at, masses, request) if found is None else found
-    smeared = smearing_of(generator, outcome.density[-1] * generator.widths, request.base)
-    if smeared:
-        outcome.stats["smearing"] = smeared
-    return outcome
+        found = _propagated(None, points, request)
+        outcome = _marched(L1(), points, request) if found is None else found
+    last = outcome.density[-1] * points.generator.widths
+    smearing, complaint = judged(points.fluxes, last)
+    if smearing:
+        outcome.stats["smearing"] = smearing
+    return replace(outcome, complaint=complaint)
 
 
-def _collocated(
-    scheme: HpCollocation,
-    generator_at: Callable[[float], Generator],
-    masses: FloatArray,
-    request: Request,
-) -> Outcome:
+def _collocated(scheme: HpCollocation, points: Points, request: Request) -> Outcome:
     # Both forms of the equation, to the tolerance.
     with request.bar(scheme.planned(request.alpha)) as watch:
         run = scheme.run(
-            generator_at,
-            masses,
+            points.generator_at,
+            points.masses,
             request.wanted,
             alpha=request.alpha,
             timescale=request.timescale,
-            source_at=_source_of(request.base, generator_at(0.0)),
+            source_at=points.source_at,
             driven=request.driven,
             backend=request.engine,
             watch=watch,
@@ -133,12 +116,7 @@ def _collocated(
     )
 
 
-def _driven_steps(
-    scheme: LeMcLeanMustapha,
-    generator_at: Callable[[float], Generator],
-    masses: FloatArray,
-    request: Request,
-) -> Outcome:
+def _driven_steps(scheme: LeMcLeanMustapha, points: Points, request: Request) -> Outcome:
     # The driven equation on the mesh.
     base, grid = request.base, request.grid
     if request.alpha < 1.0 and not request.driven and base.source is not None:
@@ -147,20 +125,19 @@ def _driven_steps(
             'problem is Caputo\'s; write form="riemann_liouville", or use HpCollocation()'
         )
         raise UnsupportedError(msg)
-    first = generator_at(0.0)
     with request.bar(len(grid) - 1) as watch:
         states, residual = scheme.march(
-            generator_at,
+            points.generator_at,
             grid.times,
-            initial=masses,
+            initial=points.masses,
             alpha=request.alpha,
             timescale=request.timescale,
-            source_at=_source_of(base, first),
+            source_at=points.source_at,
             watch=watch,
             checkpoint=request.checkpoint,
         )
     return Outcome(
-        density=states[np.searchsorted(grid.times, request.wanted)] / first.widths,
+        density=states[np.searchsorted(grid.times, request.wanted)] / points.generator.widths,
         scheme=scheme,
         engine="numpy",
         residual=residual,
@@ -169,14 +146,9 @@ def _driven_steps(
     )
 
 
-def _propagated(
-    asked: Propagator | None,
-    generator_at: Callable[[float], Generator],
-    masses: FloatArray,
-    request: Request,
-) -> Outcome | None:
+def _propagated(asked: Propagator | None, points: Points, request: Request) -> Outcome | None:
     # Propagation to the tolerance; nothing where it was not asked for and does not serve.
-    scheme, generator = asked or Propagator(), generator_at(0.0)
+    scheme, generator = asked or Propagator(), points.generator
     if request.base.time_dependent:
         msg = "`Propagator` serves coefficients that do not depend on time; use HpCollocation()"
         raise UnsupportedError(msg)
@@ -190,7 +162,7 @@ def _propagated(
     ready = scheme.prepare(
         generator, alpha=request.alpha, timescale=request.timescale, backend=request.engine
     )
-    found = ready.run(masses, request.wanted)
+    found = ready.run(points.masses, request.wanted)
     relative = float(found.relative.max())
     if asked is None and not relative <= _HOPELESS:
         return None
@@ -198,7 +170,7 @@ def _propagated(
         density=found.density,
         scheme=scheme,
         engine="numpy" if "modes" in found.stats else request.engine,
-        residual=ready.residual(masses, float(request.wanted[-1])),
+        residual=ready.residual(points.masses, float(request.wanted[-1])),
         mesh=request.wanted,
         error=float(found.errors.max()),
         relative=relative,
@@ -207,29 +179,24 @@ def _propagated(
     )
 
 
-def _marched(
-    scheme: ConvolutionScheme,
-    generator_at: Callable[[float], Generator],
-    masses: FloatArray,
-    request: Request,
-) -> Outcome:
+def _marched(scheme: ConvolutionScheme, points: Points, request: Request) -> Outcome:
     # The memory sum step by step.
     _refuse_wrong_form(scheme, request)
-    generator = generator_at(0.0)
+    generator = points.generator
     grid, alpha = request.grid, request.alpha
     if request.scheme is None and not request.mesh_given:
         grid = _own_mesh(grid, alpha)
     scheme.check(grid)
-    scale, source = request.timescale ** (alpha - 1.0), _source_of(request.base, generator)
+    scale = request.timescale ** (alpha - 1.0)
     with request.bar(len(grid) - 1) as watch:
         found = marched(
             generator,
             scheme,
             grid.times,
-            initial=masses,
+            initial=points.masses,
             alpha=alpha,
             scale=scale,
-            source=source,
+            source=points.source_at,
             engine=_ENGINES[request.engine],
             watch=watch,
             keep=np.searchsorted(grid.times, request.wanted),
@@ -304,13 +271,6 @@ def nearest(nodes: FloatArray, values: FloatArray) -> IntArray:
     return np.where(values - nodes[right - 1] < nodes[right] - values, right - 1, right)
 
 
-def _source_of(base: FokkerPlanck, generator: Generator) -> Callable[[float], FloatArray] | None:
-    if base.source is None:
-        return None
-    mesh, widths = generator.mesh, generator.widths
-    return lambda t: base.source_at(t, *mesh).ravel() * widths
-
-
 def judge(outcome: Outcome) -> tuple[Status, str]:
     """Say how a computation ended, and what to do about it.
 
@@ -337,9 +297,8 @@ def judge(outcome: Outcome) -> tuple[Status, str]:
         return Status.INACCURATE, detail
     if not outcome.residual <= _RESIDUAL:
         return Status.INACCURATE, f"The residual is {outcome.residual:.1e}; {_mended(outcome)}"
-    smeared = complaint(outcome.stats.get("smearing", ()))
-    if smeared:
-        return Status.INACCURATE, smeared
+    if outcome.complaint:
+        return Status.INACCURATE, outcome.complaint
     return Status.SUCCESS, ""
 
 

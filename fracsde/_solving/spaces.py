@@ -21,12 +21,15 @@ Not here: what happens on given points (:mod:`fracsde._solving.outcome`).
 from __future__ import annotations
 
 from dataclasses import replace
+from math import gamma
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fracsde._solving.nouns import Outcome
 from fracsde._solving.outcome import outcome_on
+from fracsde._solving.resolution import refuse_smeared
+from fracsde._solving.trying import tried
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.operators.richardson import ExtrapolatedCells, Richardson
@@ -37,9 +40,10 @@ from fracsde.schemes.collocation import HpCollocation
 from fracsde.schemes.propagator import Propagator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from fracsde._solving.nouns import Request
+    from fracsde._solving.trying import Points
     from fracsde.operators.base import Space
     from fracsde.problems.fokker_planck import FokkerPlanck
 
@@ -50,7 +54,6 @@ _CELLS = (27, 81, 243, 729, 2187)  # of the coarse grids; odd multiples of each 
 _PER_AXIS = {2: 128, 3: 48}  # cells where nobody says how many
 _GAIN = 0.5  # a finer solution that differs by more than this from the last is no better
 _TINY = float(np.finfo(np.float64).tiny)
-_TRIED = 5  # times at which coefficients and sources are evaluated before the first step
 _WASTED = 2  # such solutions in a row end the search
 
 
@@ -69,17 +72,19 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
     Generator
         The operator on its points.
     Outcome
+
+    Raises
+    ------
+    ComputationError
+        If cells are too wide for the drift wherever the density may be, and the request says that
+        such are refused.
     """
-    generator = space.discretise(request.base.frozen_at(0.0))
-
-    def generator_at(t: float) -> Any:
-        changes = request.base.time_dependent and t != 0.0
-        return space.discretise(request.base.frozen_at(t)) if changes else generator
-
-    _try_times(generator_at, request)
-    if not isinstance(generator, ExtrapolatedCells):
-        return generator, outcome_on(generator, request, generator_at)
-    inner = replace(request, refuse=False)  # what a grid smears the pair takes out again
+    generator, points = tried(space, request)
+    if request.refuse:
+        _refuse_wide_cells(points[max(points)], request)  # of a pair the fine ones
+    if "" in points:
+        return generator, outcome_on(points[""], request)
+    inner = request
     if isinstance(request.scheme, (Propagator, HpCollocation)):
         # Errors add up to 5/4 of those on each grid.
         lowest = 1e-14 if isinstance(request.scheme, Propagator) else 1e-13
@@ -90,7 +95,7 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
 
     def on(tag: str) -> Outcome:
         own = replace(inner, checkpoint=mark and mark.beside(tag))
-        return outcome_on(getattr(generator, tag), own, lambda t: getattr(generator_at(t), tag))
+        return outcome_on(points[tag], own)
 
     coarse, fine = on("coarse"), on("fine")
     density = generator.combine(coarse.density, fine.density)
@@ -115,23 +120,27 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
         relative=(coarse.relative + 9.0 * fine.relative) / 8.0,
         allowed=1.25 * fine.allowed,
         stats=stats,
+        complaint=fine.complaint,
     )
 
 
-def _try_times(generator_at: Callable[[float], Any], request: Request) -> None:
-    # What is no number at a later time is refused before the work that it would spoil; of a long
-    # mesh the last node and a few others are tried.
-    base, nodes = request.base, request.grid.times[1:]
-    nodes = nodes[nodes <= request.wanted[-1]]
-    if len(nodes) == 0 or (not base.time_dependent and base.source is None):
-        return
-    for k in np.unique(np.linspace(0, len(nodes) - 1, _TRIED).astype(int))[::-1]:
-        t = float(nodes[k])
-        generator = generator_at(t)
-        if base.source is not None:
-            cells = isinstance(generator, ExtrapolatedCells)
-            for points in (generator.coarse, generator.fine) if cells else (generator,):
-                base.source_at(t, *points.mesh)
+def _refuse_wide_cells(points: Points, request: Request) -> None:
+    # Cells too wide for the drift wherever the density may be, what enters later included.
+    masses, last = points.masses, float(request.wanted[-1])
+    if request.base.source is not None:
+        if points.entering is None:
+            return  # what a source takes away the result shows
+        alpha = 1.0 if request.driven else request.alpha
+        span = last**alpha * request.timescale ** (1.0 - alpha) / gamma(1.0 + alpha)
+        masses = masses + span * points.entering
+    refuse_smeared(
+        points.fluxes,
+        masses,
+        last=last,
+        alpha=request.alpha,
+        timescale=request.timescale,
+        lasting=request.base.source is None,
+    )
 
 
 def chosen(request: Request) -> tuple[Space, Any, Outcome]:

@@ -26,7 +26,7 @@ from fracsde._check import finite_array, real
 from fracsde.backends.marching_numba import eliminate, substitute
 from fracsde.errors import UnsupportedError
 from fracsde.operators.base import Generator
-from fracsde.operators.bernoulli import artificial_diffusion
+from fracsde.operators.bernoulli import artificial_diffusion, finer_diffusion
 from fracsde.problems.densities import cell_masses
 
 if TYPE_CHECKING:
@@ -130,21 +130,25 @@ class CellChain(Generator):
         gap = 2.0 * float(np.sin(np.pi / len(rest)))
         return float(np.arctan2(abs(current), gap * weakest))
 
-    def smearing(self, masses: FloatArray) -> tuple[float]:
+    def smearing(self, masses: FloatArray, finer: float = 1.0) -> tuple[float]:
         """Return the artificial diffusion of the fluxes, relative to the true one.
 
         Parameters
         ----------
         masses : (n,) float64 [1]
             Where to look.
+        finer : float [1]
+            Estimated for a grid of so many times as many cells.
 
         Returns
         -------
         tuple of float [1]
             The mean over the masses, the larger side of each cell.
         """
-        onward = artificial_diffusion(self.tilt)
         share = np.abs(masses) / max(float(np.abs(masses).sum()), 1e-300)
+        if finer > 1.0:
+            return (float(share @ finer_diffusion(np.roll(self.tilt, 1), self.tilt, finer)),)
+        onward = artificial_diffusion(self.tilt)
         return (float(share @ np.maximum(onward, np.roll(onward, 1))),)
 
     def apply_to_masses(self, m: FloatArray) -> FloatArray:

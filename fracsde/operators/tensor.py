@@ -34,7 +34,7 @@ from scipy import sparse
 from fracsde._check import finite_array
 from fracsde.errors import UnsupportedError
 from fracsde.operators.base import Generator
-from fracsde.operators.bernoulli import artificial_diffusion
+from fracsde.operators.bernoulli import artificial_diffusion, finer_diffusion
 from fracsde.operators.interpolation import between_tensor_cells
 from fracsde.operators.separable import Lines, lines_of
 from fracsde.operators.shifted import ShiftedSolver
@@ -247,13 +247,15 @@ class TensorCells(Generator):
                 break
         return np.asarray(m / self.widths)
 
-    def smearing(self, masses: FloatArray) -> tuple[float, ...]:
+    def smearing(self, masses: FloatArray, finer: float = 1.0) -> tuple[float, ...]:
         """Return the artificial diffusion of the fluxes, relative to the true one.
 
         Parameters
         ----------
         masses : (n,) float64 [1]
             Where to look.
+        finer : float [1]
+            Estimated for a grid of so many times as many cells along each axis.
 
         Returns
         -------
@@ -264,7 +266,11 @@ class TensorCells(Generator):
         found = np.zeros(len(self.shape))
         for bond in self.bonds:
             along = np.array(bond.offset) != 0
-            found[along] = np.maximum(found[along], share @ artificial_diffusion(bond.tilt.ravel()))
+            extra = artificial_diffusion(bond.tilt)
+            if finer > 1.0:
+                before = np.roll(bond.tilt, bond.offset, axis=tuple(range(len(bond.offset))))
+                extra = finer_diffusion(before, bond.tilt, finer)
+            found[along] = np.maximum(found[along], share @ extra.ravel())
         return tuple(found.tolist())
 
     def interpolate(self, density: FloatArray, x: Any) -> FloatArray:

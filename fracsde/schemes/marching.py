@@ -227,6 +227,27 @@ def marched(
     return Marched(states=states, residual=residual, history_bytes=memory.nbytes)
 
 
+def source_times(scheme: ConvolutionScheme, times: FloatArray, alpha: float) -> FloatArray:
+    """Return the times at which steps ask for sources.
+
+    Parameters
+    ----------
+    scheme : ConvolutionScheme
+        The scheme.
+    times : (N + 1,) float64 [t]
+        The mesh.
+    alpha : float [1]
+        Order of the derivative.
+
+    Returns
+    -------
+    (N,) ndarray [t]
+        One per step.
+    """
+    point = scheme.point(alpha)
+    return times[1:] if point == 1.0 else times[:-1] + point * np.diff(times)
+
+
 def _whole(memory: Memory, more: dict[str, FloatArray]) -> dict[str, FloatArray]:
     return memory.snapshot() | more
 
@@ -252,8 +273,7 @@ class _Entering:
         alpha: float,
         source: Callable[[float], FloatArray] | None,
     ) -> None:
-        point = scheme.point(alpha)
-        self._points = times[1:] if point == 1.0 else times[:-1] + point * np.diff(times)
+        self._points = source_times(scheme, times, alpha)
         self._source, self._cells = source, len(initial)
         self._factors = scheme.corrections()
         self._more = np.empty((0, len(initial)))
