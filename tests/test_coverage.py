@@ -17,18 +17,8 @@ from fracsde import estimators
 from fracsde.errors import RecordError
 from fracsde.records import Measurement, Quantity
 from validation import coverage
-from validation.coverage import (
-    AR1,
-    FRESH,
-    LEVEL,
-    PENDING,
-    REPETITIONS,
-    WINDOW,
-    cases,
-    columns,
-    known_lines,
-    runs,
-)
+from validation.case import AR1, FRESH, LEVEL, REPETITIONS, WINDOW, columns, runs
+from validation.coverage import PENDING, cases, known_lines
 from validation.stated import SILENT, STATED, public_names, without_a_word
 
 CASES = cases()

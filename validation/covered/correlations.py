@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde import estimators
-from validation.coverage import AR1, columns
+from validation.case import AR1, columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from fracsde.estimators import (
     return_dimension,
     walk_dimension,
 )
-from validation.coverage import Case, runs
+from validation.case import Case, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

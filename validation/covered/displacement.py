@@ -21,7 +21,7 @@ from fracsde.estimators import (
     mean_square_displacement,
     survival,
 )
-from validation.coverage import AR1, Case, intervals, runs
+from validation.case import AR1, Case, intervals, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import numpy as np
 
 from fracsde import estimators
 from fracsde.records import Measurement, Quantity
-from validation.coverage import AR1, Case, runs
+from validation.case import AR1, Case, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

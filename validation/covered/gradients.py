@@ -15,13 +15,13 @@ from fracsde.estimators import (
     noise_scale_of_batches,
     second_fluctuation_dissipation,
 )
-from validation.coverage import Case, intervals, runs
+from validation.case import Case, intervals, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from validation.coverage import Intervals
+    from validation.case import Intervals
 
 __all__ = ["CASES"]
 

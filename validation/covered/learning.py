@@ -18,7 +18,7 @@ from fracsde.estimators._learning.engine import Plan, run_chains
 from fracsde.estimators._learning.statistics import Evidence, estimate
 from fracsde.estimators.known_coefficients import monomial_at_temperature
 from fracsde.records import Measurement, Quantity
-from validation.coverage import REPETITIONS, Case
+from validation.case import REPETITIONS, Case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

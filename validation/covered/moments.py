@@ -6,7 +6,7 @@ import numpy as np
 
 from fracsde import estimators
 from fracsde.records import Measurement, Quantity
-from validation.coverage import AR1, columns
+from validation.case import AR1, columns
 
 __all__ = ["CASES"]
 

@@ -18,7 +18,7 @@ from fracsde.estimators import (
     memory_or_modes,
 )
 from fracsde.special import mittag_leffler, sample_inverse_stable
-from validation.coverage import LEVEL, OUTER, Case, Intervals, intervals, runs
+from validation.case import LEVEL, OUTER, Case, Intervals, intervals, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

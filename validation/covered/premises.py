@@ -17,7 +17,7 @@ from fracsde.estimators.assumptions import (
     stated_steps,
     stationarity_of,
 )
-from validation.coverage import AR1, LEVEL, OUTER, Case, Intervals, runs
+from validation.case import AR1, LEVEL, OUTER, Case, Intervals, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

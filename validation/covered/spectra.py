@@ -8,7 +8,7 @@ import numpy as np
 
 from fracsde import Measurement, Quantity
 from fracsde.estimators import spectral_density
-from validation.coverage import Case, runs
+from validation.case import Case, runs
 
 if TYPE_CHECKING:
     from fracsde.estimators import SpectralDensity
