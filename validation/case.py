@@ -1,7 +1,7 @@
 """A case of coverage: an estimator, a law, the truth, and how often intervals hold it.
 
-``columns`` and ``runs`` make a case, :meth:`Case.rows` repeats it, and :attr:`Row.holds` judges what
-was counted.  What cases there are and what becomes of the counts: :mod:`validation.coverage`.
+``columns`` and ``runs`` make a case, :meth:`Case.rows` repeats it, and :attr:`Row.holds` judges
+what was counted.  What cases there are and what becomes of the counts: :mod:`validation.coverage`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fracsde.recording.observe import Bound
     from fracsde.recording.torch.parameters import TrainedParameters
 
-__all__ = ["HostReader", "TensorReader", "Unsuited", "reader_for"]
+__all__ = ["HostReader", "TensorReader", "Unsuited", "reader_for", "unscale"]
 
 
 def reader_for(
@@ -156,3 +156,22 @@ class TensorReader:
         moved = [torch.as_tensor(v).to(self._home, self._dtype) for v in values]
         found: NDArray[Any] = torch.stack(moved).cpu().numpy()
         return found
+
+
+def unscale(row: dict[str, Any], inverse: float) -> None:
+    """Divide what was read of a gradient by the scale of its loss, in place.
+
+    Parameters
+    ----------
+    row : dict
+        What was read: ``gradients``, which are linear in it, and ``products`` (w·g, g·g, w·w), of
+        degrees one, two and none.
+    inverse : float
+        One over the scale.
+    """
+    if "gradients" in row:
+        row["gradients"] = row["gradients"] * inverse
+    if "products" in row:
+        row["products"] = row["products"] * inverse
+        row["products"][1] *= inverse
+        row["products"][2] /= inverse

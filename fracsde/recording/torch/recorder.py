@@ -41,7 +41,7 @@ import torch
 from fracsde.errors import FileWriteError, InputError, UnsupportedError
 from fracsde.recording.schedule import Every
 from fracsde.recording.torch._compiling import apart, compiling, watched
-from fracsde.recording.torch.reading import TensorReader, Unsuited, reader_for
+from fracsde.recording.torch.reading import TensorReader, Unsuited, reader_for, unscale
 from fracsde.recording.torch.rows import Rows, abandon
 from fracsde.recording.torch.watching import BatchSizes, BatchWatch
 from fracsde.records.store import RunStatus
@@ -316,12 +316,7 @@ class TorchRecorder:
             before["gradients"] = self._read("gradients", gradients)
         scale = optimizer.__dict__.get("grad_scale")
         if scale is not None:  # a fused optimiser unscales inside its step
-            inverse = 1.0 / float(scale)
-            for name in {"products", "gradients"} & set(before):
-                before[name] = before[name] * inverse
-            if products:
-                before["products"][1] *= inverse
-                before["products"][2] /= inverse
+            unscale(before, 1.0 / float(scale))
         return before
 
     def _leave(self, optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -366,14 +361,7 @@ class TorchRecorder:
             self._write()
 
     def _write(self) -> None:
-        """Write what waits; training goes on whatever happens to it.
-
-        Raises
-        ------
-        FileWriteError
-            If rows cannot be written and ``on_write_error`` is ``"raise"``; the recorder is
-            detached before.
-        """
+        """Write what waits, or detach; training goes on unless ``on_write_error`` is "raise"."""
         if os.getpid() != self._process:
             self._rows.forget()
             return
