@@ -94,8 +94,10 @@ class GaussianClosure:
     truncation : float [1]
         Largest share of the noise of one step, along any direction, that third cumulants are worth:
         about the relative error of a variance where they are left out, and more than what is left
-        of it where they are taken; NaN where there is no fixed point, or more leading modes than
-        third cumulants are computed for.
+        of it where they are taken.  Even cumulants are not counted, and decide where third ones
+        are small and the rate over one minus the momentum is above twice the inverse curvature;
+        NaN where there is no fixed point, or more leading modes than third cumulants are computed
+        for.
     rounds : int
         Averages taken over all draws, and one more for third derivatives.
     residual : float [1]
