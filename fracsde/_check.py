@@ -126,11 +126,10 @@ def _float64(name: str, value: Any, remedy: str) -> FloatArray:
     except (TypeError, ValueError, OverflowError):
         array = None
     if array is None:
-        kind = type(value).__name__
-        msg = _join(
-            f"`{name}` must be an array of real numbers, got {kind}: {_shown(value)}", remedy
-        )
-        raise InputError(msg)
+        if hasattr(value, "matvec") or hasattr(value, "tocsr"):  # an operator, a sparse matrix
+            remedy = "MatrixFreeSGD and MatrixFreeOU take operators; elsewhere pass A @ np.eye(n)"
+        msg = f"`{name}` must be an array of real numbers, got {type(value).__name__}"
+        raise InputError(_join(f"{msg}: {_shown(value)}", remedy))
     return array
 
 

@@ -52,6 +52,7 @@ def digits(
     make = DigitsSettings.short if quick else DigitsSettings
     settings = make(replicas=replicas, seed=seed)
     console = Console(stderr=True)
+    hidden = not (progress and console.is_terminal)  # a log would get an empty line for it
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -59,7 +60,7 @@ def digits(
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not progress) as bar:
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task("digits", total=1.0)
 
         def show(what: str, done: float) -> None:

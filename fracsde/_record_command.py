@@ -87,7 +87,9 @@ def record(
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
+    console = Console(stderr=True)
+    hidden_bar = quiet or not console.is_terminal  # a log would get an empty line for it
+    with Progress(*columns, console=console, transient=True, disable=hidden_bar) as bar:
         task = bar.add_task("record", total=1.0)
 
         def show(what: str, done: float) -> None:

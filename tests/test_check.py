@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import aslinearoperator
 
 from fracsde import _check
 from fracsde.errors import (
@@ -90,6 +92,13 @@ def test_refuses_what_is_not_a_real_number(value) -> None:
 def test_refuses_what_is_not_an_array_of_real_numbers(value) -> None:
     with pytest.raises(InputError, match="`A` must be an array of real numbers"):
         _check.finite_array("A", value)
+
+
+@pytest.mark.parametrize("known", [aslinearoperator(np.eye(2)), csr_array(np.eye(2))])
+def test_an_operator_is_sent_to_those_who_take_operators(known) -> None:
+    with pytest.raises(InputError, match=r"MatrixFreeSGD and MatrixFreeOU .* A @ np\.eye"):
+        _check.symmetric("hessian", known)
+    assert np.array_equal(known @ np.eye(2), _check.symmetric("hessian", known @ np.eye(2)))
 
 
 def test_symmetric_part_of_the_largest_numbers_does_not_overflow() -> None:

@@ -491,8 +491,9 @@ def test_record_refuses_before_it_trains(
     points(tmp_path / "points.csv")
     monkeypatch.setattr("fracsde._record_network.train_to_minimum", None)
     place = "other" if options else "run"
-    shown = command("record", place, "--data", "points.csv", "--quiet", *options)
+    shown = command("record", place, "--data", "points.csv", *options)
     assert shown.code == 2
+    assert shown.err.startswith("fracsde: ")  # no bar, and no line left for one, in a log
     assert words in shown.err
     assert not (tmp_path / "other").exists()
 

@@ -367,8 +367,8 @@ def _probe(products: Products) -> float:
     if abs(one - other) > ROUNDING * float(np.linalg.norm(u)) * size:
         msg = (
             f"`{name}` must be symmetric: u.(Av) = {one:.9g} and v.(Au) = {other:.9g} for random "
-            "vectors; a Hessian of one loss is symmetric, so look for a detached part of the "
-            "graph, or weights that change between calls"
+            "vectors; Hessians of one loss and covariances are, so look for a detached part of "
+            "the graph, or weights that change between calls"
         )
         raise NotSymmetricError(msg)
     return max(_EPS, 2.0 * gap / size) if size > 0.0 else _EPS

@@ -105,10 +105,15 @@ def _npy(place: Path, _key: str | None) -> NDArray[Any]:
             msg = f"it begins with {begin!r} and not as np.save writes" if begin else "it is empty"
             raise ValueError(msg)
         file.seek(0)
-        _, dtype = array_header(file)
+        shape, dtype = array_header(file)
+        held = place.stat().st_size - file.tell()
     if dtype.hasobject:
         raise ValueError(_OBJECTS)
-    # Mapped, so that a header which promises more than the file holds takes no memory.
+    # Before NumPy, whose own product of the lengths overflows, and takes memory first.
+    promised = dtype.itemsize * _entries(place.name, shape)
+    if promised > held:
+        msg = f"its header promises {promised} bytes where there are {held}"
+        raise ValueError(msg)
     return np.asarray(np.load(place, mmap_mode="r", allow_pickle=False))
 
 
