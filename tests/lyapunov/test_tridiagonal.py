@@ -35,6 +35,7 @@ def drifts(seed: int) -> dict[str, np.ndarray]:
         "spread": turned(np.geomspace(1e-4, 1.0, N), seed),
         "nearly singular": turned(np.geomspace(1e-10, 1.0, N), seed),
         "two levels": turned(np.where(np.arange(N) < N // 2, 1e-6, 1.0), seed),
+        "all equal to rounding": turned(np.repeat(np.geomspace(1.0, 1.0 - 1e-15, 8), N)[:N], seed),
         "cluster": one + 1e-9 * (noise + noise.T),
         "few directions": 1e-6 * one + noise[:, :3] @ noise[:, :3].T / N,
         "identity": one,
@@ -181,7 +182,8 @@ def test_products_in_place_equal_plain_ones_on_parts_of_a_matrix(m, b, seed: int
         part = expected[4 : 4 + m, 4 : 4 + m]
         part -= np.tril(0.5 * (W @ V.T + V @ W.T))
         np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-12)
-    left, G = whole[4 : 4 + m, :4], np.asfortranarray(rng.normal(size=(b, 4)))
-    expected = left - V @ G
-    blas.subtract_product(left, V, G)
-    np.testing.assert_allclose(left, expected, rtol=0, atol=1e-12)
+    left = whole[4 : 4 + m, :4]
+    for G in (np.asfortranarray(rng.normal(size=(b, 4))), rng.normal(size=(b, 4))):
+        expected = left - V @ G
+        blas.subtract_product(left, V, G)
+        np.testing.assert_allclose(left, expected, rtol=0, atol=1e-12)
