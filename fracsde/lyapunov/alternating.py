@@ -68,7 +68,8 @@ def alternating(
             pivots[i] = diagonal[i] + p - ratio * beside[i - 1]
             ratios[i - 1] = ratio
             for c in range(2 * k):
-                w[i, c] = rest[i, c] - ratio * w[i - 1, c]
+                y = rest[i, c] - ratio * w[i - 1, c]
+                w[i, c] = 0.0 if abs(y) < _TINY else y
         below = w[n - 1]  # times a ratio of zero
         for i in range(n - 1, -1, -1):
             share, ratio = 1.0 / pivots[i], ratios[i]

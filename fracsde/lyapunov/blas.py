@@ -98,10 +98,12 @@ def subtract_product(R: FloatArray, V: FloatArray, G: FloatArray) -> None:
     R : (m, a) float64
         Written to.
     V, G : (m, b), (b, a) float64
-        Factors.
+        Factors; the second may be the transpose of one in the order of Fortran.
     """
+    turn = b"N" if G.flags.f_contiguous else b"T"
     sizes = _whole(len(R)), _whole(R.shape[1]), _whole(V.shape[1])
-    _dgemm(b"N", b"N", *sizes, _real(-1.0), *_at(V), *_at(G), _real(1.0), *_at(R))
+    G = G if turn == b"N" else G.T
+    _dgemm(b"N", turn, *sizes, _real(-1.0), *_at(V), *_at(G), _real(1.0), *_at(R))
 
 
 def _at(array: FloatArray) -> tuple[int, Any]:

@@ -4,7 +4,7 @@ r"""Lyapunov equations of positive definite matrices without their eigenvectors.
     A = U T U^T, \qquad T Y + Y T = U^T Q U, \qquad \Sigma = U Y U^T,
 
 with ``T`` tridiagonal and ``U`` a product of reflectors, which is never formed: panels
-:math:`I - V F V^T` of them are applied to both sides of half a symmetric matrix at once, at
+:math:`I - V K^T` of them are applied to both sides of half a symmetric matrix at once, at
 :math:`2n^3` operations each way.
 
 Cut into blocks, with the entry :math:`t_c` across each cut taken out of the off-diagonal and its
@@ -48,7 +48,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
-from scipy.linalg.blas import dsyrk, dtrmm
 
 from fracsde._symmetry import averaged, mirror_lower
 from fracsde.lyapunov.alternating import alternating
@@ -64,8 +63,9 @@ __all__ = ["LEAST", "Tridiagonal", "reduced", "solution"]
 LEAST = 256
 """Rows from which the eigenvectors cost more."""
 
-Panel = tuple[int, "FloatArray", "FloatArray"]
-_PANEL = 64  # reflectors applied at once
+Panel = tuple[int, "FloatArray", "FloatArray"]  # start, V and K of I - V K^T
+_PANEL = 96  # reflectors applied at once
+_COLUMNS = 16  # reduced at once: half of LAPACK's own choice is faster
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,8 +78,8 @@ class Tridiagonal:
         Of ``T``.
     low, high : float
         Its extreme eigenvalues.
-    panels : tuple of (int, (m, b) float64, (b, b) float64)
-        ``U`` as the product of all ``I - V F V^T``: the row at which ``V`` begins, ``V`` and ``F``.
+    panels : tuple of (int, (m, b) float64, (m, b) float64)
+        ``U`` as the product of all ``I - V K^T``: the row at which ``V`` begins, ``V`` and ``K``.
     """
 
     diagonal: FloatArray
@@ -111,21 +111,30 @@ def reduced(array: FloatArray) -> Tridiagonal | None:
     if n < LEAST or not AVAILABLE or array.diagonal().min() <= 0.0:
         return None
     rows, diagonal, beside, factors, _ = scipy.linalg.lapack.dsytrd(
-        averaged(array).T, lower=1, lwork=64 * n, overwrite_a=1
+        averaged(array).T, lower=1, lwork=_COLUMNS * n, overwrite_a=1
     )
-    low, high = (
-        float(
-            scipy.linalg.eigvalsh_tridiagonal(
-                diagonal, beside, select="i", select_range=(k, k), check_finite=False
-            )[0]
-        )
-        for k in (0, n - 1)
-    )
+    low, high = _extremes(diagonal, beside)
     form = Tridiagonal(diagonal=diagonal, beside=beside, low=low, high=high, panels=())
     if not form.positive:
         return None
     panels = tuple(_panel(rows, factors, first) for first in range(0, n - 1, _PANEL))
     return Tridiagonal(diagonal=diagonal, beside=beside, low=low, high=high, panels=panels)
+
+
+def _extremes(diagonal: FloatArray, beside: FloatArray) -> tuple[float, float]:
+    # By bisection, which gives up where many eigenvalues are equal to rounding.
+    try:
+        low, high = (
+            scipy.linalg.eigvalsh_tridiagonal(
+                diagonal, beside, select="i", select_range=(k, k), check_finite=False
+            )[0]
+            for k in (0, len(diagonal) - 1)
+        )
+    except np.linalg.LinAlgError:
+        low, high = scipy.linalg.eigvalsh_tridiagonal(
+            diagonal, beside, check_finite=False, lapack_driver="sterf"
+        )[[0, -1]]
+    return float(low), float(high)
 
 
 def _panel(rows: FloatArray, factors: FloatArray, first: int) -> Panel:
@@ -137,10 +146,10 @@ def _panel(rows: FloatArray, factors: FloatArray, first: int) -> Panel:
     V[: len(f)] = np.tril(V[: len(f)], -1)
     np.einsum("ii->i", V[: len(f)])[:] = 1.0
     V[:, idle] = 0.0
-    inverse = dsyrk(1.0, V, trans=1)
+    inverse = _product(V.T, V)
     np.einsum("ii->i", inverse)[:] = 1.0 / np.where(idle, 1.0, f)
     F, _ = scipy.linalg.lapack.dtrtri(inverse, overwrite_c=True)
-    return first + 1, V, F
+    return first + 1, V, _product(V, np.triu(F).T)
 
 
 def solution(form: Tridiagonal, Q: FloatArray) -> FloatArray:
@@ -159,27 +168,25 @@ def solution(form: Tridiagonal, Q: FloatArray) -> FloatArray:
         Exactly symmetric.
     """
     X = Q.T.copy(order="F")  # of which only the lower triangle counts from here on
-    for panel in form.panels:
-        _reflect(X, panel, back=False)
+    for start, V, K in form.panels:
+        _reflect(X, start, V, K)
     _solve_tridiagonal(form, X)
-    for panel in reversed(form.panels):
-        _reflect(X, panel, back=True)
+    for start, V, K in reversed(form.panels):
+        _reflect(X, start, K, V)
     mirror_lower(X)
     return X.T
 
 
-def _reflect(X: FloatArray, panel: Panel, *, back: bool) -> None:
-    # X <- H^T X H with H = I - V F V^T, or its transpose, from row `start` on: the corner from both
-    # sides, and what is left of it from one.
-    start, V, F = panel
+def _reflect(X: FloatArray, start: int, V: FloatArray, K: FloatArray) -> None:
+    # X <- H^T X H with H = I - V K^T, from row `start` on: the corner, from both sides, is
+    # X - W K^T - K W^T with W = X V - K (V^T X V) / 2, and what is left of it X - K V^T X.
     corner, left = X[start:, start:], X[start:, :start]
-    W = dtrmm(1.0, F, symmetric_times(corner, V), side=1, trans_a=back, overwrite_b=True)
+    W = symmetric_times(corner, V)
     half = _product(V.T, W)
     half *= 0.5
-    subtract_product(W, V, dtrmm(1.0, F, half, trans_a=not back, overwrite_b=True))
-    add_pairs(corner, W, V, -1.0)
-    G = _product(V.T, left)
-    subtract_product(left, V, dtrmm(1.0, F, G, trans_a=not back, overwrite_b=True))
+    subtract_product(W, K, half)
+    add_pairs(corner, W, K, -1.0)
+    subtract_product(left, K, _product(left.T, V).T)
 
 
 def _product(A: FloatArray, B: FloatArray) -> FloatArray:
@@ -232,7 +239,7 @@ def _solve_blocks(diagonal: FloatArray, beside: FloatArray, ends: IntArray, X: F
             part = slice(there.start - here.start, there.stop - here.start)
             Z = rows[:, part] @ other
             Z /= np.add.outer(own, values[there])
-            rows[:, part] = Z @ other.T
+            np.matmul(Z, other.T, out=rows[:, part])
         np.matmul(basis, rows, out=upper[here, here.start :])
 
 

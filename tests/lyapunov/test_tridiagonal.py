@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from fracsde.lyapunov import blas, solve_lyapunov
 from fracsde.lyapunov.alternating import alternating, alternating_reference
@@ -31,10 +32,15 @@ def drifts(seed: int) -> dict[str, np.ndarray]:
     one = np.eye(N)
     noise = np.random.default_rng(seed).normal(size=(N, N))
     line = np.linspace(1.0, 2.0, N)
+    crumbs = np.diag(4e-16 * noise[1, 1:] * (noise[2, 1:] > 0.0), 1)  # bisection gives up on them
     return {
         "spread": turned(np.geomspace(1e-4, 1.0, N), seed),
         "nearly singular": turned(np.geomspace(1e-10, 1.0, N), seed),
         "two levels": turned(np.where(np.arange(N) < N // 2, 1e-6, 1.0), seed),
+        "all equal to rounding": one
+        + np.diag(2.2e-16 * np.round(3.0 * noise[0]))
+        + crumbs
+        + crumbs.T,
         "cluster": one + 1e-9 * (noise + noise.T),
         "few directions": 1e-6 * one + noise[:, :3] @ noise[:, :3].T / N,
         "identity": one,
@@ -64,6 +70,24 @@ def test_exact_whatever_the_spectrum_and_the_noise(drift: str, seed: int) -> Non
         S = solution(form, Q)
         np.testing.assert_array_equal(S, S.T)
         assert residual(A, Q, S) < 5e-15, name
+
+
+@pytest.mark.parametrize("drift", ["spread", "chain", "all equal to rounding"])
+def test_extreme_eigenvalues_are_the_same_where_bisection_gives_up(
+    drift: str, seed: int, monkeypatch
+) -> None:
+    A = drifts(seed)[drift]
+    values = np.linalg.eigvalsh(A)
+    usual, every = reduced(A), scipy.linalg.eigvalsh_tridiagonal
+
+    def giving_up(*band, select="a", **options):
+        if select == "i":
+            raise np.linalg.LinAlgError
+        return every(*band, **options)
+
+    monkeypatch.setattr("scipy.linalg.eigvalsh_tridiagonal", giving_up)
+    for form in (usual, reduced(A)):
+        assert abs(form.low - values[0]) + abs(form.high - values[-1]) < 2e-14 * values[-1]
 
 
 @pytest.mark.parametrize("drift", ["spread", "nearly singular", "chain", "few directions"])
@@ -181,7 +205,8 @@ def test_products_in_place_equal_plain_ones_on_parts_of_a_matrix(m, b, seed: int
         part = expected[4 : 4 + m, 4 : 4 + m]
         part -= np.tril(0.5 * (W @ V.T + V @ W.T))
         np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-12)
-    left, G = whole[4 : 4 + m, :4], np.asfortranarray(rng.normal(size=(b, 4)))
-    expected = left - V @ G
-    blas.subtract_product(left, V, G)
-    np.testing.assert_allclose(left, expected, rtol=0, atol=1e-12)
+    left = whole[4 : 4 + m, :4]
+    for G in (np.asfortranarray(rng.normal(size=(b, 4))), rng.normal(size=(b, 4))):
+        expected = left - V @ G
+        blas.subtract_product(left, V, G)
+        np.testing.assert_allclose(left, expected, rtol=0, atol=1e-12)
