@@ -82,7 +82,7 @@ __all__ = ["mittag_leffler", "mittag_leffler_alpha_derivative", "relaxation_alph
 _ALPHA_LOW = 1e-12  # below it z**(1/alpha) is a step at |z| = 1
 _ALPHA_HIGH, _DERIVATIVE_HIGH = 8.0, 8
 # On the common contour, which does not depend on beta:
-_NEAR, _NEAR_SLOPES = (-4.0, 20.0), (-20.0, 30.0)  # beta, of values, and of derivatives
+_NEAR, _NEAR_SLOPES = (-4.0, 20.0), (-4.0, 30.0)  # beta, of values, and of derivatives
 _LARGEST = float(np.finfo(np.float64).max)
 _CHUNK = 4096  # points handed to a thread at once
 _UNDERFLOW, _NEGLIGIBLE = -745.0, -42.0  # logarithms of residues that do not count
