@@ -239,7 +239,9 @@ def _number(given: Any) -> float:
     except NotFiniteError:
         raise
     except InputError as error:
-        remedy = "decode it first" if isinstance(given, (bytes, bytearray)) else 'such as "x**2 / 2"'
+        remedy = (
+            "decode it first" if isinstance(given, (bytes, bytearray)) else 'such as "x**2 / 2"'
+        )
         msg = (
             "`expression` must be a formula: text, a SymPy expression or a real number, got "
             f"{type(given).__name__} {given!r:.80}; {remedy}"

@@ -22,7 +22,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -171,11 +171,7 @@ class Checkpoint:
             return None
         try:
             with self.path.open("rb") as file:
-                if not zipfile.is_zipfile(file):
-                    raise ValueError(_NO_ARCHIVE)
-                file.seek(0)
-                archive = np.load(file, allow_pickle=False)
-                arrays = {name: archive[name] for name in archive.files}
+                arrays = _arrays_in(file)
             saved = {name: arrays.pop(_MARK + name) for name in _WORDS if _MARK + name in arrays}
             saved["format"]  # files of others have none
         except _UNREADABLE as error:
@@ -233,6 +229,14 @@ class Checkpoint:
             if temporary is not None:
                 with suppress(OSError):
                     Path(temporary).unlink()
+
+
+def _arrays_in(file: BinaryIO) -> dict[str, FloatArray]:
+    if not zipfile.is_zipfile(file):
+        raise ValueError(_NO_ARCHIVE)
+    file.seek(0)
+    archive = np.load(file, allow_pickle=False)
+    return {name: archive[name] for name in archive.files}
 
 
 def _same(name: str, saved: FloatArray, now: FloatArray) -> bool:

@@ -11,15 +11,17 @@ so the contours of :mod:`fracsde.special._ml_far_beta` serve, with :math:`N = |\
 Powers of :math:`1 / (w - w_*)` would amplify both; here the contour moves away from the pole, by
 at most two widths of the bell :math:`1 / \sqrt N`, at which the integrand has grown by
 :math:`e^2` and the rule, of narrower steps, does not feel a pole.  For ``beta > 30`` the circle
-becomes wider or narrower; for ``beta < -20`` each lip of the cut turns about the origin.  What a
+becomes wider or narrower; for ``beta < -4`` each lip of the cut turns about the origin.  What a
 residue becomes is
 
 .. math::
     z^{-k} \prod_{i < k} \Bigl(\frac{1}{\alpha} \frac{d}{dw} - i\Bigr)
         \frac{s_*^{1-\beta} e^{s_*}}{\alpha},
 
-with logarithmic derivatives :math:`s + 1 - \beta, s, s, \dots` of the last factor.  Lips that need
-not turn are added before they are summed: with :math:`n = k + 1`,
+with logarithmic derivatives :math:`s + 1 - \beta, s, s, \dots` of the last factor.  Where
+``alpha`` is nearly whole the poles on both lips are nearly at one place of ``v``, so that both lips
+turn one way, to :math:`w = v + ic \pm i\pi`.  These, and lips that need not turn, are added before
+they are summed: with :math:`n = k + 1`,
 :math:`a = 1 / (1 - x e^{-i\pi\alpha})` and :math:`b = 1 / (1 - x e^{i\pi\alpha})`
 
 .. math::
@@ -28,7 +30,11 @@ not turn are added before they are summed: with :math:`n = k + 1`,
       + e^{-i\pi\beta'} a\, x \sin(\pi\alpha)\, a b \sum_{i < k} a^i b^{k-1-i},
 
 in which nothing cancels for ``x`` that is small, and the expansion in sines of
-:math:`\pi(\beta' - j\alpha)` where it is large.
+:math:`\pi(\beta' - j\alpha)` where it is large.  If ``alpha`` is far from whole numbers one of the
+two sines is of size one, and nothing is lost by turning each lip as it needs.
+
+Where ``1 - beta'`` is below 4 the bell stays as it is at 4, and the integrand has a power of
+``s`` more; close to the origin a power series serves.
 
 The derivative in :math:`\alpha` is that of ``k = 1`` times ``z``, with :math:`-\ln s` in the
 integrand.
@@ -72,12 +78,12 @@ __all__ = ["far_derivative"]
 
 _STEP = 0.22  # of the rule, in widths of the bell
 _ASIDE = 2.0  # from the contour to the nearest pole, in widths
-_WIDEST, _STEPS = 0.55, 9.0  # of that distance, from lips: most, and the least number of steps
+_WIDEST, _STEPS = 0.55, 9.0  # the most of that distance from lips, and the fewest steps to a pole
 _DEPTH, _DEEPER = 45.0, 8.0  # logarithm of how far the bell is followed, and more for each order
 _LARGEST = 400.0  # beta beyond which averages underflow
 _NARROWEST = 4.0  # N of lips, however small 1 - beta'
 _NEAR_NOUGHT, _UNCUT = 1.0, 3.0  # sizes of s up to which a power series serves, lips or none
-_LENGTH = 70.0  # of the series, times alpha
+_LENGTH = 70.0  # of the series, times alpha, which is above 1/8 where it serves
 _LARGE = np.log(8.0)  # of x, from where lips are added in powers of 1 / x
 _NEARLY_WHOLE = 0.03  # distance of alpha from whole numbers, at which both lips meet the same poles
 _CUT = np.pi * (1.0 + 1e-15)
@@ -98,7 +104,7 @@ class _Case(NamedTuple):
 
 
 def far_derivative(z: Complex, alpha: float, beta: float, order: int) -> Complex:
-    """Evaluate a derivative where ``beta > 30`` or ``beta < -20``.
+    """Evaluate a derivative where ``beta > 30`` or ``beta < -4``.
 
     Parameters
     ----------
@@ -338,7 +344,9 @@ def _series(z: Complex, start: int, case: _Case) -> Scaled:
     k = case.k
     j = np.arange(float(start), start + np.ceil(_LENGTH / case.alpha))
     falling = np.prod(j + np.arange(1.0, k + 1.0)[:, None], axis=0)
-    total = polyval(z, falling * reciprocal_gamma(case.alpha, case.beta, j + k, slope=case.by_alpha))
+    total = polyval(
+        z, falling * reciprocal_gamma(case.alpha, case.beta, j + k, slope=case.by_alpha)
+    )
     power = _power(z, start)
     return Scaled(total * power.mantissa, power.power)
 

@@ -106,7 +106,8 @@ def test_refuses_by_naming_the_offending_piece(text, piece):
 
 
 @pytest.mark.parametrize(
-    ("given", "remedy"), [(b"x", "decode it"), (None, "such as"), ([1, 2], "such as"), (1j, "such as")]
+    ("given", "remedy"),
+    [(b"x", "decode it"), (None, "such as"), ([1, 2], "such as"), (1j, "such as")],
 )
 def test_refuses_what_is_neither_text_nor_number_and_says_that_text_is_wanted(given, remedy):
     with pytest.raises(InputError, match=f"must be a formula: text, .*{remedy}"):
