@@ -182,7 +182,7 @@ def _left(z: Complex, case: _Case) -> Scaled:
     high, _ = case.shifted(k)
     N = max(1.0 - high, _NARROWEST)
     gap = min(_ASIDE / np.sqrt(N), _WIDEST, (2.5 if _whole(alpha) else np.pi) / alpha)
-    poles = sheets(z, alpha, beta, np.pi + 2.0 * gap)
+    poles = sheets(z, alpha, beta, np.pi + 3.0 * gap)
     log_z = np.log(np.abs(z))
     if not by_alpha and sin_pi(*case.shifted(0)) == 0.0 == sin_pi(*case.shifted(-1)):
         terms = [(_slope(z, p, case), np.asarray(uncut(p.place), np.float64)) for p in poles]
@@ -343,11 +343,10 @@ def _series(z: Complex, start: int, case: _Case) -> Scaled:
     # The power series from the term ``z**start``.
     k = case.k
     j = np.arange(float(start), start + np.ceil(_LENGTH / case.alpha))
-    falling = np.prod(j + np.arange(1.0, k + 1.0)[:, None], axis=0)
-    total = polyval(
-        z, falling * reciprocal_gamma(case.alpha, case.beta, j + k, slope=case.by_alpha)
-    )
-    power = _power(z, start)
+    c = reciprocal_gamma(case.alpha, case.beta, j + k, slope=case.by_alpha)
+    if not case.by_alpha:
+        c *= np.prod(j + np.arange(1.0, k + 1.0)[:, None], axis=0)
+    total, power = polyval(z, c), _power(z, start + 1 if case.by_alpha else start)
     return Scaled(total * power.mantissa, power.power)
 
 

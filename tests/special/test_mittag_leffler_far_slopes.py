@@ -268,7 +268,16 @@ def test_limit_is_the_same_from_both_sides_of_a_seam(beta, order):
 
 
 @pytest.mark.parametrize(
-    ("alpha", "beta"), [(1.0, -20.5), (0.8, -50.0), (1.7, -101.3), (0.7, 40.5), (1.0, 150.0)]
+    ("alpha", "beta"),
+    [
+        (1.0, -20.5),
+        (0.8, -50.0),
+        (1.7, -101.3),
+        (0.7, 40.5),
+        (1.0, 150.0),
+        (0.5, -11.1),
+        (1.7, -4.3),
+    ],
 )
 def test_exact_slope_in_the_order(alpha, beta, seed):
     z = np.append(points(alpha, beta, np.random.default_rng(seed))[1:4], [0.3, 1e-5])
