@@ -253,6 +253,22 @@ def test_refuses_arrays_of_no_march(tmp_path, scheme, grid, name, value):
         run(scheme, grid, path)
 
 
+def test_refusal_of_junk_advises_nobody_to_unpickle(tmp_path):
+    scheme, grid = MARCHES[0]
+    path, objects = tmp_path / "march.npz", io.BytesIO()
+    np.savez(objects, of_format=np.array([{}], dtype=object))
+    for content, reason in (
+        (b"junk", "no NumPy archive"),
+        (b"\x80\x04N.", "no NumPy archive"),
+        (objects.getvalue(), "Python objects"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{reason}.*delete it to start again") as refused:
+            run(scheme, grid, path)
+        assert "pickle" not in str(refused.value)
+        assert refused.value.__cause__ is None or "pickle" not in str(refused.value.__cause__)
+
+
 @pytest.mark.parametrize("where", ["savez", "fsync", "replace"])
 def test_a_full_disk_loses_no_checkpoint(tmp_path, monkeypatch, where):
     scheme, grid = MARCHES[0]

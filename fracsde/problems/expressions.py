@@ -26,7 +26,7 @@ import numpy as np
 import sympy as sp
 
 from fracsde._check import real
-from fracsde.errors import InputError, ShapeError
+from fracsde.errors import InputError, NotFiniteError, ShapeError
 from fracsde.problems._expression_parsing import (
     CONSTANTS,
     FUNCTIONS,
@@ -87,7 +87,7 @@ class Expression:
         elif isinstance(formula, sp.Expr):
             tree = allowed_tree(formula, known)
         else:
-            tree = as_fraction(real("expression", formula))
+            tree = as_fraction(_number(formula))
         if tree.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I):
             msg = f"`expression` must be real and finite, got {tree}"
             raise InputError(msg)
@@ -230,6 +230,23 @@ class Expression:
 
 def _rebuilt(cls: type[Expression], tree: sp.Expr, variables: tuple[str, ...]) -> Expression:
     return cls(tree, variables=variables)
+
+
+def _number(given: Any) -> float:
+    # Return a formula that is a number alone.
+    try:
+        return real("expression", given)
+    except NotFiniteError:
+        raise
+    except InputError as error:
+        remedy = (
+            "decode it first" if isinstance(given, (bytes, bytearray)) else 'such as "x**2 / 2"'
+        )
+        msg = (
+            "`expression` must be a formula: text, a SymPy expression or a real number, got "
+            f"{type(given).__name__} {given!r:.80}; {remedy}"
+        )
+        raise InputError(msg) from error
 
 
 def _variables(given: Any) -> tuple[str, ...]:

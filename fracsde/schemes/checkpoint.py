@@ -22,7 +22,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -49,6 +49,8 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+_NO_ARCHIVE = "it is no NumPy archive, or one that is cut short"
+_OBJECTS = "it holds Python objects, which a checkpoint does not"
 _MARK = "of_"  # before the names of what the computation was of
 _WORDS = {
     "format": "the version of the format",
@@ -169,17 +171,17 @@ class Checkpoint:
             return None
         try:
             with self.path.open("rb") as file:
-                archive = np.load(file, allow_pickle=False)
-                names = getattr(archive, "files", ())  # an array alone has none
-                arrays = {name: archive[name] for name in names}
+                arrays = _arrays_in(file)
             saved = {name: arrays.pop(_MARK + name) for name in _WORDS if _MARK + name in arrays}
             saved["format"]  # files of others have none
         except _UNREADABLE as error:
+            advised = "pickle" in str(error)  # by NumPy, about arrays of objects
             msg = (
-                f"`checkpoint` cannot be read: {self.path} is damaged or no checkpoint ({error}); "
-                "delete it to start again, or choose another name"
+                f"`checkpoint` cannot be read: {self.path} is damaged or no checkpoint "
+                f"({_OBJECTS if advised else error}); delete it to start again, or choose another "
+                "name"
             )
-            raise CheckpointError(msg) from error
+            raise CheckpointError(msg) from (None if advised else error)
         differing = [
             word
             for name, word in _WORDS.items()
@@ -227,6 +229,14 @@ class Checkpoint:
             if temporary is not None:
                 with suppress(OSError):
                     Path(temporary).unlink()
+
+
+def _arrays_in(file: BinaryIO) -> dict[str, FloatArray]:
+    if not zipfile.is_zipfile(file):
+        raise ValueError(_NO_ARCHIVE)
+    file.seek(0)
+    archive = np.load(file, allow_pickle=False)
+    return {name: archive[name] for name in archive.files}
 
 
 def _same(name: str, saved: FloatArray, now: FloatArray) -> bool:

@@ -11,15 +11,17 @@ so the contours of :mod:`fracsde.special._ml_far_beta` serve, with :math:`N = |\
 Powers of :math:`1 / (w - w_*)` would amplify both; here the contour moves away from the pole, by
 at most two widths of the bell :math:`1 / \sqrt N`, at which the integrand has grown by
 :math:`e^2` and the rule, of narrower steps, does not feel a pole.  For ``beta > 30`` the circle
-becomes wider or narrower; for ``beta < -20`` each lip of the cut turns about the origin.  What a
+becomes wider or narrower; for ``beta < -4`` each lip of the cut turns about the origin.  What a
 residue becomes is
 
 .. math::
     z^{-k} \prod_{i < k} \Bigl(\frac{1}{\alpha} \frac{d}{dw} - i\Bigr)
         \frac{s_*^{1-\beta} e^{s_*}}{\alpha},
 
-with logarithmic derivatives :math:`s + 1 - \beta, s, s, \dots` of the last factor.  Lips that need
-not turn are added before they are summed: with :math:`n = k + 1`,
+with logarithmic derivatives :math:`s + 1 - \beta, s, s, \dots` of the last factor.  Where
+``alpha`` is nearly whole the poles on both lips are nearly at one place of ``v``, so that both lips
+turn one way, to :math:`w = v + ic \pm i\pi`.  These, and lips that need not turn, are added before
+they are summed: with :math:`n = k + 1`,
 :math:`a = 1 / (1 - x e^{-i\pi\alpha})` and :math:`b = 1 / (1 - x e^{i\pi\alpha})`
 
 .. math::
@@ -28,7 +30,11 @@ not turn are added before they are summed: with :math:`n = k + 1`,
       + e^{-i\pi\beta'} a\, x \sin(\pi\alpha)\, a b \sum_{i < k} a^i b^{k-1-i},
 
 in which nothing cancels for ``x`` that is small, and the expansion in sines of
-:math:`\pi(\beta' - j\alpha)` where it is large.
+:math:`\pi(\beta' - j\alpha)` where it is large.  If ``alpha`` is far from whole numbers one of the
+two sines is of size one, and nothing is lost by turning each lip as it needs.
+
+Where ``1 - beta'`` is below 4 the bell stays as it is at 4, and the integrand has a power of
+``s`` more; close to the origin a power series serves.
 
 The derivative in :math:`\alpha` is that of ``k = 1`` times ``z``, with :math:`-\ln s` in the
 integrand.
@@ -43,7 +49,8 @@ from math import comb, factorial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import digamma, gamma, rgamma
+from numpy.polynomial.polynomial import polyval
+from scipy.special import digamma, gamma
 
 from fracsde.special._ml_far_beta import (
     Pole,
@@ -58,6 +65,7 @@ from fracsde.special._ml_far_beta import (
     uncut,
 )
 from fracsde.special._ml_residues import BY_ALPHA
+from fracsde.special._ml_tables import reciprocal_gamma
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,11 +78,14 @@ __all__ = ["far_derivative"]
 
 _STEP = 0.22  # of the rule, in widths of the bell
 _ASIDE = 2.0  # from the contour to the nearest pole, in widths
+_WIDEST, _STEPS = 0.55, 9.0  # the most of that distance from lips, and the fewest steps to a pole
 _DEPTH, _DEEPER = 45.0, 8.0  # logarithm of how far the bell is followed, and more for each order
 _LARGEST = 400.0  # beta beyond which averages underflow
-_NARROWEST = 12.0  # N of lips, however small 1 - beta'
-_NEAR_NOUGHT, _TERMS = 3.0, 60  # size of s up to which a power series serves, and its length
+_NARROWEST = 4.0  # N of lips, however small 1 - beta'
+_NEAR_NOUGHT, _UNCUT = 1.0, 3.0  # sizes of s up to which a power series serves, lips or none
+_LENGTH = 70.0  # of the series, times alpha, which is above 1/8 where it serves
 _LARGE = np.log(8.0)  # of x, from where lips are added in powers of 1 / x
+_NEARLY_WHOLE = 0.03  # distance of alpha from whole numbers, at which both lips meet the same poles
 _CUT = np.pi * (1.0 + 1e-15)
 _CHUNK = 1024  # points at once
 
@@ -93,7 +104,7 @@ class _Case(NamedTuple):
 
 
 def far_derivative(z: Complex, alpha: float, beta: float, order: int) -> Complex:
-    """Evaluate a derivative where ``beta > 30`` or ``beta < -20``.
+    """Evaluate a derivative where ``beta > 30`` or ``beta < -4``.
 
     Parameters
     ----------
@@ -170,16 +181,16 @@ def _left(z: Complex, case: _Case) -> Scaled:
     k, alpha, beta, by_alpha = case
     high, _ = case.shifted(k)
     N = max(1.0 - high, _NARROWEST)
-    gap = min(_ASIDE / np.sqrt(N), np.pi / alpha)
-    poles = sheets(z, alpha, beta, np.pi + 2.0 * gap)
-    near = np.log(np.abs(z)) < alpha * np.log(max(_NEAR_NOUGHT, high))
+    gap = min(_ASIDE / np.sqrt(N), _WIDEST, (2.5 if _whole(alpha) else np.pi) / alpha)
+    poles = sheets(z, alpha, beta, np.pi + 3.0 * gap)
+    log_z = np.log(np.abs(z))
     if not by_alpha and sin_pi(*case.shifted(0)) == 0.0 == sin_pi(*case.shifted(-1)):
         terms = [(_slope(z, p, case), np.asarray(uncut(p.place), np.float64)) for p in poles]
-        near &= alpha > 1.0
+        near = (alpha > 1.0) & (log_z < alpha * np.log(max(_UNCUT, high)))
         start = max(0, int(np.ceil((1.0 - high) / alpha)))
     else:
         terms = _lips(z, poles, N, gap, case)
-        near &= 1.0 - high < _NARROWEST
+        near = (log_z < alpha * np.log(max(_NEAR_NOUGHT, high))) & (1.0 - high < _NARROWEST)
         start = 0
     result = added(terms)
     if near.any():
@@ -196,7 +207,7 @@ def _lips(
     shift = np.log((1.0 - beta) / N)
     depth = _DEPTH + _DEEPER * k
     places = [p.place + shift for p in poles]
-    upper, lower = (_turned(places, side, N, gap, depth) for side in (1.0, -1.0))
+    upper, lower = _turns(places, N, gap, depth, together=_whole(alpha))
     terms = [
         (
             _slope(z, p, case),
@@ -204,19 +215,23 @@ def _lips(
         )
         for p in poles
     ]
-    h, near = _STEP / np.sqrt(N), np.sqrt(2.0 * depth / N)
+    h = min(_STEP / np.sqrt(N), gap / _STEPS)
+    near = np.sqrt(2.0 * depth / N)
     v = h * (np.arange(np.floor(-(near + depth / N) / h), np.ceil(near / h)) + 0.5)
     log_x = alpha * places[0]
-    still = (upper == 0.0) & (lower == 0.0)
-    small, large = still & (log_x.real <= _LARGE), still & (log_x.real > _LARGE)
+    both, still = upper == -lower, (upper == 0.0) & (lower == 0.0)
     rest = _rest(case)
     factor, far = np.zeros_like(z), np.zeros_like(z)
-    factor[~still] = _apart(log_x[~still], (upper[~still], lower[~still]), v, N, case)
-    log_s = np.log(N) + v if by_alpha else None
-    f = _added_small(log_x[small, None] - alpha * v, log_s, case)
-    factor[small] = _average(-N * excess(v), f, rest * v)
-    f = _added_large(log_x[large, None] - alpha * v, log_s, case)
-    far[large] = _average(-N * excess(v), f, (rest + alpha * (k + 1)) * v)
+    factor[~both] = _apart(log_x[~both], (upper[~both], lower[~both]), v, N, case)
+    for moved in (still, both & ~still):
+        for some, out, added_lips, power in (
+            (moved & (log_x.real <= _LARGE), factor, _added_small, 0.0),
+            (moved & (log_x.real > _LARGE), far, _added_large, alpha * (k + 1)),
+        ):
+            w = v if moved is still else v + 1j * upper[some, None]
+            log_s = np.log(N) + w if by_alpha else None
+            f = added_lips(log_x[some, None] - alpha * w, log_s, case)
+            out[some] = _average(-N * excess(w), f, (rest + power) * w)
     if by_alpha:
         factor *= z
     scale = _scale(N, case)
@@ -297,23 +312,41 @@ def _added_large(log_x: Complex, log_s: FloatArray | None, case: _Case) -> Compl
     return np.asarray(both ** (k + 1) * total)
 
 
-def _turned(places: list[Complex], side: float, N: float, gap: float, depth: float) -> FloatArray:
-    # By how much a lip turns outwards, away from the nearest pole.
-    off = np.stack([side * w.imag - np.pi for w in places])
-    nearest = np.take_along_axis(off, np.argmin(np.abs(off), axis=0)[None], axis=0)[0]
+def _turns(
+    places: list[Complex], N: float, gap: float, depth: float, *, together: bool
+) -> tuple[FloatArray, FloatArray]:
+    # By how much the upper and the lower lip turn outwards, away from the nearest pole.
     seen = N * excess(places[0].real) < depth + 10.0
-    turn = nearest - np.copysign(gap, nearest)
-    return np.asarray(np.where(seen & (np.abs(nearest) < gap), turn, 0.0))
+    upper, lower = (np.stack([side * w.imag - np.pi for w in places]) for side in (1.0, -1.0))
+    if together:  # one outwards and the other inwards
+        turn = _clear(np.concatenate([upper, -lower]), gap)
+        upper_turn, lower_turn = turn, -turn
+    else:
+        upper_turn, lower_turn = _clear(upper, gap), _clear(lower, gap)
+    return np.where(seen, upper_turn, 0.0), np.where(seen, lower_turn, 0.0)
+
+
+def _clear(off: FloatArray, gap: float) -> FloatArray:
+    # The least turn that leaves all poles ``gap`` aside, or the one that comes closest to it.
+    turns = np.concatenate([np.zeros_like(off[:1]), off - gap, off + gap])
+    aside = np.abs(turns[:, None] - off).min(axis=1)
+    clear = aside >= gap * (1.0 - 1e-9)
+    best = np.argmin(np.where(clear, np.abs(turns), 1e3 - aside), axis=0)
+    return np.asarray(np.take_along_axis(turns, best[None], axis=0)[0])
+
+
+def _whole(alpha: float) -> bool:
+    return abs(alpha - round(alpha)) < _NEARLY_WHOLE
 
 
 def _series(z: Complex, start: int, case: _Case) -> Scaled:
     # The power series from the term ``z**start``.
     k = case.k
-    total = np.zeros_like(z)
-    for j in range(start + _TERMS, start - 1, -1):
-        falling = float(np.prod(np.arange(j + 1.0, j + k + 1.0)))
-        total = total * z + falling * rgamma(case.shifted(k + j)[0])
-    power = _power(z, start)
+    j = np.arange(float(start), start + np.ceil(_LENGTH / case.alpha))
+    c = reciprocal_gamma(case.alpha, case.beta, j + k, slope=case.by_alpha)
+    if not case.by_alpha:
+        c *= np.prod(j + np.arange(1.0, k + 1.0)[:, None], axis=0)
+    total, power = polyval(z, c), _power(z, start + 1 if case.by_alpha else start)
     return Scaled(total * power.mantissa, power.power)
 
 

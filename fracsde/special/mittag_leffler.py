@@ -13,7 +13,7 @@ asymptotic series.  The hyperbola does not move with ``z``, so its nodes are tab
 when a pole :math:`s_*^\alpha = z` stands near the hyperbola, or right of it, is known in closed
 form and added (:mod:`fracsde.special._ml_residues`, for most complex points in blocks by
 :mod:`fracsde.special._ml_plane`), so there are no sectors and no seams.  Where ``beta`` is
-below -4 or above 20, of derivatives below -20 or above 30, the contour follows ``beta``
+below -4 or above 20, of derivatives above 30, the contour follows ``beta``
 (:mod:`fracsde.special._ml_far_beta`, :mod:`fracsde.special._ml_far_slopes`).
 
 Errors against high precision, over points near every switch; ``tests/special`` measures them:
@@ -28,16 +28,15 @@ real ``z < 0``, ``alpha <= 2``, not at zeros    1e-13 of ``E`` for ``0 <= beta <
                                                 close ``alpha`` is to 1; 3e-13 where ``beta`` and
                                                 ``alpha`` are both below 0.02
 derivatives in ``z`` of order 1 to 3            1e-13 of one plus the derivative for
-                                                ``-1 <= beta <= 30``
-... and ``-20 <= beta < -1``                    1e-11 of ``gamma(1 - beta)`` plus the derivative
+                                                ``-4 <= beta <= 30``
 ... of order 4, and 5 to 8                      2e-12, and 1e-9, of one plus the derivative
 derivative in ``alpha``, ``-1 <= beta <= 30``   1e-13 of one plus the derivative
 all derivatives, ``beta > 30``                  1e-13 of the derivative, but near its zeros and
                                                 where it is below the smallest normal float
-... and ``beta < -20``, ``alpha <= 2``          the same, but where ``sin(pi beta)`` and
-                                                ``sin(pi (beta - alpha))`` are both small and not 0,
-                                                and ``arg(z) / alpha`` is near half a turn: there
-                                                1e-13 of what unit sines would make of it
+... and ``-20 <= beta < -4``                    1e-13 of one plus the derivative, and of a tenth of
+                                                ``z`` times the next one near its zeros; 4e-13 for
+                                                orders 4 to 8
+... and ``beta < -20``, ``alpha <= 2``          1e-13 of the derivative, but near its zeros
 ==============================================  ================================================
 
 Beyond about ``abs(z)**(1 / alpha) = 1e16``, or ``abs(beta) = 1e15``, the phase of an oscillating
@@ -82,7 +81,7 @@ __all__ = ["mittag_leffler", "mittag_leffler_alpha_derivative", "relaxation_alph
 _ALPHA_LOW = 1e-12  # below it z**(1/alpha) is a step at |z| = 1
 _ALPHA_HIGH, _DERIVATIVE_HIGH = 8.0, 8
 # On the common contour, which does not depend on beta:
-_NEAR, _NEAR_SLOPES = (-4.0, 20.0), (-20.0, 30.0)  # beta, of values, and of derivatives
+_NEAR, _NEAR_SLOPES = (-4.0, 20.0), (-4.0, 30.0)  # beta, of values, and of derivatives
 _LARGEST = float(np.finfo(np.float64).max)
 _CHUNK = 4096  # points handed to a thread at once
 _UNDERFLOW, _NEGLIGIBLE = -745.0, -42.0  # logarithms of residues that do not count

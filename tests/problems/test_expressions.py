@@ -105,6 +105,15 @@ def test_refuses_by_naming_the_offending_piece(text, piece):
         Expression(text)
 
 
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [(b"x", "decode it"), (None, "such as"), ([1, 2], "such as"), (1j, "such as")],
+)
+def test_refuses_what_is_neither_text_nor_number_and_says_that_text_is_wanted(given, remedy):
+    with pytest.raises(InputError, match=f"must be a formula: text, .*{remedy}"):
+        Expression(given)
+
+
 def test_refuses_names_that_cannot_be_used():
     with pytest.raises(InputError, match="meaning of its own"):
         Expression("x", variables=("exp",))

@@ -128,7 +128,7 @@ def test_exact_where_the_derivative_moves_the_second_parameter_close_to_zero(alp
 
 
 @pytest.mark.twin
-@pytest.mark.parametrize(("name", "value"), [("_ASIDE", 0.0), ("_STEP", 0.9), ("_DEPTH", 0.0)])
+@pytest.mark.parametrize(("name", "value"), [("_ASIDE", 0.02), ("_STEP", 0.9), ("_DEPTH", 0.0)])
 @pytest.mark.parametrize("beta", [150.0, -60.3])
 def test_relative_check_rejects_a_contour_through_a_pole_and_a_coarse_rule(
     name, value, beta, monkeypatch
@@ -137,6 +137,7 @@ def test_relative_check_rejects_a_contour_through_a_pole_and_a_coarse_rule(
     z = np.array([s**0.8])
     assert errors(z, 0.8, beta, 2).max() < TOLERANCE
     monkeypatch.setattr(slopes, name, value)
+    monkeypatch.setattr(slopes, "_STEPS", 0.01)
     if name == "_DEPTH":
         monkeypatch.setattr(slopes, "_DEEPER", 4.0)
     assert not errors(z, 0.8, beta, 2).max() < TOLERANCE
@@ -149,6 +150,85 @@ def test_relative_check_rejects_a_neighbouring_second_parameter(beta, seed):
     exact = [reference(v, 0.8, beta, 2, road="series") for v in z.tolist()]
     values = mittag_leffler(z, 0.8, beta * (1 + 1e-14), derivative=2)
     assert not relative(values, exact).max() < TOLERANCE
+
+
+def swings(z, alpha, beta, order):
+    """Errors over one plus the derivative, plus a tenth of ``z`` times the next one near zeros."""
+    values, found = mittag_leffler(z, alpha, beta, derivative=order), []
+    for value, point in zip(values.tolist(), z.tolist(), strict=True):
+        exact, after = (reference(point, alpha, beta, k, road="series") for k in (order, order + 1))
+        with mp.workdps(40):
+            error = abs(mpmath.mpmathify(value) - exact)
+            found.append(float(error / (1 + abs(exact) + abs(point * after) / 10)))
+    return np.array(found)
+
+
+# Where the common contour loses digits, up to six of them.
+HARD = (
+    (1.0, -11.0, 6, 1.2246119288002792),
+    (1.1543536325474042, -20.0, 3, -0.8542446511622295 - 7.328082559100654j),
+    (1.8233457583558952, -19.0, 7, -11.938862328391755),
+    (0.5, -10.5, 5, 0.9552781279266995 + 0.9552781279266993j),
+)
+# Small values beside large gamma functions: both sines are small, and lips meet poles.
+SMALL = (
+    (1.0000000133081972, -17.0, 1, -0.23198093046043877 - 0.026802466838394136j),
+    (0.99999997040982347, -14.0, 1, -1.8021293110537142),
+    (1.99999, -13.00001, 2, -3.7),
+    (0.9999999999997365, -16.999997204062979, 7, 1.76e-13 + 0.42543144093566065j),
+)
+# The derivative moves the second parameter close to zero, and beyond.
+SHORT = (
+    (0.131, -11.00000007, 7, -1.0963),
+    (0.50000000000404887, -5.0, 5, -1.2571657720432694 + 0.23337114437457743j),
+    (0.5, -4.5, 4, -2.996708952555375j),
+    (1.0599392908628271, -7.4844875577162284, 3, -0.15401584388389392 - 0.004612747283143547j),
+    (0.95864885239545128, -6.0000000420190727, 7, -6.1005719940045555 + 0.24720453748470725j),
+    (1.7131081867552731, -6.8413599339874747, 7, -12.909753346969143 + 6.246452192942851j),
+    (8.0, -5.5, 8, 3e6),
+)
+
+
+@pytest.mark.parametrize(("alpha", "beta", "order", "z"), [*HARD, *SMALL, *SHORT])
+def test_exact_where_one_contour_for_all_would_lose_digits(alpha, beta, order, z):
+    assert (
+        swings(np.array([z + 0j]), alpha, beta, order).max() < (4 if order > 3 else 1) * TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+@pytest.mark.parametrize("beta", [-4.25, -9.0, -14.5, -19.9])
+def test_exact_derivative_below_minus_four(beta, order, seed):
+    rng = np.random.default_rng(seed)
+    alpha = float(rng.choice([0.5, 1.0, 2.0, rng.uniform(0.4, 2.0)]))
+    z = points(alpha, beta, rng)
+    worst = swings(z, alpha, beta, order)
+    assert worst.max() < (4 if order > 3 else 1) * TOLERANCE, (alpha, z[worst.argmax()], worst)
+
+
+@pytest.mark.twin
+@pytest.mark.parametrize(
+    ("name", "value", "case"),
+    [
+        ("_NEARLY_WHOLE", 0.0, SMALL[0]),  # each lip turned by itself
+        ("_NEAR_NOUGHT", 3.0, SHORT[1]),  # a power series that cancels
+        ("_WIDEST", 1.0, SHORT[2]),  # lips turned to where they hardly decay
+    ],
+)
+def test_check_below_minus_four_rejects_other_lips(name, value, case, monkeypatch):
+    alpha, beta, order, z = case
+    monkeypatch.setattr(slopes, name, value)
+    if name == "_WIDEST":
+        monkeypatch.setattr(slopes, "_STEPS", 0.01)
+    assert not swings(np.array([z + 0j]), alpha, beta, order).max() < 4 * TOLERANCE
+
+
+@pytest.mark.twin
+@pytest.mark.parametrize("case", HARD)
+def test_check_below_minus_four_rejects_the_common_contour(case, monkeypatch):
+    alpha, beta, order, z = case
+    monkeypatch.setitem(mittag_leffler.__globals__, "_NEAR_SLOPES", (-20.0, 30.0))
+    assert not swings(np.array([z + 0j]), alpha, beta, order).max() < TOLERANCE / 2
 
 
 @pytest.mark.parametrize("order", [1, 3, 8])
@@ -177,7 +257,7 @@ def test_exact_derivative_lowers_the_second_parameter(alpha, beta):
     assert np.all(np.abs(slope - lower + (beta - 1.0) * same) <= 4 * TOLERANCE * terms)
 
 
-@pytest.mark.parametrize("beta", [-20.0, 30.0])
+@pytest.mark.parametrize("beta", [-4.0, 30.0])
 @pytest.mark.parametrize("order", [1, 3])
 def test_limit_is_the_same_from_both_sides_of_a_seam(beta, order):
     """One float further the other road answers; the common contour errs by more than it."""
@@ -189,7 +269,16 @@ def test_limit_is_the_same_from_both_sides_of_a_seam(beta, order):
 
 
 @pytest.mark.parametrize(
-    ("alpha", "beta"), [(1.0, -20.5), (0.8, -50.0), (1.7, -101.3), (0.7, 40.5), (1.0, 150.0)]
+    ("alpha", "beta"),
+    [
+        (1.0, -20.5),
+        (0.8, -50.0),
+        (1.7, -101.3),
+        (0.7, 40.5),
+        (1.0, 150.0),
+        (0.5, -11.1),
+        (1.7, -4.3),
+    ],
 )
 def test_exact_slope_in_the_order(alpha, beta, seed):
     z = np.append(points(alpha, beta, np.random.default_rng(seed))[1:4], [0.3, 1e-5])
