@@ -1,16 +1,16 @@
 r"""From several temperatures to the limit: a learning coefficient with its multiplicity.
 
 .. math::
-    t\,E_t[L - L(w^*)] \simeq \lambda - \frac{m - 1}{\log t + c},
-    \qquad
+    t\,E_t[L - L(w^*)] \simeq \lambda - b_m(\log t + c), \qquad b_2(x) = \frac{1}{x}, \qquad
     t = n\beta,
 
 the leading terms of :math:`-d \log Z / d \log t`.  A single pole is a constant.  Where values
 bend, they do not tell what bends them: a pole of order ``m``, or ``m`` poles nearby, whose
-coefficients differ.  The coefficient of a bend is therefore stated by the profile of the likelihood
-over all of them, see ``fracsde/estimators/_learning/poles.py``.  Whether values bend at all was
-seen by looking, and what was chosen by looking has no error of its own, so that the coefficient is
-the mean of both with Akaike's weights, and its error holds their distance [BurnhamAnderson2002]_,
+coefficients differ, see ``fracsde/estimators/_learning/bends.py``.  The coefficient of a bend is
+therefore stated by the profile of the likelihood over all of them, see
+``fracsde/estimators/_learning/poles.py``.  Whether values bend at all was seen by looking, and what
+was chosen by looking has no error of its own, so that the coefficient is the mean of both with
+Akaike's weights, and its error holds their distance [BurnhamAnderson2002]_,
 
 .. math::
     \hat\lambda = \sum_j w_j \lambda_j, \qquad
@@ -20,8 +20,9 @@ the mean of both with Akaike's weights, and its error holds their distance [Burn
 with :math:`k_j` numbers fitted: one for the constant, three for a bend.
 
 Whether even the best of them fits is told by its misfit: values that fall towards the limit are in
-none of them, nor are the lower powers of the logarithm beside a pole of order 3 or more, which
-errors of a few per cent do not see.
+none of them.  Where only three poles or more fit, what fits takes their distances for equal, and
+the powers of the logarithm below the leading one for those of a power of the loss: others fit as
+well, with other coefficients, so that the interval is doubted.
 
 References: [Watanabe2009]_, [BurnhamAnderson2002]_.
 """
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MultiplicityFit", "TemperatureFit", "fit_temperatures", "learning_coefficient_at"]
 
-_LEVEL = 1e-3
+_LEVEL, _SIMPLE_LEVEL = 1e-3, 1e-2
 _BENT = 3  # numbers that a bend fits: coefficient, offset, and gap or multiplicity
 
 
@@ -105,6 +106,8 @@ class TemperatureFit(Measurement):
         Chi square of the best fit over its degrees of freedom.
     misfit_chance : float [1]
         Chance of a misfit as large if the fit were right.
+    two_poles_chance : float [1]
+        The same of the best fit of at most two poles.
     n_betas : (temperature,) float64 [1]
         Inverse temperatures.
     values, stderrs : (temperature,) float64 [1]
@@ -119,6 +122,7 @@ class TemperatureFit(Measurement):
     bent: float
     misfit: float
     misfit_chance: float
+    two_poles_chance: float
     n_betas: FloatArray
     values: FloatArray
     stderrs: FloatArray
@@ -126,8 +130,8 @@ class TemperatureFit(Measurement):
 
     @property
     def status(self) -> Status:
-        """``INACCURATE`` where nothing fits, else the worst of the measurements."""
-        if self.misfit_chance < _LEVEL:
+        """``INACCURATE`` where nothing fits, or three poles at least; else as measured."""
+        if self.misfit_chance < _LEVEL or self.two_poles_chance < _SIMPLE_LEVEL:
             return Status.INACCURATE
         bad = [found.status for found in self.measurements if not found.status.ok]
         return bad[0] if bad else Status.SUCCESS
@@ -204,7 +208,7 @@ def fit_temperatures(
     constant, bends = _constant(data), profile(data, highest) if highest > 1 else None
     fits = sorted((constant, *_fits(bends)), key=lambda fit: fit.criterion)
     best = fits[0]
-    free = len(t) + (best.multiplicity > 1) - best.parameters  # the offset is a datum too
+    simple = max(_chance(fit, len(t)) for fit in fits if fit.multiplicity <= 2)
     value, stderr, bent = _of_both(constant, bends)
     poles = (
         f"multiplicity {best.multiplicity}" if best.gap == 0.0 else f"poles {best.gap:.3g} apart"
@@ -219,8 +223,9 @@ def fit_temperatures(
         gap=best.gap,
         fits=tuple(fits),
         bent=bent,
-        misfit=best.chi_squared / free,
-        misfit_chance=float(stats.chi2.sf(best.chi_squared, free)),
+        misfit=best.chi_squared / _free(best, len(t)),
+        misfit_chance=_chance(best, len(t)),
+        two_poles_chance=simple,
         n_betas=t,
         values=y,
         stderrs=errors,
@@ -286,6 +291,14 @@ def learning_coefficient_at(
     )
     fields = {name: getattr(fit, name) for name in fit.__dataclass_fields__}
     return TemperatureFit(**(fields | {"measurements": found}))
+
+
+def _free(fit: MultiplicityFit, temperatures: int) -> int:
+    return temperatures + (fit.multiplicity > 1) - fit.parameters  # the offset is a datum too
+
+
+def _chance(fit: MultiplicityFit, temperatures: int) -> float:
+    return float(stats.chi2.sf(fit.chi_squared, _free(fit, temperatures)))
 
 
 def _constant(data: Data) -> MultiplicityFit:

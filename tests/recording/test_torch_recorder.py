@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 torch = pytest.importorskip("torch")
-from fracsde.recording.torch import TorchRecorder, record  # noqa: E402
+from fracsde.recording.torch import TorchRecorder, _addresses, record  # noqa: E402
 from fracsde.recording.torch.reading import HostReader, TensorReader, Unsuited  # noqa: E402
 
 torch.set_num_threads(1)
@@ -751,7 +751,11 @@ def test_weights_and_gradients_are_found_where_they_have_moved(
         )
 
 
-def test_refuses_to_read_memory_that_holds_something_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", [_addresses._PREFIX, "no_such_interface_"])
+def test_refuses_to_read_memory_that_holds_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.setattr(_addresses, "_PREFIX", prefix)
     run = Run()
     parameters = list(run.model.parameters())
     with record(run.model, run.optimizer, tmp_path / "run") as recorder:
@@ -768,6 +772,36 @@ def test_refuses_to_read_memory_that_holds_something_else(tmp_path: Path) -> Non
             for read in (reader.squares, reader.products):
                 with pytest.raises(Unsuited):
                     read(0, [tensor, *whole[1:]])
+
+
+@pytest.mark.parametrize(
+    "observe", [RandomProjection(4, form="disjoint"), Coordinates([3, 65, 40])]
+)
+def test_routes_agree_addresses_from_torch_and_from_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, observe: Any
+) -> None:
+    options: dict[str, Any] = {"observe": observe, "gradients": True}
+    for name in ("interface", "python"):
+        if name == "python":
+            monkeypatch.setattr(_addresses, "_PREFIX", "no_such_interface_")
+        assert (_addresses._interface("float32") is None) == (name == "python")
+        run = Run()
+        with record(run.model, run.optimizer, tmp_path / name, **options) as recorder:
+            run.model[0].bias.grad = None
+            for _ in range(4):
+                run.step(recorder)
+                for p in run.model.parameters():
+                    p.data = p.data.clone()
+            run.optimizer.zero_grad()  # leaves None
+            run.optimizer.step()
+            assert isinstance(recorder._rows.reader, HostReader)
+    for stream in (
+        "weights", "gradients", "gradient_norm_squared", "weight_dot_gradient",
+        "weight_norm_squared", "velocity_norm_squared",
+    ):  # fmt: skip
+        one, other = (kept(tmp_path / name, stream) for name in ("interface", "python"))
+        assert np.array_equal(one, other, equal_nan=True), stream
+    assert kept(tmp_path / "python", "gradient_norm_squared")[-1] == 0.0
 
 
 @pytest.mark.parametrize("form", ["disjoint", "orthonormal"])
@@ -915,6 +949,19 @@ def test_parameters_replaced_in_the_optimiser_are_said_to_be_lost(tmp_path: Path
         recorder.close()
 
 
+def test_parameters_replaced_in_the_model_are_said_to_be_lost(tmp_path: Path) -> None:
+    run = Run()
+    recorder = record(run.model, run.optimizer, tmp_path / "run")
+    state = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.model.load_state_dict(state)
+    run.step(recorder)
+    recorder.flush()  # no warning: these are the tensors of before
+    run.model.load_state_dict(state, assign=True)
+    run.optimizer.step()
+    with pytest.warns(RuntimeWarning, match=r"in place of 0\.weight.*assign=True"):
+        recorder.close()
+
+
 @pytest.mark.parametrize("observe", [Full(), RandomProjection(4, form="disjoint")])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_refuses_a_parameter_that_has_changed_its_length(
@@ -956,6 +1003,26 @@ def test_batches_are_counted_whatever_hooks_and_copies_a_model_has(tmp_path: Pat
     assert seen[0] >= 3
     counted = kept(tmp_path / "run", "batch_size")[1:, 0]
     assert counted.tolist() == [8.0, float(EXAMPLES), 8.0, 8.0, 8.0, 3.0]
+
+
+def test_batches_of_scripted_models_are_counted(tmp_path: Path) -> None:
+    run = Run()
+    plain = run.model
+    with (
+        record(plain, run.optimizer, tmp_path / "plain"),
+        pytest.raises(AttributeError, match="record the scripted model, or pass `batch_size`"),
+    ):
+        torch.jit.script(plain)
+    run.model = torch.jit.script(plain)
+    with record(run.model, run.optimizer, tmp_path / "run") as recorder:
+        for _ in range(3):
+            run.step(recorder)
+        run.model(run.x[:5]).sum().backward()
+        run.optimizer.step()
+    assert kept(tmp_path / "run", "batch_size")[1:, 0].tolist() == [8.0, 8.0, 8.0, 5.0]
+    assert "_compiled_call_impl" not in vars(run.model)
+    with record(plain, torch.optim.SGD(plain.parameters()), tmp_path / "given", batch_size=8):
+        torch.jit.script(plain)
 
 
 def test_without_scalars_only_weights_are_kept(tmp_path: Path) -> None:

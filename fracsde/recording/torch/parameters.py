@@ -11,6 +11,7 @@ What is left out is listed with its reason in the metadata of the run.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import is_
@@ -22,7 +23,7 @@ from fracsde.errors import InputError, UnsupportedError
 from fracsde.recording.torch.findings import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["TrainedParameters", "trained_parameters"]
 
@@ -41,12 +42,18 @@ class TrainedParameters:
         Reason by name, of the model's other parameters.
     lengths : tuple of int
         Of the tensors when recording begins.
+    model : weakref of torch.nn.Module
+        The model, and
+    own : int
+        how many of the tensors, the first ones, are its.
     """
 
     names: tuple[str, ...]
     tensors: tuple[Any, ...]
     excluded: Mapping[str, str]
     lengths: tuple[int, ...]
+    model: Callable[[], Any]
+    own: int
 
     @property
     def count(self) -> int:
@@ -77,7 +84,7 @@ class TrainedParameters:
         return None
 
     def lost(self, optimizer: Any) -> str | None:
-        """Say which tensors an optimiser has put down, for others perhaps, None if none.
+        """Say which tensors an optimiser or the model has put down, for others perhaps.
 
         Returns
         -------
@@ -86,11 +93,22 @@ class TrainedParameters:
         moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
         pairs = zip(self.names, self.tensors, strict=True)
         lost = [name for name, tensor in pairs if id(tensor) not in moved]
+        if lost:
+            return (
+                f"the optimiser moves {listed(lost)} no longer, and what it moves in their place "
+                "is not recorded"
+            )
+        model = self.model()
+        if model is None:
+            return None
+        held = {id(p) for p in model.parameters()}
+        ours = zip(self.names[: self.own], self.tensors, strict=False)
+        lost = [name for name, tensor in ours if id(tensor) not in held]
         if not lost:
             return None
         return (
-            f"the optimiser moves {listed(lost)} no longer, and what it moves in their place is "
-            "not recorded"
+            f"the model has put other tensors in place of {listed(lost)} (load_state_dict with "
+            "assign=True does), which the optimiser does not move: what it moves is recorded"
         )
 
     def momentum(self, state: Mapping[Any, Any]) -> list[Any]:
@@ -164,6 +182,7 @@ def trained_parameters(model: Any, optimizer: Any) -> TrainedParameters:
             "model.parameters() of this very model, after any change that replaces them"
         )
         raise InputError(msg)
+    of_model = len(kept)
     own = {id(p) for p in model.parameters()}
     for g, group in enumerate(optimizer.param_groups):
         for i, parameter in enumerate(group["params"]):
@@ -176,6 +195,8 @@ def trained_parameters(model: Any, optimizer: Any) -> TrainedParameters:
         tensors=tuple(kept.values()),
         excluded=excluded,
         lengths=tuple(int(parameter.numel()) for parameter in kept.values()),
+        model=weakref.ref(model),
+        own=of_model,
     )
 
 

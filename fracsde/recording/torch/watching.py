@@ -49,6 +49,8 @@ class BatchWatch:
         self._hook: Any = None
         if self._theirs is not None:  # compiled, and perhaps called before: it sees no new hook
             self._ours = _around(self._theirs, self.count)
+        elif isinstance(model, torch.jit.ScriptModule):  # it takes no hooks
+            self._ours = _around(model._call_impl, self.count)
         else:
             hook = BatchHook(self.count)
             self._hook = model.register_forward_pre_hook(hook, with_kwargs=True)
@@ -96,6 +98,15 @@ class BatchHook:
         """
         if _differentiated():
             self._count[0] += _rows(args, kwargs)
+
+    @property
+    def __name__(self) -> str:
+        # What torch.jit.script asks a hook for, to compile its code.
+        msg = (
+            "a model whose batches are counted cannot be scripted: record the scripted model, or "
+            "pass `batch_size` to record()"
+        )
+        raise AttributeError(msg)
 
     def __reduce__(self) -> tuple[type[BatchHook], tuple[()]]:
         return BatchHook, ()
