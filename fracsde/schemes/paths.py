@@ -288,11 +288,15 @@ def _with_velocity(process: LinearProcess) -> MomentumSteps | None:
     i = int(np.argmax(np.diag(noise)))
     if noise[i, i] <= 0.0:
         return None
-    b, r, mu, one = carry[0, 0], cross[i, i] / noise[i, i], keep[0, 0], np.eye(d)
-    pairs = ((cross, noise), (across, noise), (top, r * noise))
-    same = all(_near(found, r * part, abs(r) * np.abs(part)) for found, part in pairs)
-    diagonal = np.array_equal(carry, b * one) and np.array_equal(keep, mu * one)
-    if not (same and diagonal and _near(kept, one + r * M, one + abs(r) * np.abs(M))):
+    b, mu, one = carry[0, 0], keep[0, 0], np.eye(d)
+    if not (np.array_equal(carry, b * one) and np.array_equal(keep, mu * one)):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        r = cross[i, i] / noise[i, i]
+        pairs = ((cross, noise), (across, noise), (top, r * noise))
+        same = all(_near(found, r * part, abs(r) * np.abs(part)) for found, part in pairs)
+        same = same and _near(kept, one + r * M, one + abs(r) * np.abs(M))
+    if not same:
         return None
     return MomentumSteps(pull=M, factor=noise_factor(noise), rule=np.array([b, r, mu]))
 
