@@ -3,10 +3,9 @@
 The map runs in the kernels of Ornstein-Uhlenbeck paths, so that the same limits hold: normals,
 products at the rate of BLAS and the record, one after the other.  Even noise moves in the
 eigenvectors of the Hessian: one product a draw.  Any noise takes two products, one of them
-triangular.  Momentum has twice as many coordinates and half as many are recorded: written with
-velocities, as by hand, it takes the products of any noise, and that is its limit; the kernel
-multiplies by the whole transition of 2 d coordinates, four times the numbers of one product.
-Predicted: 0.6 of the limit with 10 weights, 0.8 with 100; with momentum half of that.
+triangular.  Momentum takes the same products, of the weights and of the normals, and moves the
+velocities beside: its limit is that of any noise.
+Predicted: 0.6 of the limit with 10 weights, 0.8 with 100.
 
 One unit is a million recorded weights.  Run ``python -m benchmarks.bench_map_paths``.
 """

@@ -23,7 +23,13 @@ from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.provenance import provenance
-from fracsde.schemes.paths import DecoupledSteps, ExactOU, exact_steps, noise_factor
+from fracsde.schemes.paths import (
+    DecoupledSteps,
+    ExactOU,
+    MomentumSteps,
+    exact_steps,
+    noise_factor,
+)
 from fracsde.schemes.subordinated import Subordinated
 
 if TYPE_CHECKING:
@@ -204,6 +210,11 @@ def _run(
     steps, which, slot = plan
     observed = np.ascontiguousarray(process.observed)
     mean = process.mean[observed]
+    if isinstance(steps, MomentumSteps):
+        engine.momentum_paths(
+            state, steps.pull, steps.factor, steps.rule, slot, observed, mean, values, key
+        )
+        return
     if not isinstance(steps, DecoupledSteps):
         engine.dense_paths(
             state, steps.transition, steps.factor, which, slot, observed, mean, values, key

@@ -159,6 +159,38 @@ def test_engine_kernels_equal_reference_at_every_size(d, chains, precision, seed
         np.testing.assert_allclose(out[0], out[1], rtol=0, atol=ROUNDING[precision])
 
 
+def by_momentum(engine, d, chains, precision, seed, *, r=0.7) -> tuple[np.ndarray, np.ndarray]:
+    """Return paths with momentum, and those of the dense steps that they are."""
+    rng = np.random.default_rng(seed)
+    start, key, mean = rng.normal(size=(chains, 2 * d)), seed_key(seed), rng.normal(size=2 * d)
+    M, L = rng.normal(size=(d, d)) / (4 * np.sqrt(d)), rng.normal(size=(d, max(1, d - 1)))
+    L, observed, slot = L / np.sqrt(d), np.arange(0, 2 * d, 3), np.array([1, -1, 2, 3, -1, 4])
+    both, one = np.zeros((2, chains, 5, len(observed)), dtype=precision), np.eye(d)
+    rule, m = np.array([0.6, r, 0.8]), mean[observed]
+    engine.momentum_paths(start, M, L, rule, slot, observed, m, both[0], key)
+    E = np.block([[one + 0.7 * M, 0.6 * one], [M, 0.8 * one]])
+    which, L = np.zeros(6, dtype=np.int64), np.vstack([0.7 * L, L])
+    reference.dense_paths(start, E[None], L[None], which, slot, observed, m, both[1], key)
+    return both[0], both[1]
+
+
+@pytest.mark.parametrize("engine", [reference, numba_cpu])
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+@pytest.mark.parametrize(("d", "chains"), [(1, 2), (1, 73), (5, 9), (26, 73), (130, 40), (300, 9)])
+def test_engine_momentum_is_the_dense_step_it_stands_for(
+    engine, d, chains, precision, seed: int
+) -> None:
+    found, expected = by_momentum(engine, d, chains, precision, seed)
+    size = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING[precision] * size)
+
+
+@pytest.mark.twin
+def test_engine_momentum_comparison_rejects_a_wrong_rule(seed: int) -> None:
+    found, expected = by_momentum(numba_cpu, 5, 9, np.float64, seed, r=0.7001)
+    assert np.abs(found - expected).max() > 1e-6
+
+
 @pytest.mark.parametrize("precision", [np.float64, np.float32])
 @pytest.mark.parametrize(("d", "chains", "steps"), [(1, 3, 2500), (10, 1, 333), (70, 300, 50)])
 def test_engine_long_runs_cross_tiles_and_chunks(d, chains, steps, precision, seed: int) -> None:

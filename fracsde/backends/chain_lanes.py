@@ -29,9 +29,9 @@ from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
 from fracsde.backends.vector_code import BYTES, Table, constant, fused, shuffled
-from fracsde.backends.vectors import wide_vectors
+from fracsde.backends.vectors import fma, wide_vectors
 
-__all__ = ["ROWS", "VECTORS", "advance", "expect", "record", "step", "turn"]
+__all__ = ["ROWS", "VECTORS", "advance", "expect", "push", "record", "step", "turn"]
 
 ROWS, VECTORS = 4, 4
 """Rows and vectors of the sums that a product keeps in registers."""
@@ -269,6 +269,29 @@ def step(out: Any, L: Any, z: Any, place: Any, extent: Any, E: Any, X: Any) -> N
         for at in range(whole, size, width):
             noise = (L, row * r, r, z, place + at, depth)
             _two_column(out, target + at, size, (*noise, E, row * d, d, flat, at, d))
+
+
+@njit(cache=True, error_model="numpy")
+def push(states: Any, force: Any, d: Any, rule: Any) -> None:
+    """Take one step ``x = x + b v + r u``, ``v = mu v + u``.
+
+    Parameters
+    ----------
+    states : (2 d or more, size) ndarray
+        Positions ``x`` above velocities ``v``; overwritten.
+    force : (d or more, size) ndarray
+        ``u``.
+    d : int
+        Number of positions.
+    rule : (3,) ndarray
+        ``b``, ``r`` and ``mu``.
+    """
+    wide_vectors()
+    x, v, u = states.reshape(-1), states[d:].reshape(-1), force.reshape(-1)
+    b, r, mu = rule[0], rule[1], rule[2]
+    for i in range(d * states.shape[1]):
+        x[i] = fma(r, u[i], fma(b, v[i], x[i]))
+        v[i] = fma(mu, v[i], u[i])
 
 
 @njit(cache=True, error_model="numpy")

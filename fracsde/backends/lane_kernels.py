@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from fracsde.backends.chain_lanes import advance, expect, record, step, turn
+from fracsde.backends.chain_lanes import advance, expect, push, record, step, turn
 from fracsde.backends.lane_normals import fill_chains
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
 from fracsde.backends.vector_code import BYTES
@@ -67,6 +67,7 @@ def dense(
     transition: Any,
     factor: Any,
     extents: Any,
+    rule: Any,
     which: Any,
     slot: Any,
     observed: Any,
@@ -76,7 +77,7 @@ def dense(
     k0: Any,
     k1: Any,
 ) -> None:
-    """Iterate dense steps, a group of chains at a time.
+    """Iterate dense steps, or steps with momentum, a group of chains at a time.
 
     Parameters
     ----------
@@ -86,6 +87,9 @@ def dense(
         With rows of zeros up to a multiple of :data:`fracsde.backends.chain_lanes.ROWS`.
     extents : (g, rows / ROWS) int64
         How many columns of a factor reach, in each tile of rows.
+    rule : (3,) or (0,) ndarray
+        ``b``, ``r`` and ``mu`` of steps with momentum, whose transition takes the first half of
+        the states to what is added; nothing for dense steps.
     size : int
         Chains worked on at a time, a multiple of one vector.
     k0, k1 : uint32
@@ -95,7 +99,20 @@ def dense(
     means = _means(mean, rows * (16 // out.itemsize))
     for b in prange((start.shape[0] + size - 1) // size):
         _dense_group(
-            b, start, transition, factor, extents, which, slot, observed, means, out, size, k0, k1
+            b,
+            start,
+            transition,
+            factor,
+            extents,
+            rule,
+            which,
+            slot,
+            observed,
+            means,
+            out,
+            size,
+            k0,
+            k1,
         )
 
 
@@ -106,6 +123,7 @@ def _dense_group(
     transition: Any,
     factor: Any,
     extents: Any,
+    rule: Any,
     which: Any,
     slot: Any,
     observed: Any,
@@ -124,10 +142,9 @@ def _dense_group(
     starts = _addresses(rows, rank, size, first, BYTES // out.itemsize, purpose)
     noise, tall = _aligned(lanes * rows * rank * size, out), transition.shape[1]
     z, seen = noise.reshape(lanes, -1), _aligned(count * k * size, out).reshape(-1, size)
-    X, new = (
-        _aligned(tall * size, out).reshape(tall, size),
-        _aligned(tall * size, out).reshape(tall, size),
-    )
+    high = max(tall, start.shape[1])
+    X = _aligned(high * size, out).reshape(high, size)
+    new = _aligned(tall * size, out).reshape(tall, size)
     _load_states(X, start, first, held)
     pending, draw = 0, 0
     for n in range(steps):
@@ -136,10 +153,13 @@ def _dense_group(
             draws, begin = _recorded(slot, n, min(n + count, steps))
             expect(flat, first * gap + begin * k, gap, draws * k, held)
             fill_chains(z, starts, n // lanes, k0, k1)
-        # X @ E.T + z @ L.T
+        # X @ E.T + z @ L.T, or x @ M.T + z @ L.T
         kind, place = which[n], t % lanes * z.shape[1] + (t // lanes) * rank * size
         step(new, factor[kind], noise, place, extents[kind], transition[kind], X)
-        X, new = new, X
+        if rule.shape[0] == 0:
+            X, new = new, X
+        else:
+            push(X, new, transition.shape[2], rule)
         if slot[n] >= 0:
             draw = slot[n]
             for r in range(k):

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
     from fracsde.backends.reference import Key
 
-__all__ = ["FUSED_DIMENSION", "decoupled_paths", "dense_paths", "standard_normals"]
+__all__ = [
+    "FUSED_DIMENSION",
+    "decoupled_paths",
+    "dense_paths",
+    "momentum_paths",
+    "standard_normals",
+]
 
 # Measured: the fused kernels win up to here, given a vector's worth of chains; dense ones further.
 FUSED_DIMENSION = 128
@@ -92,12 +98,56 @@ def dense_paths(
     X, E, L, m = (np.ascontiguousarray(a, out.dtype) for a in (start, transition, factor, mean))
     if chains >= _FEW_CHAINS and d <= _FEW_DIMENSION:
         E, L = _whole_tiles(E), _whole_tiles(L)
-        dense(X, E, L, _extents(L), which, slot, observed, m, out, _lanes(chains, out), *key)
+        size, rule = _lanes(chains, out), np.empty(0, out.dtype)
+        dense(X, E, L, _extents(L), rule, which, slot, observed, m, out, size, *key)
     elif d <= _FEW_DIMENSION:
         Et, Lt = (np.ascontiguousarray(array.transpose(0, 2, 1)) for array in (E, L))
         dense_few(X, Et, Lt, which, slot, observed, m, out, *key)
     else:
         _dense_blas(X, E, L, which, slot, observed, m, out, key)
+
+
+def momentum_paths(
+    start: FloatArray,
+    pull: FloatArray,
+    factor: FloatArray,
+    rule: FloatArray,
+    slot: IntArray,
+    observed: IntArray,
+    mean: FloatArray,
+    out: NDArray[Any],
+    key: Key,
+) -> None:
+    """Iterate equal steps of positions and velocities and record the observed coordinates.
+
+    Parameters
+    ----------
+    start : (chain, 2 d) float64
+        Positions, relative to their mean, and velocities before the first step.
+    pull : (d, d) float64
+        ``M``.
+    factor : (d, r) float64
+        ``L``.
+    rule : (3,) float64
+        ``b``, ``r`` and ``mu``.
+    slot, observed, mean, out, key
+        As for :func:`dense_paths`.
+    """
+    chains, d, which = len(start), len(pull), np.zeros(len(slot), dtype=np.int64)
+    b, r, mu = rule
+    if chains < _FEW_CHAINS or d > _FEW_DIMENSION:
+        one = np.eye(d)
+        E, L = (
+            np.block([[one + r * pull, b * one], [pull, mu * one]]),
+            np.vstack([r * factor, factor]),
+        )
+        dense_paths(start, E[None], L[None], which, slot, observed, mean, out, key)
+        return
+    X, M, L, numbers, m = (
+        np.ascontiguousarray(a, out.dtype) for a in (start, pull[None], factor[None], rule, mean)
+    )
+    M, L, size = _whole_tiles(M), _whole_tiles(L), _lanes(chains, out)
+    dense(X, M, L, _extents(L), numbers, which, slot, observed, m, out, size, *key)
 
 
 def _whole_tiles(matrices: FloatArray) -> FloatArray:

@@ -2,7 +2,10 @@ r"""Paths of linear steps in plain NumPy: the definition of correct.
 
 .. math::
     X_{n+1} = E_n X_n + L_n z_n \quad\text{(dense)}, \qquad
-    y_{n+1} = \rho_n \circ y_n + \sigma_n \circ z_n \quad\text{(decoupled)} .
+    y_{n+1} = \rho_n \circ y_n + \sigma_n \circ z_n \quad\text{(decoupled)},
+
+and with momentum :math:`u_n = M x_n + L z_n`, :math:`x_{n+1} = x_n + b v_n + r u_n`,
+:math:`v_{n+1} = \mu v_n + u_n`.
 
 Normal ``i`` of chain ``c`` at step ``n`` comes from the ARS block
 ``(i, n // lanes, c, purpose)``, which serves as many consecutive steps as it gives normals: two in
@@ -30,6 +33,7 @@ __all__ = [
     "PURPOSE_STEP",
     "decoupled_paths",
     "dense_paths",
+    "momentum_paths",
     "standard_normals",
     "step_normals",
 ]
@@ -137,6 +141,42 @@ def dense_paths(
         X = X @ E[kind].T + z.astype(out.dtype) @ L[kind].T
         if slot[step] >= 0:
             out[:, slot[step]] = X[:, observed] + mean
+
+
+def momentum_paths(
+    start: FloatArray,
+    pull: FloatArray,
+    factor: FloatArray,
+    rule: FloatArray,
+    slot: IntArray,
+    observed: IntArray,
+    mean: FloatArray,
+    out: NDArray[Any],
+    key: Key,
+) -> None:
+    """Iterate equal steps of positions and velocities and record the observed coordinates.
+
+    Parameters
+    ----------
+    start : (chain, 2 d) float64
+        Positions, relative to their mean, and velocities before the first step.
+    pull : (d, d) float64
+        ``M``.
+    factor : (d, r) float64
+        ``L``.
+    rule : (3,) float64
+        ``b``, ``r`` and ``mu``.
+    slot, observed, mean, out, key
+        As for :func:`dense_paths`.
+    """
+    x, v = np.split(np.asarray(start, dtype=out.dtype), 2, axis=1)
+    M, L, (b, r, mu) = (np.asarray(array, dtype=out.dtype) for array in (pull, factor, rule))
+    for step, draw in enumerate(slot):
+        z = step_normals(len(x), L.shape[1], step=step, key=key, single=out.itemsize == 4)
+        u = x @ M.T + z.astype(out.dtype) @ L.T
+        x, v = x + b * v + r * u, mu * v + u
+        if draw >= 0:
+            out[:, draw] = np.concatenate([x, v], axis=1)[:, observed] + mean
 
 
 def decoupled_paths(

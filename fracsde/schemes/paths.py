@@ -14,7 +14,12 @@ it does for every process with detailed balance and a regular noise, the steps a
 
 .. math:: y_i' = \rho_i\,y_i + \sigma_i z_i
 
-and a path costs one product with :math:`W` a draw in place of two products a step.
+and a path costs one product with :math:`W` a draw in place of two products a step.  Where a map
+carries a velocity, as SGD with momentum does, a step is
+
+.. math:: u = M x + L z, \qquad x' = x + b v + r u, \qquad v' = \mu v + u
+
+and works on half of the coordinates.
 
 Not here: the loop over steps (:mod:`fracsde.backends`) and the choice of gaps
 (:mod:`fracsde.simulate`).
@@ -40,6 +45,7 @@ __all__ = [
     "DenseSteps",
     "EulerMaruyama",
     "ExactOU",
+    "MomentumSteps",
     "PathScheme",
     "Steps",
     "exact_steps",
@@ -86,7 +92,26 @@ class DecoupledSteps:
     inverse: FloatArray
 
 
-Steps: TypeAlias = DenseSteps | DecoupledSteps
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MomentumSteps:
+    """The step of a map whose state is a position beside a velocity, ``(x, v)``.
+
+    Parameters
+    ----------
+    pull : (d, d) float64 [1]
+        ``M``, which takes positions to velocities.
+    factor : (d, r) float64 [x]
+        ``L``.
+    rule : (3,) float64 [1]
+        ``b``, ``r`` and ``mu``.
+    """
+
+    pull: FloatArray
+    factor: FloatArray
+    rule: FloatArray
+
+
+Steps: TypeAlias = DenseSteps | DecoupledSteps | MomentumSteps
 
 
 class PathScheme(Protocol):
@@ -195,11 +220,14 @@ def exact_steps(process: LinearProcess, gaps: FloatArray) -> Steps:
 
     Returns
     -------
-    DenseSteps or DecoupledSteps
-        Decoupled wherever the process allows it.
+    DenseSteps, DecoupledSteps or MomentumSteps
+        Decoupled wherever the process allows it; with momentum for single steps of such a map.
     """
     decoupled = _decoupled(process)
     if decoupled is None:
+        steps = _with_velocity(process) if np.all(gaps == 1.0) else None
+        if steps is not None:
+            return steps
         law = gap_law(process)
         return _stacked([(E, G) for E, _, G in (law(float(gap)) for gap in gaps)])
     modal, variance, basis, inverse = decoupled
@@ -248,6 +276,38 @@ def _stacked(laws: list[tuple[FloatArray, FloatArray]]) -> DenseSteps:
     rank = max(factor.shape[1] for factor in factors)
     padded = [np.pad(factor, ((0, 0), (0, rank - factor.shape[1]))) for factor in factors]
     return DenseSteps(transition=np.array([E for E, _ in laws]), factor=np.array(padded))
+
+
+def _with_velocity(process: LinearProcess) -> MomentumSteps | None:
+    # From the matrices alone, each entry of which must be that of such a step to its rounding.
+    d = process.dimension // 2
+    if isinstance(process, OUProcess) or process.dimension != 2 * d:
+        return None
+    (kept, carry), (M, keep) = _quarters(process.transition)
+    (top, cross), (across, noise) = _quarters(process.noise)
+    i = int(np.argmax(np.diag(noise)))
+    if noise[i, i] <= 0.0:
+        return None
+    b, mu, one = carry[0, 0], keep[0, 0], np.eye(d)
+    if not (np.array_equal(carry, b * one) and np.array_equal(keep, mu * one)):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        r = cross[i, i] / noise[i, i]
+        pairs = ((cross, noise), (across, noise), (top, r * noise))
+        same = all(_near(found, r * part, abs(r) * np.abs(part)) for found, part in pairs)
+        same = same and _near(kept, one + r * M, one + abs(r) * np.abs(M))
+    if not same:
+        return None
+    return MomentumSteps(pull=M, factor=noise_factor(noise), rule=np.array([b, r, mu]))
+
+
+def _quarters(matrix: FloatArray) -> list[list[FloatArray]]:
+    return [np.split(half, 2, axis=1) for half in np.split(matrix, 2, axis=0)]
+
+
+def _near(found: FloatArray, wanted: FloatArray, size: FloatArray) -> bool:
+    # Within the roundings of a few operations on numbers of this size.
+    return bool(np.all(np.abs(found - wanted) <= 8.0 * np.finfo(np.float64).eps * size))
 
 
 def _decoupled(

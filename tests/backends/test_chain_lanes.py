@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fracsde.backends.chain_lanes import ROWS, VECTORS, advance, record, step, turn
+from fracsde.backends.chain_lanes import ROWS, VECTORS, advance, push, record, step, turn
 
 PRECISIONS = [np.float64, np.float32]
 
@@ -98,6 +98,19 @@ def test_engine_steps_equal_their_definition(precision, d, vectors, count) -> No
     advance(y, rho, sigma, z, out)
     np.testing.assert_allclose(out, expected, rtol=0, atol=40 * np.finfo(precision).eps)
     np.testing.assert_array_equal(y, out[-1])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("d", "vectors"), [(1, 1), (5, 3)])
+def test_engine_push_moves_positions_and_velocities_and_nothing_else(precision, d, vectors) -> None:
+    rng = np.random.default_rng(d)
+    size, rule = vectors * width(precision), np.array([0.3, 0.7, 0.9], dtype=precision)
+    states, force = (rng.normal(size=(2 * d + 2, size)).astype(precision) for _ in range(2))
+    x, v, u = (part.astype(float) for part in (states[:d], states[d : 2 * d], force[:d]))
+    b, r, mu = rule.astype(float)
+    expected = np.concatenate([x + b * v + r * u, mu * v + u, states[2 * d :]])
+    push(states, force, d, rule)
+    np.testing.assert_allclose(states, expected, rtol=0, atol=8 * np.finfo(precision).eps)
 
 
 @pytest.mark.twin

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.codegen import get_host_cpu_features
 from scipy import stats
 
 from fracsde.backends import lane_normals
@@ -96,6 +101,31 @@ def test_exact_bits_are_those_of_words_from_tables(n: int, precision: type) -> N
     lane_normals._tabled_chains(z, addresses(n), 3, *KEY)
     fill_chains(expected, addresses(n), 3, *KEY)
     np.testing.assert_array_equal(z, expected)
+
+
+NARROW = "+sse2,+avx,+avx2,+fma,+aes"
+
+
+@pytest.mark.skipif(
+    not set(NARROW.split(",")) <= set(str(get_host_cpu_features()).split(",")),
+    reason="needs a processor with these instructions",
+)
+def test_exact_bits_are_those_of_a_processor_that_encrypts_one_block_at_a_time() -> None:
+    code = (
+        "import sys, numpy as np; from fracsde.backends.lane_normals import fill_lanes\n"
+        "z, c = np.empty((2, 100)), np.full((100, 4), 7, dtype=np.uint32)\n"
+        "c[:, 0] = np.arange(100); fill_lanes(z, c, 3, np.uint32(1), np.uint32(2))\n"
+        "sys.stdout.write(z.tobytes().hex())"
+    )
+    narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": NARROW}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(
+        command, env=dict(os.environ) | narrow, capture_output=True, text=True, check=True
+    ).stdout
+    z, counters = empty(100, np.float64), np.full((100, 4), 7, dtype=np.uint32)
+    counters[:, 0] = np.arange(100)
+    fill_lanes(z, counters, 3, np.uint32(1), np.uint32(2))
+    assert found == z.tobytes().hex()
 
 
 def special_words(bits: int) -> np.ndarray:

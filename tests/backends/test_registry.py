@@ -26,7 +26,7 @@ def test_auto_takes_the_fastest_installed() -> None:
 def test_every_engine_has_the_same_functions() -> None:
     for name in available():
         _, module = require(name)
-        for function in ("standard_normals", "dense_paths", "decoupled_paths"):
+        for function in ("standard_normals", "dense_paths", "momentum_paths", "decoupled_paths"):
             assert callable(getattr(module, function))
 
 

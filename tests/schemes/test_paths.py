@@ -16,6 +16,7 @@ from fracsde.schemes.paths import (
     DenseSteps,
     EulerMaruyama,
     ExactOU,
+    MomentumSteps,
     exact_steps,
     noise_factor,
 )
@@ -61,11 +62,71 @@ def test_exact_step_has_the_law_of_the_gap(process, kind) -> None:
         np.testing.assert_allclose(G, expected_G, atol=1e-14 * max(1.0, np.abs(expected_G).max()))
 
 
-def test_singular_noise_of_momentum_takes_one_normal_per_weight() -> None:
-    sgd = SGDNearMinimum(
-        hessian=A, gradient_noise=NOISE, learning_rate=0.2, batch_size=1, momentum=0.9
-    )
-    assert exact_steps(sgd.map(), np.ones(1)).factor.shape == (1, 4, 2)
+def with_momentum(**options) -> LinearRecursion:
+    """Return the map of SGD with momentum, by default the plain one."""
+    options = {"learning_rate": 0.2, "momentum": 0.9} | options
+    return SGDNearMinimum(hessian=A, gradient_noise=NOISE, batch_size=1, **options).map()
+
+
+def one_step(steps: MomentumSteps) -> tuple[np.ndarray, np.ndarray]:
+    """Return transition and factor of positions and velocities together."""
+    (b, r, mu), one = steps.rule, np.eye(len(steps.pull))
+    transition = np.block([[one + r * steps.pull, b * one], [steps.pull, mu * one]])
+    return transition, np.vstack([r * steps.factor, steps.factor])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"learning_rate": 1e-7},
+        {"nesterov": True, "momentum": 0.37},
+        {"dampening": 0.3},
+        {"preconditioner": np.array([0.3, 1.7])},
+        {"weight_decay": 0.1, "nesterov": True},
+    ],
+)
+def test_exact_step_of_momentum_works_on_half_of_the_state(options) -> None:
+    process = with_momentum(**options)
+    steps = exact_steps(process, np.ones(1))
+    assert isinstance(steps, MomentumSteps)
+    assert steps.factor.shape == (2, 2)  # one normal for each weight
+    E, L = one_step(steps)
+    np.testing.assert_allclose(E, process.transition, rtol=0, atol=4e-16)
+    size = np.abs(process.noise).max()
+    np.testing.assert_allclose(L @ L.T, process.noise, rtol=0, atol=2e-15 * size)
+
+
+def altered(place: tuple[int, int], *, noise: bool) -> LinearRecursion:
+    process = with_momentum()
+    T, G = process.transition.copy(), process.noise.copy()
+    if noise:
+        G[place] = G[place[::-1]] = G[place] * (1.0 + 1e-13)
+    else:
+        T[place] += 1e-13
+    return LinearRecursion(transition=T, noise=G)
+
+
+@pytest.mark.twin
+@pytest.mark.parametrize(
+    "process",
+    [
+        *(altered((0, k), noise=False) for k in range(4)),
+        altered((2, 0), noise=False),
+        altered((3, 3), noise=False),
+        altered((1, 1), noise=True),
+        altered((0, 3), noise=True),
+        LinearRecursion(transition=with_momentum().transition, noise=np.zeros((4, 4))),
+        LinearRecursion(transition=with_momentum().transition, noise=np.eye(4)),
+        LinearRecursion(transition=[[0.5, 1, 0], [0, 0.5, 1], [0, 0, 0.5]], noise=np.eye(3)),
+    ],
+)
+def test_step_of_momentum_is_not_taken_for_any_other_map(process) -> None:
+    assert isinstance(exact_steps(process, np.ones(1)), DenseSteps)
+
+
+def test_composed_steps_of_momentum_are_dense() -> None:
+    assert isinstance(exact_steps(with_momentum(), np.array([9.0])), DenseSteps)
 
 
 def euler_error(substeps: int, damage: float = 1.0) -> float:
