@@ -22,8 +22,9 @@ which makes :math:`2\pi v = \tfrac{\pi}{2}(n + x)`, :math:`|x| \le \tfrac12`.
 Words become normals in registers, four vectors side by side: a polynomial is a chain in which each
 operation waits for the last, and one chain would keep an eighth of the machine busy.
 
-Not here: the words (:mod:`fracsde.backends.ars`), choosing addresses, and a few normals at a time
-(:mod:`fracsde.backends.normals`).
+Not here: the words (:mod:`fracsde.backends.ars`), choosing addresses, a few normals at a time
+(:mod:`fracsde.backends.normals`), and what all of this is checked against
+(:mod:`fracsde.backends.lane_normals_reference`).
 
 Reference: [BoxMuller1958]_.
 """
@@ -31,7 +32,7 @@ Reference: [BoxMuller1958]_.
 from __future__ import annotations
 
 from math import log, pi
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -41,30 +42,16 @@ from numba.extending import intrinsic, overload
 
 from fracsde.backends.ars import (
     ROUNDS,
-    ars4x32_reference,
     ars_words,
     cipher_bits,
     encrypted,
     round_keys,
 )
-from fracsde.backends.normals import COS, LN2_HIGH, LN2_LOW, LOG, SIN, box_muller
+from fracsde.backends.normals import COS, LN2_HIGH, LN2_LOW, LOG, SIN
 from fracsde.backends.vector_code import BYTES, Lanes, Table, shuffled
 from fracsde.backends.vectors import wide_vectors
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fracsde._typing import FloatArray
-
-__all__ = [
-    "ars_normals_reference",
-    "ars_singles_reference",
-    "double_normals",
-    "fill_chains",
-    "fill_lanes",
-    "normals_of_words",
-    "single_normals",
-]
+__all__ = ["fill_chains", "fill_lanes", "normals_of_words"]
 
 _TOGETHER = 4  # vectors worked on side by side
 
@@ -368,80 +355,3 @@ def fill_lanes(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> None:
         Key words, see :func:`fracsde.backends.philox.seed_key`.
     """
     _lanes(z, counters, shift, k0, k1)
-
-
-def ars_normals_reference(
-    counter: NDArray[np.uint32], key: tuple[np.uint32, np.uint32]
-) -> FloatArray:
-    """Return the two standard normals of many blocks, from NumPy's own log, sin and cos.
-
-    Parameters
-    ----------
-    counter : (..., 4) uint32
-        Addresses.
-    key : two uint32
-        Key words.
-
-    Returns
-    -------
-    (..., 2) float64
-        What :func:`fill_lanes` writes as float64, to rounding.
-    """
-    return double_normals(ars4x32_reference(counter, key))
-
-
-def ars_singles_reference(
-    counter: NDArray[np.uint32], key: tuple[np.uint32, np.uint32]
-) -> FloatArray:
-    """Return the four single-precision normals of many blocks, before they are rounded.
-
-    Parameters
-    ----------
-    counter : (..., 4) uint32
-        Addresses.
-    key : two uint32
-        Key words.
-
-    Returns
-    -------
-    (..., 4) float64
-        What :func:`fill_lanes` writes as float32, to rounding.
-    """
-    return single_normals(ars4x32_reference(counter, key))
-
-
-def double_normals(words: NDArray[np.uint32]) -> FloatArray:
-    """Return the two normals of the four words of many blocks.
-
-    Parameters
-    ----------
-    words : (..., 4) uint32
-        Of each block.
-
-    Returns
-    -------
-    (..., 2) float64
-    """
-    pairs = np.ascontiguousarray(words, dtype="<u4").view("<u8")
-    u = 1.0 - (pairs[..., 0] >> np.uint64(12)) * 2.0**-52
-    n = (pairs[..., 1] >> np.uint64(62)).astype(np.float64)
-    x = ((pairs[..., 1] << np.uint64(2)) >> np.uint64(12)) * 2.0**-52 - 0.5
-    return box_muller(u, n, x)
-
-
-def single_normals(words: NDArray[np.uint32]) -> FloatArray:
-    """Return the four normals of the four words of many blocks, before they are rounded.
-
-    Parameters
-    ----------
-    words : (..., 4) uint32
-        Of each block.
-
-    Returns
-    -------
-    (..., 4) float64
-    """
-    u = words[..., 0::2].astype(np.float32) * np.float32(2.0**-32) + np.float32(2.0**-33)
-    n = (words[..., 1::2] >> np.uint32(30)).astype(np.float64)
-    x = ((words[..., 1::2] << np.uint32(2)) >> np.uint32(9)) * 2.0**-23 - 0.5
-    return box_muller(u.astype(np.float64), n, x).reshape(*words.shape)

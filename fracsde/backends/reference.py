@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde.backends.lane_normals import ars_normals_reference, ars_singles_reference
+from fracsde.backends.lane_normals_reference import ars_normals_reference, ars_singles_reference
 from fracsde.backends.normals import philox_normals_reference
 
 if TYPE_CHECKING:

@@ -14,13 +14,11 @@ from scipy import stats
 
 from fracsde.backends import lane_normals
 from fracsde.backends.ars import ars4x32_reference
-from fracsde.backends.lane_normals import (
+from fracsde.backends.lane_normals import fill_chains, fill_lanes, normals_of_words
+from fracsde.backends.lane_normals_reference import (
     ars_normals_reference,
     ars_singles_reference,
     double_normals,
-    fill_chains,
-    fill_lanes,
-    normals_of_words,
     single_normals,
 )
 from fracsde.backends.philox import seed_key
