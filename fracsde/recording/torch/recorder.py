@@ -390,7 +390,7 @@ class TorchRecorder:
     def _tell(self, step: int) -> None:
         self._diverged = True
         message = (
-            f"the run diverged: weights or gradient of step {step}, or their squares, are not finite; "
-            f"recording {'has stopped' if self._stops else 'goes on'}, in {self.path}"
+            f"the run diverged: weights or gradient of step {step}, or their squares, are not "
+            f"finite; recording {'has stopped' if self._stops else 'goes on'}, in {self.path}"
         )
         warnings.warn(message, RuntimeWarning, stacklevel=2)
