@@ -142,7 +142,7 @@ def fluxes_of(
     if not generators or not all(isinstance(g, CellChain | TensorCells) for g in generators):
         return None
     return Fluxes(
-        generators=tuple(generators),
+        generators=tuple(_bare(g) for g in generators),  # kept through the run
         shares=shares_of((times / times[-1]) ** alpha),  # integrals of t**(alpha - 1)
         cells=tuple(cells or generators[0].shape),
     )
@@ -272,9 +272,15 @@ def _about(
 ) -> FloatArray:
     # The mean over a random time of density sigma**2 t exp(-sigma t), sigma = 2 / time.
     shift = (2.0 / time) ** alpha * timescale ** (alpha - 1.0)
+    generator = _bare(generator)
     once = shift * generator.solve_shifted(shift, masses / generator.widths)
     twice = shift * generator.solve_shifted(shift, once)
     return np.asarray(((1.0 - alpha) * once + alpha * twice) * generator.widths)
+
+
+def _bare(generator: Any) -> Any:
+    # The same cells, which hold no factorisation.
+    return generator.bare() if isinstance(generator, TensorCells) else generator
 
 
 def _rest(generator: Any) -> FloatArray | None:

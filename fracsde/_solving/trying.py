@@ -155,6 +155,7 @@ class _Values:
     def points(self, request: Request, cells: tuple[int, ...] | None) -> Points:
         seen = self.seen if self.base.time_dependent else [(1.0, self.first)]
         times, generators = np.array([t for t, _ in seen]), [g for _, g in seen]
+        self.seen = []  # operators are let go when the march has had them
         return Points(
             generator=self.first,
             masses=self.first.project(self.base.initial),
