@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from fracsde._typing import FloatArray
 
-__all__ = ["Fluxes", "fluxes_of", "judged", "refuse_smeared"]
+__all__ = ["Fluxes", "fluxes_of", "judged", "refuse_smeared", "shares_of"]
 
 _SMEARED, _SHARP = 0.5, 0.05  # artificial diffusion over the true one: too much, and good
 _STAGES = (0.125, 1.0, 64.0)  # early, about the last time, late: mean times over the last one
@@ -128,7 +128,7 @@ def fluxes_of(
     generators : sequence of Generator
         At those times, in their order.
     times : (k,) float64 [t]
-        Positive, each standing for the time since the one before.
+        Positive, each standing for what is nearer to it than to others, the last for one moment.
     alpha : float [1]
         Order of the derivative.
     cells : tuple of int, optional
@@ -141,14 +141,35 @@ def fluxes_of(
     """
     if not generators or not all(isinstance(g, CellChain | TensorCells) for g in generators):
         return None
-    shares = np.diff(times**alpha, prepend=0.0)  # integrals of t**(alpha - 1)
-    if len(generators) > 1:
-        shares[-1] = 0.0  # the end is one moment, and not a part of the run
     return Fluxes(
-        generators=tuple(generators),
-        shares=shares / shares.sum(),
+        generators=tuple(_bare(g) for g in generators),  # kept through the run
+        shares=shares_of((times / times[-1]) ** alpha),  # integrals of t**(alpha - 1)
         cells=tuple(cells or generators[0].shape),
     )
+
+
+def shares_of(moments: FloatArray) -> FloatArray:
+    """Return what share of an interval from 0 is nearest to each of some moments.
+
+    Parameters
+    ----------
+    moments : (k,) float64
+        Increasing; the last is the end of the interval and has no share, unless it is alone.
+
+    Returns
+    -------
+    (k,) ndarray [1]
+
+    Examples
+    --------
+    >>> shares_of(np.array([1.0, 3.0, 4.0]))
+    array([0.5, 0.5, 0. ])
+    """
+    if len(moments) == 1:
+        return np.ones(1)
+    inner = moments[:-1]
+    ends = np.concatenate([[0.0], 0.5 * (inner[1:] + inner[:-1]), moments[-1:]])
+    return np.append(np.diff(ends) / moments[-1], 0.0)
 
 
 def judged(fluxes: Fluxes | None, masses: FloatArray) -> tuple[tuple[float, ...], str]:
@@ -173,8 +194,9 @@ def judged(fluxes: Fluxes | None, masses: FloatArray) -> tuple[tuple[float, ...]
     """
     if fluxes is None:
         return (), ""
-    now = replace(fluxes, generators=fluxes.generators[-1:], shares=np.ones(1))
-    views = [now] if len(fluxes.generators) == 1 else [now, fluxes]
+    views = [fluxes]
+    if len(fluxes.generators) > 1:
+        views.insert(0, replace(fluxes, generators=fluxes.generators[-1:], shares=np.ones(1)))
     found = [view.smearing([masses] * len(view.generators)) for view in views]
     smeared = np.min(found, axis=0)
     worst = views[int(np.argmin([f[int(np.argmax(smeared))] for f in found]))]
@@ -223,7 +245,7 @@ def refuse_smeared(
     least, told = np.full(len(least), np.inf), still
     for stage, where in _densities(fluxes, masses, last, alpha, timescale):
         least = np.minimum(least, fluxes.smearing(where))
-        if least.max() <= _SMEARED:
+        if not least.max() > _SMEARED:  # nor is what could not be computed a reason
             return
         told = where if stage == 1.0 else told
     msg = (
@@ -250,9 +272,15 @@ def _about(
 ) -> FloatArray:
     # The mean over a random time of density sigma**2 t exp(-sigma t), sigma = 2 / time.
     shift = (2.0 / time) ** alpha * timescale ** (alpha - 1.0)
+    generator = _bare(generator)
     once = shift * generator.solve_shifted(shift, masses / generator.widths)
     twice = shift * generator.solve_shifted(shift, once)
     return np.asarray(((1.0 - alpha) * once + alpha * twice) * generator.widths)
+
+
+def _bare(generator: Any) -> Any:
+    # The same cells, which hold no factorisation.
+    return generator.bare() if isinstance(generator, TensorCells) else generator
 
 
 def _rest(generator: Any) -> FloatArray | None:
@@ -261,7 +289,8 @@ def _rest(generator: Any) -> FloatArray | None:
         return None
     if isinstance(generator, TensorCells) and generator.log_weight is None:
         return None
-    rest = np.asarray(generator.stationary()).ravel() * generator.widths
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        rest = np.asarray(generator.stationary()).ravel() * generator.widths
     return rest if np.all(np.isfinite(rest)) else None
 
 

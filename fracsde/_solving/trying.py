@@ -8,7 +8,8 @@ What is no number, or of another shape than the points, is refused before the wo
 - of a longer march, and of one with a checkpoint, which loses and repeats little, at one of each
   twenty of its times, at five at least, and at the first and last;
 - of collocation, which chooses its times itself, at a twentieth of as many as it will ask for,
-  spread over the run.
+  spread over the run;
+- and at those few of the times, the same whatever is kept, at which widths of cells are judged.
 
 Positions in equal parts of the run follow the golden ratio, so that a force that comes and goes is
 not always met in the same phase.  What fails between times that were tried is named when it is
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._solving.resolution import fluxes_of
+from fracsde._solving.resolution import fluxes_of, shares_of
 from fracsde.operators.chain import CellChain
 from fracsde.operators.richardson import ExtrapolatedCells
 from fracsde.operators.tensor import TensorCells
@@ -93,16 +94,16 @@ def tried(space: Any, request: Request) -> tuple[Any, dict[str, Points]]:
     last = float(request.wanted[-1])
     each = sum(values.numbers() for values in found.values())
     keep = known and request.checkpoint is None and 8 * len(times) * each <= _KEPT
-    some = times[_spread(times, last)] if known else times
     # Cells are judged at times that do not depend on what is kept.
-    judged = some[some <= last]
-    seen = {float(judged[k]) for k in _nearest_to_even(judged, _SEEN[base.dimension])}
-    times = times if keep else some
+    seen = _judged(times, known, request) if len(times) else times
+    if not keep:
+        times = np.union1d(times[_spread(times, last)] if known else times, seen)
+    moments = set(seen.tolist())
     for k in range(len(times) - 1, -1, -1):  # the last first: it fails oftenest
         t = float(times[k])
         operator = space.discretise(base.frozen_at(t)) if base.time_dependent else first
         for values in found.values():
-            values.take(t, operator, keep=keep, seen=t in seen)
+            values.take(t, operator, keep=keep, seen=t in moments)
     cells = _part(first, "coarse").shape if "coarse" in found else None
     return first, {tag: values.points(request, cells) for tag, values in found.items()}
 
@@ -116,7 +117,7 @@ class _Values:
         self.operators: dict[float, Any] = {}
         self.sources: dict[float, FloatArray] = {}
         self.seen: list[tuple[float, Any]] = []
-        self.entered: list[FloatArray] = []
+        self.entered: list[tuple[float, FloatArray]] = []
 
     def numbers(self) -> int:
         """Return how many numbers the values at one time are, roughly."""
@@ -149,21 +150,26 @@ class _Values:
             if keep:
                 self.sources[t] = rates
             if seen:
-                self.entered.append(rates)
+                self.entered.insert(0, (t, rates))
 
     def points(self, request: Request, cells: tuple[int, ...] | None) -> Points:
         seen = self.seen if self.base.time_dependent else [(1.0, self.first)]
         times, generators = np.array([t for t, _ in seen]), [g for _, g in seen]
-        negative = any(rates.min() < 0.0 for rates in self.entered)
-        mean = None if negative or not self.entered else np.mean(self.entered, axis=0)
+        self.seen = []  # operators are let go when the march has had them
         return Points(
             generator=self.first,
             masses=self.first.project(self.base.initial),
             generator_at=self.generator_at,
             source_at=None if self.base.source is None else self.source_at,
-            entering=mean,
+            entering=self._mean_source(),
             fluxes=fluxes_of(generators, times, request.alpha, cells),
         )
+
+    def _mean_source(self) -> FloatArray | None:
+        if not self.entered or any(rates.min() < 0.0 for _, rates in self.entered):
+            return None
+        shares = shares_of(np.array([t for t, _ in self.entered]))
+        return np.asarray(shares @ np.array([rates for _, rates in self.entered]))
 
 
 def _tags(generator: Any) -> tuple[str, ...]:
@@ -204,9 +210,15 @@ def _spread(times: FloatArray, last: float) -> Any:
     return np.unique(np.minimum(picked, count - 1))
 
 
-def _nearest_to_even(times: FloatArray, count: int) -> set[int]:
-    # Indices of times that are spread evenly, the last among them.
-    if len(times) <= count:
-        return set(range(len(times)))
-    right = np.searchsorted(times, times[-1] * _even(count - 1))
-    return set(right.tolist())
+def _judged(times: FloatArray, known: bool, request: Request) -> FloatArray:
+    # Times between which walkers jump, or sources enter, equally often, and the last.
+    base, last = request.base, float(request.wanted[-1])
+    order = request.alpha if base.time_dependent else 1.0  # up to t there are t**alpha jumps
+    even = _even(_SEEN[base.dimension] - 1) ** (1.0 / order)
+    if not known:
+        even = last * even
+        return np.unique(even[even > 0.0])
+    times = times[times <= last]
+    if len(times) <= _SEEN[base.dimension]:
+        return times
+    return np.unique(times[np.searchsorted(times, times[-1] * even)])

@@ -73,7 +73,7 @@ def finer_diffusion(left: FloatArray, right: FloatArray, finer: float) -> FloatA
     --------
     >>> tilts = np.array([-6.0, 6.0]), np.array([6.0, 6.0])
     >>> finer_diffusion(*tilts, 4.0).round(3)
-    array([0.062, 0.182])
+    array([0.062, 0.181])
     """
     passed = artificial_diffusion(np.maximum(np.abs(left), np.abs(right)) / finer)
     between = right - left >= 0.99 * np.abs(right + left)

@@ -25,6 +25,7 @@ Not here: where rates come from (:mod:`fracsde.operators.tensor_rates`,
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -92,6 +93,17 @@ class TensorCells(Generator):
         put(self, "lines", lines_of(self.edges, self.bonds, self.loss, self.walls))
         put(self, "_matrix", _matrix(self.shape, self.bonds, self.loss))
         put(self, "_solver", ShiftedSolver(self._matrix, self.shape, self.lines, kept=1))
+
+    def bare(self) -> TensorCells:
+        """Return the same cells, which share all but the factorisations that solves keep.
+
+        Returns
+        -------
+        TensorCells
+        """
+        other, solver = copy(self), ShiftedSolver(self._matrix, self.shape, self.lines, kept=1)
+        object.__setattr__(other, "_solver", solver)
+        return other
 
     # --- the grid -----------------------------------------------------------------------------
 

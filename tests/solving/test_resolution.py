@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import erfcx
 
-from fracsde._solving import outcome
+from fracsde._solving import outcome, spaces
 from fracsde._solving.resolution import _about, fluxes_of
 from fracsde.errors import ComputationError
 from fracsde.grids import TimeGrid
@@ -89,9 +89,38 @@ def test_exact_variance_that_cells_add_in_a_force_that_comes_and_goes():
     assert np.allclose(grown, 2.0 * (1.0 + extra), rtol=1e-10)
     assert extra.mean() > 0.3  # twin: the diffusion alone does not explain it
     smeared = fluxes_of(cells, times, 1.0).smearing([masses] * 64)[0]
-    assert smeared == pytest.approx(extra[:-1].mean(), rel=1e-12)
+    first, last = extra[0], extra[-2]  # next to the ends each stands for half a step more
+    assert smeared == pytest.approx((extra[:-1].sum() + 0.5 * (first + last)) / 64, rel=1e-12)
     whole = quad(lambda t: artificial_diffusion(4.0 * np.sin(9.0 * t)), 0.0, T, limit=200)[0]
     assert smeared == pytest.approx(whole / T, rel=0.03)
+
+
+@pytest.mark.parametrize("scheme", [COARSE, LeMcLeanMustapha()])
+@pytest.mark.parametrize(("start", "stop"), [(0.0, 0.03), (0.002, 0.05), (0.5, 1.0)])
+def test_mean_over_the_jumps_of_a_force_of_a_while(start, stop, scheme, monkeypatch):
+    """Up to ``t`` there are ``t**alpha`` jumps: half of those at 0.2 happen in the first 3 %."""
+    alpha, width = 0.2, 0.2
+    base = line(
+        force=lambda t, x: np.where((t > start) & (t < stop), 60.0, 0.0) + 0 * x,
+        time_dependent=True,
+    )
+    seen = []
+    monkeypatch.setattr(spaces, "refuse_smeared", lambda *args, **_: seen.append(args))
+    stopped = tuple((family, _stop) for family, _ in outcome._FAMILIES)
+    monkeypatch.setattr(outcome, "_FAMILIES", stopped)
+    problem = FractionalFokkerPlanck(base=base, alpha=alpha)
+    mesh = TimeGrid.graded(1.0, 400, 4.0)
+    with pytest.raises(KeyboardInterrupt):
+        solve(problem, mesh, scheme=scheme, space=FiniteVolume(cells=40), save_at=[1.0])
+    ((fluxes, masses),) = seen
+    share = fluxes.smearing([masses] * len(fluxes.generators))[0]
+    share /= artificial_diffusion(np.array([60.0 * width]))[0]
+    assert share == pytest.approx(stop**alpha - start**alpha, abs=0.04)
+    assert abs(share - (stop - start)) > 0.1  # twin: times that all count the same
+
+
+def _stop(*_):
+    raise KeyboardInterrupt
 
 
 # --- refusals -------------------------------------------------------------------------------------
@@ -218,3 +247,21 @@ def test_twin_cells_that_do_no_harm_are_not_refused(case):
     scheme = LeMcLeanMustapha() if base.time_dependent else L1()
     found = solve(base, mesh, space=FiniteVolume(cells=40), scheme=scheme)
     assert found.status is Status.SUCCESS
+
+
+def test_no_factorisation_outlives_its_step(monkeypatch):
+    """Operators at the times that are judged are kept; what solves with them left is not."""
+    base, seen = HOPELESS["rotating"][0], []
+
+    def noted(fluxes, masses):
+        seen.extend(fluxes.generators)
+        return (), ""
+
+    monkeypatch.setattr(outcome, "judged", noted)
+    mesh, space = TimeGrid.uniform(1.0, 12), FiniteVolume(cells=(8, 8))
+    solve(base, mesh, scheme=LeMcLeanMustapha(), space=space, throw=False)
+    assert len(seen) == 8
+    assert not any(cells._solver.stats["factorisations"] for cells in seen)
+    # Twin: a solve does leave one.
+    seen[0].solve_shifted(1.0, seen[0].widths)
+    assert seen[0]._solver.stats["factorisations"] == 1

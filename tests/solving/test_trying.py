@@ -115,7 +115,7 @@ def test_exact_results_do_not_depend_on_what_is_kept(monkeypatch):
     job.seen.clear()
     again = solve(problem, GRID, scheme=LeMcLeanMustapha(), space=SPACE)
     assert np.array_equal(kept.density, again.density)
-    tried = 2 * (1 + 10 + 1)  # one in twenty, the first and the last
+    tried = 2 * (1 + 10 + 1 + 32)  # one in twenty, the first, the last, and those for the cells
     assert len([t for t in job.seen if t > 0.0]) <= 400 + tried
 
 
@@ -149,8 +149,8 @@ def test_a_run_with_a_checkpoint_begins_soon_and_goes_on_soon(tmp_path):
         job.seen.clear()
         solve(problem, GRID, scheme=LeMcLeanMustapha(), space=SPACE, checkpoint=path)
         counts.append(len(job.seen))
-    assert counts[0] < 460
-    assert counts[1] < 60
+    assert counts[0] < 500
+    assert counts[1] < 100
 
 
 def test_on_a_mesh_that_does_not_serve_nothing_is_tried():
