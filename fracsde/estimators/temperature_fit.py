@@ -17,7 +17,9 @@ Akaike's weights, and its error holds their distance [BurnhamAnderson2002]_,
     \sigma^2 = \sum_j w_j \bigl[\sigma_j^2 + (\lambda_j - \hat\lambda)^2\bigr], \qquad
     w_j \propto e^{-A_j / 2}, \quad A_j = \chi^2_j + 2 k_j ,
 
-with :math:`k_j` numbers fitted: one for the constant, three for a bend.
+with :math:`k_j` numbers fitted: one for the constant, three for a bend.  A likelihood with two
+humps is wider at 99.9 % than its width at 95 % says: the degrees of freedom behind the error,
+``n_effective``, are those of a Student deviate with both widths.
 
 Whether even the best of them fits is told by its misfit: values that fall towards the limit are in
 none of them.  Where only three poles or more fit, what fits takes their distances for equal, and
@@ -33,7 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from fracsde._check import finite_array, integer
 from fracsde.backends.philox import seed_key
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 __all__ = ["MultiplicityFit", "TemperatureFit", "fit_temperatures", "learning_coefficient_at"]
 
 _LEVEL, _SIMPLE_LEVEL = 1e-3, 1e-2
+_INNER = 0.975
+_LEVELS = (_INNER, 0.9995)  # of two-sided intervals of 95 % and 99.9 %
 _BENT = 3  # numbers that a bend fits: coefficient, offset, and gap or multiplicity
 
 
@@ -209,7 +213,7 @@ def fit_temperatures(
     fits = sorted((constant, *_fits(bends)), key=lambda fit: fit.criterion)
     best = fits[0]
     simple = max(_chance(fit, len(t)) for fit in fits if fit.multiplicity <= 2)
-    value, stderr, bent = _of_both(constant, bends)
+    value, stderr, freedom, bent = _of_both(constant, bends)
     poles = (
         f"multiplicity {best.multiplicity}" if best.gap == 0.0 else f"poles {best.gap:.3g} apart"
     )
@@ -217,7 +221,7 @@ def fit_temperatures(
         quantity=Quantity(name="local learning coefficient"),
         value=np.array([value]),
         stderr=np.array([stderr]),
-        n_effective=np.array([min(n_effective, 1e9)]),
+        n_effective=np.array([min(n_effective, freedom + 1.0, 1e9)]),
         method=f"{len(t)} temperatures, {poles}",
         multiplicity=best.multiplicity,
         gap=best.gap,
@@ -328,13 +332,38 @@ def _fits(bends: Profile | None) -> tuple[MultiplicityFit, ...]:
     )
 
 
-def _of_both(constant: MultiplicityFit, bends: Profile | None) -> tuple[float, float, float]:
-    # Mean and error over the constant and the bends with Akaike's weights, and that of the bends.
+def _of_both(constant: MultiplicityFit, bends: Profile | None) -> tuple[float, float, float, float]:
+    # Mean over the constant and the bends with Akaike's weights, its error, the degrees of freedom
+    # of a Student deviate that is as wide at 95 % and at 99.9 %, and the weight of the bends.
     if bends is None:
-        return constant.value, constant.stderr, 0.0
+        return constant.value, constant.stderr, np.inf, 0.0
     excess = bends.chi_squared + 2.0 * _BENT - constant.criterion
     bent = float(special.expit(-0.5 * excess))
     value = (1.0 - bent) * constant.value + bent * bends.value
-    square = (1.0 - bent) * (constant.stderr**2 + (constant.value - value) ** 2)
-    square += bent * (bends.stderr**2 + (bends.value - value) ** 2)
-    return value, float(square**0.5), bent
+
+    def error(of_bends: float) -> float:
+        square = (1.0 - bent) * (constant.stderr**2 + (constant.value - value) ** 2)
+        square += bent * (of_bends**2 + (bends.value - value) ** 2)
+        return float(square**0.5)
+
+    near = error(bends.stderr)
+    degrees = _degrees(error(bends.far_stderr) / near)
+    return (
+        value,
+        near * float(special.ndtri(_INNER) / special.stdtrit(degrees, _INNER)),
+        degrees,
+        bent,
+    )
+
+
+def _degrees(ratio: float) -> float:
+    # Of the Student deviate whose quantile of 99.9 %, over that of 95 %, is so many times that of a
+    # Gaussian one.
+    def excess(log_degrees: float) -> float:
+        near, far = (special.stdtrit(np.exp(log_degrees), q) / special.ndtri(q) for q in _LEVELS)
+        return float(np.log(far / near) - np.log(ratio))
+
+    few, many = 0.0, np.log(1e6)
+    if excess(many) >= 0.0:
+        return np.inf
+    return float(np.exp(optimize.brentq(excess, few, many))) if excess(few) > 0.0 else 1.0

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["USUAL_OFFSET", "Bend", "Data", "Profile", "profile"]
 
 USUAL_OFFSET = 3.0, 5.0  # and its standard deviation
-_REACH = 1.96
+_REACH, _FAR_REACH = 1.96, 3.29  # of 95 % and of 99.9 %, in standard errors
 _LEAST_DEPTH = 0.05  # of log t + c at the highest temperature
 _NEAREST, _FARTHEST = 0.5, 2.0  # gap between poles; the first over log t
 _GAPS, _ROUNDS, _ZOOMS = 16, 9, 5
@@ -125,6 +125,9 @@ class Profile:
     ----------
     value, stderr : float [1]
         Middle of the interval of 95 % and its half-width over 1.96.
+    far_stderr : float [1]
+        Farthest end of the interval of 99.9 % from that middle over 3.29, and no less than
+        ``stderr``: a likelihood with two humps has no one width.
     chi_squared : float [1]
         The least.
     bends : tuple of Bend
@@ -133,6 +136,7 @@ class Profile:
 
     value: float
     stderr: float
+    far_stderr: float
     chi_squared: float
     bends: tuple[Bend, ...]
 
@@ -174,20 +178,28 @@ def profile(data: Data, most: int) -> Profile:
         gaps = seen.closer()
     values, chi = seen.scanned
     least = float(chi.min())
-    inside = chi <= least + _REACH**2
-    room = data.stderr * np.sqrt(least + _REACH**2 - chi[inside])
-    low, high = float((values[inside] - room).min()), float((values[inside] + room).max())
+    (low, high), outer = (_ends(data, values, chi - least, reach) for reach in (_REACH, _FAR_REACH))
+    middle = 0.5 * (low + high)
+    farthest = max(middle - outer[0], outer[1] - middle)
     bends = (
         _bend(data, int(order), *seen.best(row, apart=apart))
         for row, order in enumerate(orders)
         for apart in (False, True)
     )
     return Profile(
-        value=0.5 * (low + high),
-        stderr=0.5 * (high - low) / _REACH,
+        value=middle,
+        stderr=(high - middle) / _REACH,
+        far_stderr=max((high - middle) / _REACH, farthest / _FAR_REACH),
         chi_squared=least,
         bends=tuple(bends),
     )
+
+
+def _ends(data: Data, values: FloatArray, excess: FloatArray, reach: float) -> tuple[float, float]:
+    # Of all coefficients whose chi square is within the square of the reach above the least.
+    inside = excess <= reach**2
+    room = data.stderr * np.sqrt(reach**2 - excess[inside])
+    return float((values[inside] - room).min()), float((values[inside] + room).max())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
