@@ -92,7 +92,7 @@ class GaussianClosure:
     third : (k, k, k) float64 [weight^3], or None
         Third cumulants of the leading modes, where they were asked for.
     truncation : float [1]
-        Largest share of the noise of one step, along any direction, that third cumulants are worth:
+        Largest share of the noise of one step, along any mode, that third cumulants are worth:
         about the relative error of a variance where they are left out, and more than what is left
         of it where they are taken.  Even cumulants are not counted, and decide where third ones
         are small and the rate over one minus the momentum is above twice the inverse curvature;

@@ -154,9 +154,9 @@ class Search:
             return Status.SUCCESS, ""
         return Status.INACCURATE, (
             f"{which} change the noise of one step by {100.0 * self.truncation:.0f} % along one "
-            f"direction, and the expansion in them is trusted up to {100.0 * EXPANDS:.0f} %; lower "
-            "the learning rate, enlarge the batch, or examine fewer modes (rank) if flat ones are "
-            "to blame; throw=False returns the law as it is."
+            f"mode, and the expansion in them is trusted up to {100.0 * EXPANDS:.0f} %; lower the "
+            "learning rate, enlarge the batch, or examine fewer modes (rank) if flat ones are to "
+            "blame; throw=False returns the law as it is."
         )
 
     def _move(self, tried: State, plain: State) -> None:
