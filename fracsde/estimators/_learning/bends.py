@@ -60,8 +60,8 @@ def bending(order: int, x: FloatArray, gap: FloatArray, coefficient: FloatArray)
     >>> x = np.array([[2.0], [2.0]])
     >>> bending(2, x, np.array([0.0, 1.0]), half).round(4).ravel().tolist()
     [0.5, 0.1565]
-    >>> bending(3, x, np.array([0.0, 1e-4]), half).round(4).ravel().tolist()
-    [0.4476, 0.4476]
+    >>> bending(3, x, np.array([0.0, 1e-4]), half).round(3).ravel().tolist()
+    [0.448, 0.448]
     """
     x, gap, coefficient = np.broadcast_arrays(x, gap[..., None], coefficient[..., None])
     gap, coefficient = gap[..., :1], coefficient[..., :1]
@@ -94,4 +94,7 @@ def _apart(order: int, x: FloatArray, gap: FloatArray, coefficient: FloatArray) 
         lift = special.gammaln(coefficient + j * gap) - first - j * step
         term = (-1.0) ** j * comb(order - 1, j) * np.exp(np.minimum(lift - j * fall, 700.0))
         whole, sloped = whole + term, sloped + j * term
-    return np.where(whole > 0.0, -gap * sloped / whole, np.nan)
+    # Nearer to its zero than the power that it tends to, the sum is of no loss.
+    return np.where(
+        whole >= (1.0 - 1e-9) * (-np.expm1(-fall)) ** (order - 1), -gap * sloped / whole, np.nan
+    )
