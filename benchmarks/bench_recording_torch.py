@@ -12,9 +12,9 @@ Predicted before signs were packed and compiled code was entered without numba's
 takes 1.0 ms; the call before the model 10 us, the call after the optimiser 12 us with a pass of 8,
 writing 3, so 3.5 % for projections; scalars read 0.8 MB more and ask each gradient where it is,
 another 50 us.  Dense projections read 13 MB a step, half the time of a step, whatever is done.
-Predicted before the call of the model was replaced and tensors were looked up by torch's C
-interface: 4 us for counting in place of 11, 5 us less for the rest, so 35 us, 4 %; scalars at every
-step 35 us more, of which 18 are for reading 0.8 MB, so 7.5 %; those of every tenth step 4.5 %.
+Counted on afterwards, not before it was measured, from the parts: 4 us for counting in place of 11
+and 5 us less for the rest, so 35 us, 4 %; 35 us more for scalars at every step, 7.5 %; 4.5 % for
+those of every tenth step.  Measured were 4 to 5 %, 9 to 11 % and 6 to 7 %.
 
 Run ``python -m benchmarks.bench_recording_torch``.
 """

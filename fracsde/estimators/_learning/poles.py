@@ -1,20 +1,21 @@
 r"""What bends a learning coefficient over temperatures: poles that are equal, or near.
 
-With the bend :math:`b_m(x; \delta, \lambda)` of ``m`` poles at distances :math:`\delta`, see
-``fracsde/estimators/_learning/bends.py``,
-
 .. math::
-    t\,E_t[L] = \lambda - b_m(x; \delta, \lambda), \qquad x = \log t + c .
+    Z(t) \propto t^{-\lambda} \bigl(1 - e^{-\delta x}\bigr)^{m - 1}, \qquad
+    t\,E_t[L] = \lambda - \frac{(m - 1)\,\delta}{e^{\delta x} - 1}, \qquad x = \log t + c ,
 
-No measurement tells a double pole from two that are near, while their coefficients differ: what is
-stated is the profile of the likelihood over all of them,
+``m`` simple poles of the zeta function at distances :math:`\delta`, with residues of alternating
+sign, as a monomial has them under a prior that falls away from its singularity.  As
+:math:`\delta \to 0` they merge into one pole of order ``m``, and the correction is
+:math:`(m - 1) / x`.  No measurement tells a double pole from two that are near, while their
+coefficients differ: what is stated is the profile of the likelihood over all of them,
 
 .. math::
     \bigl\{\lambda : \min_{m, \delta, c} \chi^2(\lambda, m, \delta, c) \le \chi^2_{\min} + 1.96^2
     \bigr\} .
 
-At equal poles :math:`c = \log L - \psi(\lambda)`, with the largest loss in the box.  Losses of
-order 1 and coefficients from 1/8 to 2 give 3, up to a few: the offset counts as one datum more,
+For a monomial :math:`c = \log L_{\max} - \psi(\lambda)`, with its largest loss in the box.  Losses
+of order 1 and coefficients from 1/8 to 2 give 3, up to a few: the offset counts as one datum more,
 :math:`3 \pm 5`, without which any multiplicity, far off, is a constant.  Poles closer than
 :math:`1 / (2 \log t)` count as one.
 
@@ -26,27 +27,22 @@ References: [Watanabe2009]_ for the poles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-from fracsde.estimators._learning.bends import bending
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["USUAL_OFFSET", "Bend", "Data", "Profile", "profile"]
+__all__ = ["USUAL_OFFSET", "Bend", "Data", "Profile", "bending", "profile"]
 
 USUAL_OFFSET = 3.0, 5.0  # and its standard deviation
 _REACH, _FAR_REACH = 1.96, 3.29  # of 95 % and of 99.9 %, in standard errors
 _LEAST_DEPTH = 0.05  # of log t + c at the highest temperature
 _NEAREST, _FARTHEST = 0.5, 2.0  # gap between poles; the first over log t
-_GAPS, _ROUNDS, _ZOOMS = 16, 9, 5
+_GAPS, _ROUNDS, _ZOOMS = 16, 5, 5
 _ENOUGH = 6  # gaps inside the interval
-_NEARER = 0.1  # chi square
 _COARSE, _FINE, _SCAN = 48, 17, 41  # depths of one look
-_SMALLEST = 0.02  # coefficient in a bend
-_SECANTS, _DIFFERENCE = (5, 3), 1e-4  # secants in the first look, and in others
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,6 +137,30 @@ class Profile:
     bends: tuple[Bend, ...]
 
 
+def bending(x: FloatArray, gap: FloatArray) -> FloatArray:
+    r"""Return :math:`\delta / (e^{\delta x} - 1)`, and :math:`1/x` at :math:`\delta = 0`.
+
+    Parameters
+    ----------
+    x : (...) ndarray of float64 [1]
+        Positive.
+    gap : ndarray of float64 [1]
+        Not negative; broadcast against ``x``.
+
+    Returns
+    -------
+    (...) ndarray of float64 [1]
+
+    Examples
+    --------
+    >>> bending(np.array([2.0, 2.0]), np.array([0.0, 1.0])).round(4).tolist()
+    [0.5, 0.1565]
+    """
+    merged = gap * x < 1e-300
+    exponent = np.minimum(np.where(merged, 1.0, gap * x), 700.0)
+    return np.asarray(np.where(merged, 1.0 / x, gap / np.expm1(exponent)))
+
+
 def profile(data: Data, most: int) -> Profile:
     """Fit poles of multiplicities 2 to ``most``, equal and distinct.
 
@@ -160,7 +180,7 @@ def profile(data: Data, most: int) -> Profile:
     Two poles at a distance of 1/4:
 
     >>> t = np.linspace(5.0, 15.0, 6)
-    >>> y = 0.5 - bending(2, t + 2.0, np.array(0.25), np.array(0.5))
+    >>> y = 0.5 - bending(t + 2.0, np.array(0.25))
     >>> found = profile(Data(log_t=t, values=y, sigma=np.full(6, 1e-4)), 2)
     >>> two = found.bends[1]
     >>> round(two.value, 3), round(two.gap, 2)
@@ -172,8 +192,8 @@ def profile(data: Data, most: int) -> Profile:
     gaps = np.tile(grid, (len(orders), 1))
     seen = _Seen.empty(len(orders))
     for _ in range(_ROUNDS):
-        before, seen = seen, seen.joined(_over_depths(data, orders, gaps))
-        if seen.resolved() or seen.hopeless(before):
+        seen = seen.joined(_over_depths(data, orders, gaps))
+        if seen.resolved():
             break
         gaps = seen.closer()
     values, chi = seen.scanned
@@ -238,13 +258,6 @@ class _Seen:
         # Whether enough gaps lie inside the interval to tell its ends.
         return int(np.sum(self.chi[:, 1:] <= self.chi.min() + _REACH**2)) >= _ENOUGH
 
-    def hopeless(self, before: _Seen) -> bool:
-        # Whether distinct poles are outside, and the last gaps brought them no nearer.
-        if not before.gaps.size:
-            return False
-        now, then = float(self.chi[:, 1:].min()), float(before.chi[:, 1:].min())
-        return now > self.chi.min() + _REACH**2 and now > then - _NEARER
-
     def closer(self) -> FloatArray:
         # Three gaps on either side of the best of each order, up to its neighbours.
         rows = np.arange(len(self.gaps))
@@ -268,45 +281,31 @@ def _over_depths(data: Data, orders: FloatArray, gaps: FloatArray) -> _Seen:
     # The best depth x of the highest temperature for each order and gap, and chi squares about it.
     first, (usual, spread) = data.log_t.min(), USUAL_OFFSET
     later = data.log_t - first
+    times, apart = orders[:, None] - 1.0, gaps
 
-    def look(logs: FloatArray, near: FloatArray, rounds: int) -> tuple[FloatArray, FloatArray]:
-        depths = np.exp(logs)
-        x = later + depths[..., None]
-        rows = [
-            _limits(data, int(m), x[i], gaps[i, :, None], near[i], rounds)
-            for i, m in enumerate(orders)
-        ]
-        values, chi = (np.stack(column) for column in zip(*rows, strict=True))
-        return values, chi + np.square((depths - first - usual) / spread)
+    def look(logs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        x = later + np.exp(logs)[..., None]
+        bends = bending(x, apart[..., None, None])
+        values, chi = data.limits(-times[..., None, None] * bends)
+        return values, chi + np.square((np.exp(logs) - first - usual) / spread)
 
     low, high = np.log(_LEAST_DEPTH), np.log(first + usual + 4.0 * spread)
     logs = np.broadcast_to(np.linspace(low, high, _COARSE), (*gaps.shape, _COARSE))
-    value = np.full((*gaps.shape, 1), data.values.max())
-    for zoom in range(_ZOOMS):
+    for _ in range(_ZOOMS):
         step = logs[..., 1] - logs[..., 0]
-        values, chi = look(logs, value, _SECANTS[zoom > 0])
+        values, chi = look(logs)
         at = np.argmin(chi, axis=-1)[..., None]
         centre, value, least = (np.take_along_axis(a, at, axis=-1) for a in (logs, values, chi))
         logs = np.clip(centre + step[..., None] * np.linspace(-1.0, 1.0, _FINE), low, high)
     depth = np.exp(centre[..., 0])
     # How well the depth is known beside the coefficient says how far to look about it.
-    slopes = np.stack(
-        [
-            np.subtract(
-                *(
-                    bending(
-                        int(m), later + by * depth[i, :, None], gaps[i], _positive(value[i, :, 0])
-                    )
-                    for by in (1.0 - _DIFFERENCE, 1.0 + _DIFFERENCE)
-                )
-            )
-            for i, m in enumerate(orders)
-        ]
-    ) / (2.0 * _DIFFERENCE)
+    slopes = (
+        times[..., None] * depth[..., None] * _slope(later + depth[..., None], apart[..., None])
+    )
     _, known = Data(log_t=data.log_t, values=0.0 * later, sigma=data.sigma).limits(slopes)
     reach = np.minimum(4.0 / np.sqrt(known + np.square(depth / spread)), 8.0)
     about = np.clip(centre + reach[..., None] * np.linspace(-1.0, 1.0, _SCAN), low, high)
-    scanned = look(np.concatenate([centre, about], axis=-1), value, _SECANTS[1])
+    scanned = look(np.concatenate([centre, about], axis=-1))
     return _Seen(
         gaps=gaps,
         depths=depth,
@@ -316,50 +315,21 @@ def _over_depths(data: Data, orders: FloatArray, gaps: FloatArray) -> _Seen:
     )
 
 
-def _limits(
-    data: Data, order: int, x: FloatArray, gap: FloatArray, near: FloatArray, rounds: int
-) -> tuple[FloatArray, FloatArray]:
-    # Coefficients and chi squares; the bend depends on the coefficient too, which is iterated from
-    # one near it (secants).  What is left to converge counts as so many standard errors.
-    def fitted(given: FloatArray) -> tuple[FloatArray, FloatArray]:
-        values, chi = data.limits(-bending(order, x, gap, given))
-        bad = ~np.isfinite(chi)
-        return np.where(bad, given, values), np.where(bad, np.inf, chi)
-
-    here = np.broadcast_to(_positive(near), x.shape[:-1])
-    values, chi = fitted(here)
-    if order == 2:
-        return values, chi
-    following = _positive(values)
-    for _ in range(rounds):
-        last, off = here, values - here
-        here = following
-        values, chi = fitted(here)
-        turn = values - here - off
-        step = (values - here) * (here - last) / np.where(turn == 0.0, np.inf, turn)
-        following = _positive(here - step)
-    return values, chi + np.square((_positive(values) - here) / data.stderr)
-
-
-def _positive(coefficient: Any) -> Any:
-    return np.maximum(coefficient, _SMALLEST)
+def _slope(x: FloatArray, gap: FloatArray) -> FloatArray:
+    # Of minus the bending in x.
+    b = bending(x, gap)
+    return np.asarray(b * (b + gap))
 
 
 def _bend(
     data: Data, multiplicity: int, gap: float, depth: float, value: float, chi: float
 ) -> Bend:
-    later = data.log_t - data.log_t.min()
-    at = np.array([_positive(value), depth] + [gap] * (gap > 0.0))
-
-    def bent(numbers: FloatArray) -> FloatArray:
-        apart = numbers[2] if len(numbers) > 2 else 0.0
-        x = later + numbers[1]
-        return bending(multiplicity, x, np.asarray(apart), np.asarray(numbers[0]))
-
-    steps = _DIFFERENCE * np.diag(at)
-    columns = [(bent(at - h) - bent(at + h)) / (2.0 * h.sum()) for h in steps]
-    columns[0] = columns[0] + 1.0
-    design = np.nan_to_num(np.stack(columns, axis=1)) / data.sigma[:, None]
+    x = data.log_t - data.log_t.min() + depth
+    b, times = bending(x, np.asarray(gap)), multiplicity - 1.0
+    columns = [np.ones_like(x), times * _slope(x, np.asarray(gap))]
+    if gap > 0.0:
+        columns.append(times * b * (x * (b + gap) - 1.0) / gap)
+    design = np.stack(columns, axis=1) / data.sigma[:, None]
     information = design.T @ design
     information[1, 1] += USUAL_OFFSET[1] ** -2
     size = np.sqrt(information.diagonal())
