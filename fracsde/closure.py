@@ -95,7 +95,7 @@ class GaussianClosure:
         Largest share of the noise of one step, along any mode, that third cumulants are worth:
         about the relative error of a variance where they are left out, and more than what is left
         of it where they are taken.  Even cumulants are not counted, and decide where third ones
-        are small and the rate over one minus the momentum is above twice the inverse curvature;
+        are small and the rate over one minus the momentum is twice the inverse curvature or more;
         NaN where there is no fixed point, or more leading modes than third cumulants are computed
         for.
     rounds : int

@@ -212,17 +212,19 @@ def test_picture_of_the_validity_is_drawn_and_the_stored_runs_are_those_of_the_t
 
 
 @pytest.mark.parametrize("name", ["closure", "third"])
-def test_closures_of_the_map_are_as_near_as_they_say_up_to_twice_the_inverse_curvature(name):
-    """Beyond the errors of run and closure; at three even cumulants are missing, says the page."""
+def test_closures_of_the_map_are_as_near_as_they_say_up_to_the_inverse_curvature(name):
+    """Beyond the errors of both; from twice that on even cumulants are missing, says the page."""
     points = script("closure_validity").stored()
     assert len(points) == 23
     for point in points:
         said = point["said"][name]
         assert said["status"] == "SUCCESS"
-        off = np.abs(np.array(point[name]) - 1.0)
-        error = np.hypot(point["stderr"], said["stderr"])
-        holds = np.all(off < said["truncation"] + 4.5 * error)
-        assert holds == (point["settings"]["rate"] <= 2.0), point["settings"]
+        off = np.array(point[name]) - 1.0
+        if point["settings"]["rate"] <= 1.0:
+            error = np.hypot(point["stderr"], said["stderr"])
+            assert np.all(abs(off) < said["truncation"] + 4.5 * error), point["settings"]
+        else:
+            assert np.median(off) < -4.0 * said["truncation"], point["settings"]
 
 
 # --- displacement laws ----------------------------------------------------------------------------
