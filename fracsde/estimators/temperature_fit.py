@@ -97,6 +97,10 @@ class MultiplicityFit:
 class TemperatureFit(Measurement):
     """A learning coefficient at the limit of low temperature.
 
+    Its interval is ``value`` plus and minus ``stderr`` times the quantile of Student's law with
+    ``n_effective - 1`` degrees of freedom.  Those are few where the likelihood has two humps, and
+    ``stderr`` is then a scale that means little without them.
+
     Parameters
     ----------
     multiplicity : int
