@@ -49,7 +49,7 @@ def test_demo_writes_page_rows_and_figures(tmp_path: Path) -> None:
     assert seen[0] == 0.0
     assert abs(seen[-1] - 1.0) < 1e-12
     stored = json.loads((tmp_path / "digits" / "report.json").read_text(encoding="utf-8"))
-    assert len(stored["reports"]) == 10
+    assert len(stored["reports"]) == 12
     for report in stored["reports"].values():
         assert all(set(row) == KEYS for row in report["rows"])
         assert {"rivals", "settings", "provenance"} <= set(report)
