@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
+from fracsde._compiled import njit
 from fracsde._ode.systems import SingularSystemError, step_solver
 from fracsde.operators.base import Generator
 from fracsde.schemes.marching import marched

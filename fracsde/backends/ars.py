@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 
+from fracsde._compiled import njit
 from fracsde.backends.vector_code import call, shuffled
 
 if TYPE_CHECKING:

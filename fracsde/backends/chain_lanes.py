@@ -24,10 +24,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
+from fracsde._compiled import njit
 from fracsde.backends.vector_code import BYTES, Table, constant, fused, shuffled
 from fracsde.backends.vectors import fma, wide_vectors
 

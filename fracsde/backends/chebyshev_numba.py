@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from fracsde._compiled import njit
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray

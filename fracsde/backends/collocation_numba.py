@@ -22,8 +22,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from fracsde._compiled import njit
 from fracsde.backends.collocation_reference import flows
 
 if TYPE_CHECKING:

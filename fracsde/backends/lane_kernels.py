@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from fracsde._compiled import njit
 from fracsde.backends.chain_lanes import advance, expect, push, record, step, turn
 from fracsde.backends.lane_normals import fill_chains
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP

@@ -36,10 +36,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
+from fracsde._compiled import njit
 from fracsde.backends.ars import (
     ROUNDS,
     ars_words,

@@ -42,8 +42,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from fracsde._compiled import njit
 from fracsde.backends.normals import fill_normals
 from fracsde.backends.philox import philox4x32
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from math import exp, expm1, log1p, sqrt
 
 import numpy as np
-from numba import njit
+
+from fracsde._compiled import njit
 
 __all__ = ["LONGEST", "exponential_intake", "fade_and_add", "of_states", "power_rows"]
 

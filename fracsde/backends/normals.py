@@ -26,8 +26,9 @@ from math import pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from fracsde._compiled import njit
 from fracsde.backends.philox import philox4x32_reference, philox_words
 from fracsde.backends.vectors import bit_cast, fma, polynomial, wide_vectors
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from fracsde._compiled import njit
 from fracsde.backends.lane_normals import fill_lanes
 from fracsde.backends.normals import fill_normals
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP

@@ -25,7 +25,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from fracsde._compiled import njit
 
 if TYPE_CHECKING:
     import numpy.typing as npt

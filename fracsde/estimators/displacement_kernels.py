@@ -28,9 +28,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 from scipy import fft
 
+from fracsde._compiled import njit
 from fracsde.estimators.chains import freedom
 from fracsde.estimators.lane_transform import add_powers, back, shape, turns
 

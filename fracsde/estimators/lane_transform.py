@@ -27,8 +27,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from fracsde._compiled import njit
 from fracsde.estimators.lane_vectors import LANES, closing, first, last, opening, stage
 
 __all__ = ["LANES", "add_powers", "back", "shape", "turns"]

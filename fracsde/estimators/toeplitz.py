@@ -18,8 +18,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 from scipy import linalg
+
+from fracsde._compiled import njit
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray

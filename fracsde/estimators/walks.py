@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from fracsde._check import integer
+from fracsde._compiled import njit
 from fracsde.errors import InputError
 from fracsde.records.trajectory import Trajectory
 

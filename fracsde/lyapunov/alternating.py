@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
-from numba import njit
+
+from fracsde._compiled import njit
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray

@@ -27,8 +27,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from fracsde._compiled import njit
 from fracsde.networks.kernels import (
     BLOCK,
     CROSS_ENTROPY,

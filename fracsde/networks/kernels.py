@@ -21,8 +21,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from fracsde._compiled import njit
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray

@@ -13,8 +13,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import get_num_threads
 
+from fracsde._compiled import njit
 from fracsde.backends.langevin import draw_normals, draw_verdict, tuned
 from fracsde.networks.kernels import (
     BLOCK,

@@ -21,9 +21,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from fracsde._check import choice, integer
+from fracsde._compiled import njit
 from fracsde.backends.philox import philox4x32, seed_key
 from fracsde.errors import SamplingError
 

@@ -16,8 +16,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import get_num_threads
 
+from fracsde._compiled import njit
 from fracsde.networks.kernels import backward, collect, forward, layer_block, multiply
 from fracsde.networks.sampling import draw_batch
 

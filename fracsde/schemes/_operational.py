@@ -29,9 +29,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 from scipy.special import ndtr, ndtri
 
+from fracsde._compiled import njit
 from fracsde.backends.normals import philox_normal_pair
 from fracsde.backends.philox import philox4x32
 from fracsde.errors import ComputationError, UnsupportedError

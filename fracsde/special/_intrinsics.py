@@ -1,8 +1,4 @@
-"""Three machine instructions that Numba does not offer by itself.
-
-Kernels of other files may use these although all else that a cached kernel calls lies in its own
-file: what they stand for never changes, so no cache can be stale.
-"""
+"""Three machine instructions that Numba does not offer by itself."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from fracsde._compiled import njit
 from fracsde.special._double_double import EXPONENTIALS, LOG2_STEP, TURN_STEP, TURNS
 from fracsde.special._intrinsics import bits_of, fma, number_of
 

@@ -11,8 +11,7 @@ all :math:`b_k` lie close to one where ``alpha`` is small, so they are needed to
 than a float has.  Both come from exponentials and logarithms of pairs ``h + l``, good to 1e-31.
 
 Not here: what is done with poles (:mod:`fracsde.special._ml_residues`) and nodes
-(:mod:`fracsde.special._ml_sums`).  Compiled functions that call each other live in one file, so
-that a cached kernel is never stale.
+(:mod:`fracsde.special._ml_sums`).
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from fracsde._compiled import njit
 from fracsde.special._double_double import (
     EXPONENTIALS,
     INVERSE_FACTORIALS,

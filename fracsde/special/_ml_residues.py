@@ -26,7 +26,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from fracsde._compiled import njit
 
 __all__ = [
     "BY_ALPHA",

@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from fracsde._compiled import njit
 
 __all__ = ["add_sums_complex", "add_sums_real"]
 

@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from fracsde._compiled import njit
 
 __all__ = ["fill_first_passages", "fill_inverse_paths", "fill_log_stable"]
 

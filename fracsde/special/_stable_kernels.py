@@ -24,7 +24,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from fracsde._compiled import njit
 
 __all__ = ["CDF", "LOGPDF", "PDF", "SF", "divide_pairs", "evaluate", "log_pair", "times_pair"]
 

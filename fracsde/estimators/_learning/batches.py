@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from fracsde._compiled import njit
 from fracsde.backends.philox import philox4x32
 
 if TYPE_CHECKING:
