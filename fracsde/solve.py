@@ -151,7 +151,8 @@ def solve(
     save_at : (s,) array_like [t], optional
         Which nodes to return; all by default.
     progress : bool
-        Show a bar; needs rich.
+        Show on standard error how far the stages have come, ``coefficients``, where some are
+        tried before the first step, and ``marching``; needs rich.
     checkpoint : path-like, optional
         A file in which what goes step by step or interval by interval saves its state, every
         ``checkpoint_interval``, when it is interrupted and at its end.  A run that finds the
@@ -333,10 +334,11 @@ def _bar(
         yield None
         return
     try:
+        from rich.console import Console
         from rich.progress import Progress
     except ImportError as error:
         msg = '`progress` needs rich, which is not installed; pip install "fracsde[cli]"'
         raise BackendUnavailable(msg) from error
-    with Progress() as bar:
+    with Progress(console=Console(stderr=True)) as bar:  # results alone go to standard output
         task = bar.add_task(word, total=steps)
         yield lambda done: bar.update(task, completed=done)

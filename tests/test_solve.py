@@ -367,7 +367,7 @@ def test_progress_bar_changes_nothing(capsys):
     grid = TimeGrid.uniform(1.0, 70)
     shown = solve(ornstein_uhlenbeck(), grid, scheme=L1(), space=SMALL, progress=True)
     hidden = solve(ornstein_uhlenbeck(), grid, scheme=L1(), space=SMALL)
-    assert "marching" in capsys.readouterr().out
+    assert "marching" in capsys.readouterr().err
     assert np.array_equal(shown.density, hidden.density)
 
 

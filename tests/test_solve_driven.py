@@ -263,7 +263,7 @@ def test_progress_shows_and_changes_nothing(capsys):
     scheme = HpCollocation(degree=4, rtol=1e-4)
     shown = solve(problem, [1.0], scheme=scheme, space=space, progress=True, throw=False)
     hidden = solve(problem, [1.0], scheme=scheme, space=space, throw=False)  # few cells, and wide
-    assert "marching" in capsys.readouterr().out
+    assert "marching" in capsys.readouterr().err
     assert np.array_equal(shown.density, hidden.density)
 
 

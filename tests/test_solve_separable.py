@@ -334,7 +334,7 @@ def test_cells_are_those_of_the_start_unless_named():
 def test_shows_progress(capsys):
     pytest.importorskip("rich")
     solve(separable_problem(well()), TIMES, space=CELLS, progress=True)
-    assert "coordinates" in capsys.readouterr().out
+    assert "coordinates" in capsys.readouterr().err
 
 
 # --- refusals ---------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ class Request:
     checkpoint : Checkpoint or None
         Where a march is saved and resumed.
     bar : callable
-        From a number of steps to a context that gives the function to call after each.
+        From a number of steps, and ``word=`` for what they are, to a context that gives the
+        function to call after each.
     refuse : bool
         Whether cells too wide for the drift are refused before the first step.
     """
@@ -69,7 +70,7 @@ class Request:
     wanted: FloatArray
     scheme: Any
     engine: str
-    bar: Callable[[int], AbstractContextManager[Callable[[int], None] | None]]
+    bar: Callable[..., AbstractContextManager[Callable[[int], None] | None]]
     checkpoint: Checkpoint | None = None
     refuse: bool = False
 

@@ -11,6 +11,9 @@ What is no number, or of another shape than the points, is refused before the wo
   spread over the run;
 - and at those few of the times, the same whatever is kept, at which widths of cells are judged.
 
+Costly coefficients take their time here: it is a stage of the progress that a solve shows, and
+Ctrl-C ends it between two times.
+
 Positions in equal parts of the run follow the golden ratio, so that a force that comes and goes is
 not always met in the same phase.  What fails between times that were tried is named when it is
 reached.
@@ -99,11 +102,14 @@ def tried(space: Any, request: Request) -> tuple[Any, dict[str, Points]]:
     if not keep:
         times = np.union1d(times[_spread(times, last)] if known else times, seen)
     moments = set(seen.tolist())
-    for k in range(len(times) - 1, -1, -1):  # the last first: it fails oftenest
-        t = float(times[k])
-        operator = space.discretise(base.frozen_at(t)) if base.time_dependent else first
-        for values in found.values():
-            values.take(t, operator, keep=keep, seen=t in moments)
+    if len(times):
+        with request.bar(len(times), word="coefficients") as watch:
+            for done, t in enumerate(times[::-1].tolist(), 1):  # the last first: it fails oftenest
+                operator = space.discretise(base.frozen_at(t)) if base.time_dependent else first
+                for values in found.values():
+                    values.take(t, operator, keep=keep, seen=t in moments)
+                if watch is not None:
+                    watch(done)
     cells = _part(first, "coarse").shape if "coarse" in found else None
     return first, {tag: values.points(request, cells) for tag, values in found.items()}
 

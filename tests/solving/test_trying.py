@@ -1,5 +1,9 @@
 """Coefficients and sources are tried at the times of a run before its first step."""
 
+import importlib
+import signal
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -160,3 +164,52 @@ def test_on_a_mesh_that_does_not_serve_nothing_is_tried():
     with pytest.raises(GridError, match="needs equal steps"):
         solve(problem, TimeGrid.graded(1.0, 50, 2.0), scheme=ConvolutionQuadrature(), space=SPACE)
     assert not job.seen
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Words of the stages that were shown, their lengths and what was told of each."""
+    shown = []
+
+    @contextmanager
+    def bar(count, *, shown_, word="marching"):
+        shown.append((word, count, []))
+        yield shown[-1][2].append
+
+    solving = importlib.import_module("fracsde.solve")
+    monkeypatch.setattr(solving, "_bar", lambda n, *, shown, **word: bar(n, shown_=shown, **word))
+    return shown
+
+
+@pytest.mark.parametrize("what", ["force", "source"])
+def test_trying_is_a_stage_of_the_progress_with_a_name_of_its_own(stages, what):
+    job = Driven()
+    problem = job.problem() if what == "force" else job.problem(source=job.source)
+    solve(problem, GRID, scheme=LeMcLeanMustapha() if what == "force" else L1(), space=SPACE)
+    assert [(word, count) for word, count, _ in stages] == [
+        ("coefficients", 200),
+        ("marching", 200),
+    ]
+    assert stages[0][2] == list(range(1, 201))
+
+
+def test_where_nothing_is_tried_no_stage_is_shown(stages):
+    problem = FokkerPlanck(potential=lambda x: x**2 / 2, diffusion=1.0, domain=(-4, 4),
+                           initial=Gaussian())  # fmt: skip
+    solve(problem, GRID, scheme=L1(), space=SPACE)
+    assert [word for word, _, _ in stages] == ["marching"]
+
+
+def test_an_interrupt_ends_the_trying_before_the_first_step(stages, steps):
+    class Pressing(Driven):
+        def force(self, t, x):
+            if len(self.seen) == 50:
+                signal.raise_signal(signal.SIGINT)
+            return super().force(t, x)
+
+    job = Pressing()
+    with pytest.raises(KeyboardInterrupt):
+        solve(job.problem(), GRID, scheme=LeMcLeanMustapha(), space=SPACE)
+    assert len(job.seen) == 50
+    assert not steps
+    assert 0 < len(stages[0][2]) < 50
