@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from fracsde._command_words import Speaking
 from fracsde._doctor_command import doctor
 from fracsde._inspect_command import inspect
 from fracsde._measure_command import measure
@@ -31,10 +32,10 @@ app.add_typer(special, name="special")
 for _command in (record, inspect, measure, predict, compare, solve, doctor):
     # What a command raises is for readers of the code.
     _words, _, _ = (_command.__doc__ or "").partition("\n\n")
-    app.command(_command.__name__, help=_words)(_command)
+    app.command(_command.__name__, cls=Speaking, help=_words)(_command)
 
 
-@demo.command("digits")
+@demo.command("digits", cls=Speaking)
 def digits(
     context: typer.Context,
     output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("reports/digits"),

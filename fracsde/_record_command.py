@@ -47,8 +47,12 @@ def record(
         typer.Option(min=1, help="Steps between rows; 1 if not given: gradients can be rebuilt."),
     ] = None,
     directions: Annotated[
-        int, typer.Option(min=1, help="Leading eigenvectors of the Hessian to record along.")
-    ] = 5,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Leading eigenvectors of the Hessian to record along; 5, or all, if not given.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random number.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped.")
@@ -60,11 +64,10 @@ def record(
     from fracsde.networks import Network
 
     inputs, targets = _data(data)
-    widths = [int(n) for n in numbers_of("--hidden", hidden) or ()] if hidden else []
     network: Network = Network(
         inputs=inputs,
         targets=targets,
-        hidden=widths,
+        hidden=_widths(hidden),
         activation=activation,
         objective=objective,
         weight_decay=weight_decay,
@@ -77,7 +80,7 @@ def record(
         chains=chains,
         steps=steps,
         every=every,
-        directions=directions,
+        directions=min(5, network.parameters) if directions is None else directions,
         seed=seed,
     )
     columns = (
@@ -98,6 +101,14 @@ def record(
 
         done = record_network(run, network, plan, resume=resume, progress=show)
     typer.echo(done)
+
+
+def _widths(text: str) -> list[int]:
+    found = (numbers_of("--hidden", text) or []) if text else []
+    if not all(n.is_integer() and n > 0.0 for n in found):
+        msg = f"--hidden must be whole numbers from 1 on, such as 16,16, got {text!r}"
+        raise typer.BadParameter(msg)
+    return [int(n) for n in found]
 
 
 def _data(name: str) -> tuple[Any, Any]:

@@ -274,11 +274,11 @@ def _theory(option: str, text: str) -> str | dict[str, tuple[Prediction, ...]]:
 
 
 def _step(option: str, text: str) -> float:
-    found = numbers_of(option, text)
-    if found is None or len(found) != 1:
+    try:
+        return float(text)
+    except ValueError as error:
         msg = f"{option} must be one number of steps, or auto, got {text!r}"
-        raise typer.BadParameter(msg)
-    return found[0]
+        raise typer.BadParameter(msg) from error
 
 
 def _of_files(

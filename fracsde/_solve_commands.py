@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,7 +78,7 @@ def solve(
         scheme=job.scheme,
         space=job.space,
         checkpoint=checkpoint,
-        progress=progress,
+        progress=progress and sys.stderr.isatty(),  # a log would get an empty line for it
     )
     context.obj.check()
     arrays = _arrays(solution)

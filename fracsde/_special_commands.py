@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fracsde._command_words import Speaking
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -23,7 +25,7 @@ Tolerance = Annotated[float, typer.Option(help="Largest error wanted.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of columns.")]
 
 
-@app.command("mittag-leffler")
+@app.command("mittag-leffler", cls=Speaking)
 def mittag_leffler(
     z: Annotated[list[str], typer.Argument(help="Arguments, e.g. 1.5 or 2+1j; negative after --.")],
     alpha: Alpha,
@@ -48,7 +50,7 @@ def mittag_leffler(
         typer.echo(f"{_text(point):<30}  {_text(value)}")
 
 
-@app.command("poles")
+@app.command("poles", cls=Speaking)
 def poles(alpha: Alpha, rtol: Tolerance = 1e-10, as_json: Json = False) -> None:
     """Print poles q and residues c of E_alpha(-x) = c0 + Re sum c / (x - q) on x >= 0."""
     from fracsde.special import relaxation_poles
@@ -58,7 +60,7 @@ def poles(alpha: Alpha, rtol: Tolerance = 1e-10, as_json: Json = False) -> None:
     _table(head, {"residue": table.residues, "pole": table.poles}, as_json=as_json)
 
 
-@app.command("contour")
+@app.command("contour", cls=Speaking)
 def contour(
     start: Annotated[float, typer.Option(help="First time of the window.")],
     end: Annotated[float, typer.Option(help="Last time of the window.")],
@@ -73,7 +75,7 @@ def contour(
     _table(head, {"weight": table.weights, "node": table.nodes}, as_json=as_json)
 
 
-@app.command("exponentials")
+@app.command("exponentials", cls=Speaking)
 def exponentials(
     alpha: Alpha,
     largest: Annotated[float, typer.Option(help="Largest argument.")],

@@ -6,6 +6,7 @@ Exit codes, for scripts:
 code  meaning
 ====  =========================================================================
 0     finished; for a comparison: theory and run agree within the tolerance
+1     who read the results, such as ``head``, wanted no more of them
 2     bad input, a missing extra, too little memory, or results that could not be written
 3     a comparison was made: theory and run disagree
 4     a comparison was made: these data do not decide
@@ -117,7 +118,7 @@ def _run(interrupts: Interrupts) -> None:
         )
         raise SystemExit(_exit_codes.BAD_INPUT) from None
     try:
-        app(obj=interrupts)
+        app(obj=interrupts, prog_name="fracsde")
     except FracsdeError as error:
         interrupts.check()
         sys.stderr.write(f"fracsde: {error}\n")
@@ -125,11 +126,18 @@ def _run(interrupts: Interrupts) -> None:
         code = _exit_codes.REFUSED if refused else _exit_codes.BAD_INPUT
         raise SystemExit(code) from None
     except OSError as error:
-        if error.errno not in _FULL:
-            raise
         interrupts.check()
-        sys.stderr.write(f"fracsde: cannot write the results: {error.strerror}; free some space\n")
-        _give_up_output()
+        if error.errno in _FULL and error.filename is None:
+            refusal = f"cannot write the results: {error.strerror}; free some space"
+            _give_up_output()
+        elif error.filename is not None:
+            refusal = (
+                f"cannot use {str(error.filename)!r}: {error.strerror}; correct its permissions, "
+                "or name another place"
+            )
+        else:
+            raise
+        sys.stderr.write(f"fracsde: {refusal}\n")
         raise SystemExit(_exit_codes.BAD_INPUT) from None
     except MemoryError as error:
         interrupts.check()
@@ -144,3 +152,7 @@ def _give_up_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+if __name__ == "__main__":
+    main()

@@ -79,7 +79,7 @@ def test_says_which_extra_is_missing(tmp_path: Path) -> None:
 
 
 def test_prints_on_a_terminal_that_knows_no_greek() -> None:
-    say = "_commands.app = lambda obj: print('\\u03b7 = 1')"
+    say = "_commands.app = lambda **_: print('\\u03b7 = 1')"
     code = f"from fracsde import _commands, cli; {say}; cli.main()"
     shown = subprocess.run(
         [sys.executable, "-c", code],
@@ -111,7 +111,7 @@ def test_interrupt_dropped_by_a_callback_is_raised_again(capsys) -> None:
 def test_error_that_follows_a_dropped_interrupt_is_the_interrupt(error, monkeypatch) -> None:
     from fracsde import _commands
 
-    def work(obj: Interrupts) -> None:
+    def work(obj: Interrupts, **_: object) -> None:
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         raise error
@@ -125,7 +125,7 @@ def test_error_that_follows_a_dropped_interrupt_is_the_interrupt(error, monkeypa
 def test_error_without_an_interrupt_is_not_hidden(monkeypatch) -> None:
     from fracsde import _commands
 
-    def work(obj: Interrupts) -> None:
+    def work(obj: Interrupts, **_: object) -> None:
         msg = "a defect"
         raise RuntimeError(msg)
 
@@ -137,7 +137,7 @@ def test_error_without_an_interrupt_is_not_hidden(monkeypatch) -> None:
 def test_too_little_memory_is_said_without_a_traceback(monkeypatch, capsys) -> None:
     from fracsde import _commands
 
-    def work(obj: Interrupts) -> None:
+    def work(obj: Interrupts, **_: object) -> None:
         msg = "Unable to allocate 7.11 PiB"
         raise MemoryError(msg)
 

@@ -85,7 +85,7 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
         raise RecordError(msg) from error
     if not is_folder or not exists(home / "run.json"):
         what = "has no `run.json`" if is_folder else "is no folder"
-        msg = f"{str(place)!r} {what}: name the folder that a `Recorder` made"
+        msg = f"{str(place)!r} {what}: name the folder that `fracsde record` or a `Recorder` made"
         raise RecordError(msg)
     return home
 
