@@ -29,7 +29,7 @@ _OTHERWISE = (
     ("window[0]", "start"),
     ("window[1]", "end"),
 )
-_VALUE = r"""\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|'[^']*'|"[^"]*"|[^\s,;:()`]*[^\s,;:()`.]"""
+_VALUE = r"""\.\.\.|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|'[^']*'|"[^"]*"|[^\s,;:()`]*[^\s,;:()`.]"""
 _SIDES = {"<": "below", ">": "above"}
 _LAWS = ("map", "flow")  # methods of a problem that are laws of a command
 

@@ -94,10 +94,7 @@ def _of_matrices(
     missing = [name for name in ("hessian", "gradient_noise") if matrices.get(name) is None]
     if missing:
         words = " and ".join(f"`{name}`" for name in missing)
-        msg = (
-            f"{words} must be given, with --hessian and --noise, or a run that carries its "
-            "curvature, with --run"
-        )
+        msg = f"{words} must be given, or a run that carries its curvature, with --run"
         raise InputError(msg)
     training = read_training({}, settings)
     given: dict[str, Any] = {name: value for name, value in matrices.items() if value is not None}
