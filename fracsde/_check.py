@@ -53,6 +53,7 @@ def finite_array(
     shape: Sequence[int | None] | None = None,
     ndim: int | Sequence[int] | None = None,
     remedy: str = "",
+    copy: bool = True,
 ) -> FloatArray:
     """Return a read-only float64 copy of ``value``.
 
@@ -68,11 +69,13 @@ def finite_array(
         Allowed numbers of axes.
     remedy : str
         What to do, appended to the message.
+    copy : bool
+        False for what is not kept: then it may be a view of the caller's memory.
 
     Returns
     -------
     ndarray of float64
-        Read-only, C-contiguous, never a view of the caller's memory.
+        Read-only, C-contiguous.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def finite_array(
     NotFiniteError
         If an entry is NaN or infinite.
     """
-    array = _float64(name, value, remedy)
+    array = _float64(name, value, remedy, copy=copy)
     allowed = (ndim,) if isinstance(ndim, int) else ndim
     if allowed is not None and array.ndim not in allowed:
         wanted = " or ".join(str(n) for n in allowed)
@@ -118,11 +121,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _float64(name: str, value: Any, remedy: str) -> FloatArray:
+def _float64(name: str, value: Any, remedy: str, *, copy: bool) -> FloatArray:
     try:
         raw = np.asarray(value)
         real = raw.dtype.kind in "biufO" and not np.ma.is_masked(value)
-        array = np.array(raw, dtype=np.float64, order="C") if real else None
+        own = np.array if copy else np.asarray
+        array = own(raw, dtype=np.float64, order="C").view() if real else None
     except (TypeError, ValueError, OverflowError):
         array = None
     if array is None:
@@ -147,7 +151,9 @@ def vector(name: str, value: Any, *, length: int | None = None, remedy: str = ""
     return finite_array(name, array, shape=(length,), remedy=remedy)
 
 
-def matrix(name: str, value: Any, *, size: int | None = None, remedy: str = "") -> FloatArray:
+def matrix(
+    name: str, value: Any, *, size: int | None = None, remedy: str = "", copy: bool = True
+) -> FloatArray:
     """Return ``value`` as a square matrix; a number becomes 1 x 1.
 
     Returns
@@ -159,7 +165,7 @@ def matrix(name: str, value: Any, *, size: int | None = None, remedy: str = "") 
     ShapeError
         If it is not square, is empty, or is not ``size`` x ``size``.
     """
-    array = finite_array(name, value, ndim=(0, 2), remedy=remedy)
+    array = finite_array(name, value, ndim=(0, 2), remedy=remedy, copy=copy)
     if array.ndim == 0:
         array = finite_array(name, array.reshape(1, 1))
     rows, columns = array.shape
@@ -172,7 +178,7 @@ def matrix(name: str, value: Any, *, size: int | None = None, remedy: str = "") 
     return array
 
 
-def symmetric(name: str, value: Any, *, size: int | None = None) -> FloatArray:
+def symmetric(name: str, value: Any, *, size: int | None = None, copy: bool = True) -> FloatArray:
     """Return ``value`` as a symmetric matrix, rounding-level asymmetry averaged away.
 
     Returns
@@ -184,7 +190,7 @@ def symmetric(name: str, value: Any, *, size: int | None = None) -> FloatArray:
     NotSymmetricError
         If it differs from its transpose by more than rounding.
     """
-    array = matrix(name, value, size=size)
+    array = matrix(name, value, size=size, copy=copy)
     gap = asymmetry(array)
     if gap == 0.0:
         return array

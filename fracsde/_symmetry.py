@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["ROUNDING", "asymmetry", "averaged", "mirror_lower", "surely_positive"]
+__all__ = ["ROUNDING", "asymmetry", "averaged", "surely_positive"]
 
 # Relative size below which an asymmetry or a negative eigenvalue is taken for rounding: a
 # matrix assembled from float32 data is symmetric to 1e-7 at best, and is meant to be usable.
@@ -42,20 +42,22 @@ def asymmetry(array: FloatArray) -> float:
     return largest
 
 
-def averaged(array: FloatArray) -> FloatArray:
+def averaged(array: FloatArray, gap: float) -> FloatArray:
     """Return the mean of a square matrix and its transpose, in memory that nothing else uses.
 
     Parameters
     ----------
     array : (n, n) float64
         The matrix, read in blocks that stay in a cache with their mirror images.
+    gap : float
+        From :func:`asymmetry`.
 
     Returns
     -------
     (n, n) float64
         Exactly symmetric.
     """
-    if asymmetry(array) == 0.0:
+    if gap == 0.0:
         return array.copy()
     out = np.empty(array.shape)
     for start in range(0, len(array), _TILE):
@@ -67,22 +69,6 @@ def averaged(array: FloatArray) -> FloatArray:
             out[start:stop, other : other + _TILE] = mean
             out[other : other + _TILE, start:stop] = mean.T
     return out
-
-
-def mirror_lower(array: FloatArray) -> None:
-    """Write the lower triangle of a square matrix over the upper one.
-
-    Parameters
-    ----------
-    array : (n, n) float64
-        The matrix, in blocks that stay in a cache with their mirror images.
-    """
-    for start in range(0, len(array), _TILE):
-        stop = start + _TILE
-        for other in range(0, start, _TILE):
-            array[other : other + _TILE, start:stop] = array[start:stop, other : other + _TILE].T
-        corner = array[start:stop, start:stop]
-        corner[:] = np.tril(corner) + np.tril(corner, -1).T
 
 
 def surely_positive(array: FloatArray) -> bool:

@@ -52,11 +52,11 @@ def alternating(
 
     Returns
     -------
-    left, right : (n, J, k) float64
+    left, right : (J, k, n) float64
         All ``2 p f K`` and all ``g``.
     """
     n, k = len(columns), len(weights)
-    left, right = np.empty((n, len(shifts), k)), np.empty((n, len(shifts), k))
+    left, right = np.empty((len(shifts), k, n)), np.empty((len(shifts), k, n))
     rest = columns.copy()
     pivots, ratios = np.empty(n), np.zeros(n)
     w = np.empty((n, 2 * k))
@@ -80,8 +80,8 @@ def alternating(
                 w[i, c] = y
                 rest[i, c] -= 2.0 * p * y
             for c in range(k):
-                left[i, j, c] = 2.0 * p * weights[c] * w[i, c]
-                right[i, j, c] = w[i, k + c]
+                left[j, c, i] = 2.0 * p * weights[c] * w[i, c]
+                right[j, c, i] = w[i, k + c]
             below = w[i]
     return left, right
 
@@ -97,14 +97,14 @@ def alternating_reference(
 
     Returns
     -------
-    left, right : (n, J, k) float64
+    left, right : (J, k, n) float64
     """
     k, rest = len(weights), columns.copy()
-    out = np.empty((len(columns), len(shifts), 2 * k))
+    out = np.empty((len(shifts), 2 * k, len(columns)))
     for j, p in enumerate(shifts):
         band = np.array([diagonal + p, np.append(beside, 0.0)])
         w = scipy.linalg.solveh_banded(band, rest, lower=True)
         w[np.abs(w) < _TINY] = 0.0
-        out[:, j] = w
+        out[j] = w.T
         rest -= 2.0 * p * w
-    return out[..., :k] * (2.0 * shifts[:, None] * weights), out[..., k:]
+    return out[:, :k] * (2.0 * np.outer(shifts, weights))[..., None], out[:, k:]

@@ -8,7 +8,8 @@ of which the first two touch the lower triangle of ``X`` alone, the second at ha
 routines of its BLAS are called by address; where their integers are not C's ``int``, ``AVAILABLE``
 is false and nothing here may be called.
 
-All matrices are float64 in the order of Fortran, and are not checked.
+All matrices are float64 in the order of Fortran, and are not checked.  ``mirror_lower`` writes the
+other half.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 from scipy.linalg import cython_blas
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["AVAILABLE", "add_pairs", "subtract_product", "symmetric_times"]
+__all__ = ["AVAILABLE", "add_pairs", "mirror_lower", "subtract_product", "symmetric_times"]
 
+_TILE = 32  # rows and columns that stay in a cache beside their mirror image
 _KINDS = {"char": "c", "int": "i"}
 
 
@@ -104,6 +107,23 @@ def subtract_product(R: FloatArray, V: FloatArray, G: FloatArray) -> None:
     sizes = _whole(len(R)), _whole(R.shape[1]), _whole(V.shape[1])
     G = G if turn == b"N" else G.T
     _dgemm(b"N", turn, *sizes, _real(-1.0), *_at(V), *_at(G), _real(1.0), *_at(R))
+
+
+@njit(cache=True, error_model="numpy")
+def mirror_lower(X: FloatArray) -> None:
+    """Write the lower triangle of a square matrix over the upper one.
+
+    Parameters
+    ----------
+    X : (n, n) float64
+        Written to.
+    """
+    n = len(X)
+    for start in range(0, n, _TILE):
+        for other in range(0, start + 1, _TILE):
+            for j in range(other, min(other + _TILE, n)):
+                for i in range(max(start, j + 1), min(start + _TILE, n)):
+                    X[j, i] = X[i, j]
 
 
 def _at(array: FloatArray) -> tuple[int, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.linalg
 
 from fracsde._check import choice
-from fracsde._symmetry import averaged
+from fracsde._symmetry import asymmetry, averaged
 from fracsde.errors import ComputationError, NotSymmetricError
 from fracsde.lyapunov.products import congruent
 from fracsde.lyapunov.rounding import is_symmetric
@@ -105,15 +105,15 @@ def decompose(
         If ``method="eigen"`` and the matrix is not symmetric.
     """
     choice("method", method, METHODS)
-    even = method != "bartels_stewart" and is_symmetric(array)
+    gap = float("inf") if method == "bartels_stewart" else asymmetry(array)
+    even = is_symmetric(array, gap)
     if method == "eigen" and not even:
-        gap = float(np.abs(array - array.T).max())
         msg = (
             f"method='eigen' needs a symmetric `{name}`, got one that differs from its transpose "
             f"by up to {gap:.3g}; use method='auto' or 'bartels_stewart'"
         )
         raise NotSymmetricError(msg)
-    short = reduced(array) if even and not discrete and method == "auto" else None
+    short = reduced(array, gap) if even and not discrete and method == "auto" else None
     if short is not None:
         return Decomposition(
             matrix=array,
@@ -159,7 +159,7 @@ def eigenvectors(array: FloatArray) -> tuple[FloatArray, FloatArray]:
     vectors : (n, n) float64
         One per column.
     """
-    even = averaged(array).T  # the same matrix, in the order of LAPACK
+    even = averaged(array, asymmetry(array)).T  # the same matrix, in the order of LAPACK
     values, vectors = scipy.linalg.eigh(even, driver="evd", overwrite_a=True, check_finite=False)
     return values, vectors
 

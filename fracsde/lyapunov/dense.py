@@ -134,8 +134,8 @@ def solve_lyapunov(A: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> Matri
     array([[1., 1.],
            [1., 1.]])
     """
-    A = matrix("A", A)
-    Q = symmetric("Q", Q, size=len(A))
+    A = matrix("A", A, copy=False)
+    Q = symmetric("Q", Q, size=len(A), copy=False)
     (A, rate), (Q, size) = in_own_unit(A), in_own_unit(Q)
     form = decompose(A, discrete=False, method=method, name="A")
     return in_units(solve_decomposed(form, Q), size, rate)
@@ -173,8 +173,8 @@ def solve_stein(T: ArrayLike, Q: ArrayLike, *, method: str = "auto") -> MatrixSo
     >>> solve_stein([[0.5]], [[3.0]]).matrix
     array([[4.]])
     """
-    T = matrix("T", T)
-    Q = symmetric("Q", Q, size=len(T))
+    T = matrix("T", T, copy=False)
+    Q = symmetric("Q", Q, size=len(T), copy=False)
     form, (Q, size) = decompose(T, discrete=True, method=method, name="T"), in_own_unit(Q)
     return in_units(solve_decomposed(form, Q), size)
 

@@ -64,6 +64,10 @@ def in_own_unit(array: FloatArray) -> tuple[FloatArray, float]:
     float
         From :func:`binary_unit` where that is extreme.
     """
+    with np.errstate(over="ignore", under="ignore"):
+        size = float(np.linalg.norm(array))  # not below the largest entry, and faster
+    if _ORDINARY[0] * array.size < size < _ORDINARY[1]:
+        return array, 1.0
     unit = binary_unit(array)
     return (array, 1.0) if _ORDINARY[0] < unit < _ORDINARY[1] else (array / unit, unit)
 
@@ -89,19 +93,21 @@ def times_units(array: FloatArray | float, size: float, rate: float) -> FloatArr
         return np.asarray(np.ldexp(array, shift))
 
 
-def is_symmetric(array: FloatArray) -> bool:
+def is_symmetric(array: FloatArray, gap: float | None = None) -> bool:
     """Whether a square matrix equals its transpose, exactly or to the rounding of a product.
 
     Parameters
     ----------
     array : (n, n) float64
         The matrix.
+    gap : float, optional
+        Its :func:`~fracsde._symmetry.asymmetry`, where it is known.
 
     Returns
     -------
     bool
     """
-    gap = asymmetry(array)
+    gap = asymmetry(array) if gap is None else gap
     if gap == 0.0:
         return True
     return gap <= 4.0 * EPS * float(np.sqrt(len(array))) * float(np.abs(array).max())

@@ -49,9 +49,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.linalg
 
-from fracsde._symmetry import averaged, mirror_lower
+from fracsde._symmetry import asymmetry, averaged
 from fracsde.lyapunov.alternating import alternating
-from fracsde.lyapunov.blas import AVAILABLE, add_pairs, subtract_product, symmetric_times
+from fracsde.lyapunov.blas import (
+    AVAILABLE,
+    add_pairs,
+    mirror_lower,
+    subtract_product,
+    symmetric_times,
+)
 from fracsde.lyapunov.lowrank import poles
 from fracsde.lyapunov.rounding import EPS
 
@@ -65,6 +71,7 @@ LEAST = 256
 
 Panel = tuple[int, "FloatArray", "FloatArray"]  # start, V and K of I - V K^T
 _PANEL = 96  # reflectors applied at once
+_ROWS = 96  # of one factor of the correction taken together
 _COLUMNS = 16  # reduced at once: half of LAPACK's own choice is faster
 
 
@@ -94,13 +101,15 @@ class Tridiagonal:
         return self.low > 16.0 * len(self.diagonal) * EPS * self.high
 
 
-def reduced(array: FloatArray) -> Tridiagonal | None:
+def reduced(array: FloatArray, gap: float | None = None) -> Tridiagonal | None:
     """Bring a matrix that is symmetric to rounding into tridiagonal form.
 
     Parameters
     ----------
     array : (n, n) float64
         The matrix.
+    gap : float, optional
+        Its :func:`~fracsde._symmetry.asymmetry`, where it is known.
 
     Returns
     -------
@@ -111,7 +120,10 @@ def reduced(array: FloatArray) -> Tridiagonal | None:
     if n < LEAST or not AVAILABLE or array.diagonal().min() <= 0.0:
         return None
     rows, diagonal, beside, factors, _ = scipy.linalg.lapack.dsytrd(
-        averaged(array).T, lower=1, lwork=_COLUMNS * n, overwrite_a=1
+        averaged(array, asymmetry(array) if gap is None else gap).T,
+        lower=1,
+        lwork=_COLUMNS * n,
+        overwrite_a=1,
     )
     low, high = _extremes(diagonal, beside)
     form = Tridiagonal(diagonal=diagonal, beside=beside, low=low, high=high, panels=())
@@ -170,7 +182,7 @@ def solution(form: Tridiagonal, Q: FloatArray) -> FloatArray:
     X = Q.T.copy(order="F")  # of which only the lower triangle counts from here on
     for start, V, K in form.panels:
         _reflect(X, start, V, K)
-    _solve_tridiagonal(form, X)
+    _solve_tridiagonal(form, X, float(np.linalg.norm(Q)))
     for start, V, K in reversed(form.panels):
         _reflect(X, start, K, V)
     mirror_lower(X)
@@ -194,9 +206,10 @@ def _product(A: FloatArray, B: FloatArray) -> FloatArray:
     return np.asarray(np.matmul(B.T, A.T).T, dtype=np.float64)
 
 
-def _solve_tridiagonal(form: Tridiagonal, X: FloatArray) -> None:
-    # In the lower triangle of X.
-    n = len(X)
+def _solve_tridiagonal(form: Tridiagonal, X: FloatArray, size: float) -> None:
+    # In the lower triangle of X, of Frobenius norm `size`; that of the solution is at least
+    # size / (2 high), and what does not count beside it is left out.
+    n, least = len(X), EPS * size / (2.0 * form.high)
     count = math.ceil(math.log(4.0 * form.high / form.low) * math.log(4.0 / EPS) / math.pi**2)
     cuts = _cuts(n, count)
     weights = np.abs(form.beside[cuts - 1])
@@ -211,7 +224,25 @@ def _solve_tridiagonal(form: Tridiagonal, X: FloatArray) -> None:
         columns[:, k + c] = _column(X, cut - 1) + sign * _column(X, cut)
     shifts = poles(form.low, form.high, np.inf, count)
     left, right = alternating(form.diagonal, form.beside, shifts, columns, weights)
-    add_pairs(X, left.reshape(n, -1), right.reshape(n, -1), 1.0)
+    _add_correction(X, left.reshape(-1, n), right.reshape(-1, n), least)
+
+
+def _add_correction(X: FloatArray, left: FloatArray, right: FloatArray, least: float) -> None:
+    # X += L R^T + R L^T in the lower triangle, rows of L taken together, and of them only columns
+    # that count: what is left out has a Frobenius norm of `least` at most.
+    count, n = left.shape
+    starts = np.arange(0, n, _ROWS)
+    lengths = np.sqrt(np.einsum("ki,ki->k", right, right))
+    parts = np.sqrt(np.add.reduceat(left * left, starts, axis=1)) * lengths[:, None]
+    counts = parts > 0.5 * least / (count * math.sqrt(len(starts)))
+    for start, chosen in zip(starts, counts.T, strict=True):
+        if not chosen.any():
+            continue
+        stop = min(start + _ROWS, n)
+        L, R = -left[chosen, start:stop].T, right[chosen]
+        subtract_product(X[start:stop, :start], L, R[:, :start])
+        add_pairs(X[start:stop, start:stop], R[:, start:stop].T, L, -1.0)
+        subtract_product(X[stop:, start:stop], R[:, stop:].T, L.T)
 
 
 def _cuts(n: int, count: int) -> IntArray:
