@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from fracsde.lyapunov import blas, solve_lyapunov
+from fracsde.lyapunov import blas, solve_lyapunov, tridiagonal
 from fracsde.lyapunov.alternating import alternating, alternating_reference
 from fracsde.lyapunov.lowrank import poles
+from fracsde.lyapunov.rounding import EPS
 from fracsde.lyapunov.tridiagonal import LEAST, reduced, solution
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.stationary import stationary_covariance
@@ -123,6 +124,39 @@ def test_residual_sees_a_correction_of_the_wrong_sign(seed: int, monkeypatch) ->
     assert residual(A, Q, solution(reduced(A), Q)) > 1e-6
 
 
+@pytest.mark.parametrize("drift", ["spread", "chain", "two levels", "nearly singular"])
+def test_what_the_correction_leaves_out_is_below_rounding_of_the_solution(
+    drift: str, seed: int, monkeypatch
+) -> None:
+    A, Q = drifts(seed)[drift], noises(seed)["full"]
+    usual, seen = tridiagonal._add_correction, []
+
+    def watched(X, left, right, least):
+        before = np.tril(X)
+        usual(X, left, right, least)
+        seen.append((np.tril(X) - before, left.T @ right, least))
+
+    monkeypatch.setattr(tridiagonal, "_add_correction", watched)
+    S = solution(reduced(A), Q)
+    ((added, half, least),) = seen
+    gap = np.tril(half + half.T) - added
+    missed = np.linalg.norm(gap + np.tril(gap, -1).T)
+    assert least < EPS * np.linalg.norm(S)
+    assert missed < least + 40.0 * EPS * np.linalg.norm(S)  # of two orders of summation
+
+
+@pytest.mark.twin
+def test_residual_sees_a_correction_that_leaves_out_too_much(seed: int, monkeypatch) -> None:
+    A, Q = drifts(seed)["spread"], noises(seed)["full"]
+    usual = tridiagonal._add_correction
+    monkeypatch.setattr(
+        tridiagonal,
+        "_add_correction",
+        lambda X, left, right, least: usual(X, left, right, 1e10 * least),
+    )
+    assert residual(A, Q, solution(reduced(A), Q)) > 1e-12
+
+
 def test_matrices_that_are_not_clearly_positive_keep_their_eigenvectors(seed: int) -> None:
     values = np.geomspace(1e-4, 1.0, N)
     for first in (-0.5, -1e-15, 1e-15):
@@ -205,6 +239,8 @@ def test_products_in_place_equal_plain_ones_on_parts_of_a_matrix(m, b, seed: int
         part = expected[4 : 4 + m, 4 : 4 + m]
         part -= np.tril(0.5 * (W @ V.T + V @ W.T))
         np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-12)
+    blas.mirror_lower(X)
+    np.testing.assert_array_equal(X, np.tril(X) + np.tril(X, -1).T)
     left = whole[4 : 4 + m, :4]
     for G in (np.asfortranarray(rng.normal(size=(b, 4))), rng.normal(size=(b, 4))):
         expected = left - V @ G
