@@ -19,8 +19,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 from scipy.linalg import cython_blas
+
+from fracsde._compiled import njit
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
