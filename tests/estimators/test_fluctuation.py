@@ -150,30 +150,6 @@ def test_a_run_that_drifts_is_named(seed) -> None:
     assert found.value[0] > 5.0
 
 
-def chains_of(rng, chains, draws, eta=0.5):
-    """Weights on a parabola with Gaussian noise, started in their law."""
-    w = rng.normal(size=chains) * np.sqrt(eta / (2.0 - eta))
-    rows = []
-    for _ in range(draws):
-        g = w + rng.normal(size=chains)
-        rows.append((w, g))
-        w = w - eta * g
-    return np.transpose(rows)  # (chain, 2, draw)
-
-
-def test_one_chain_errs_on_the_side_of_caution(seed) -> None:
-    # Over consecutive steps the difference of the sides is that of two ends; blocks count theirs.
-    rows = chains_of(np.random.default_rng(seed), 300, 1000)
-    hits = 0
-    for w, g in rows:
-        streams = {"weight_dot_gradient": w * g, "gradient_norm_squared": g * g}
-        found = fluctuation_dissipation(streams, learning_rate=0.5, level=0.05)
-        hits += found.interval[0] <= 1.0 <= found.interval[1]
-        assert "blocks" in found.method
-    assert hits >= 294
-    assert found.stderr[0] < 0.05
-
-
 def quadratic_run(seed, eta, mu=0.0, sampling="independent", chains=32, draws=60, every=5):
     rng = np.random.default_rng(seed)
     H = np.array([[1.0, 0.3], [0.3, 0.5]])
