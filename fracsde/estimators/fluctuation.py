@@ -43,6 +43,7 @@ from fracsde.errors import RecordError, ShapeError
 from fracsde.estimators.diagnostics import check_stationary
 from fracsde.estimators.ends import ratio_of_ends
 from fracsde.estimators.fluctuation_streams import (
+    may_be_consecutive,
     products_of_streams,
     settings_of,
     stream,
@@ -140,7 +141,8 @@ def fluctuation_dissipation(
     -------
     FluctuationRatio
         Of fewer than 16 chains the error is that of their ends where the record shows that steps
-        are consecutive, which its ``method`` says, and of blocks elsewhere.
+        are consecutive, which its ``method`` says, and of blocks elsewhere.  Arrays must not join
+        windows of consecutive steps: their few gaps are not seen.
 
     Raises
     ------
@@ -179,7 +181,8 @@ def fluctuation_dissipation(
         unit = eta if velocity == "buffer" else 1.0 / eta
         right = 0.5 * unit * (1.0 + mu) / (1.0 - tau) * speed
     label = quantity or Quantity(name="first fluctuation-dissipation ratio")
-    return _measured(label, cross, right, start, level, telescopes=True)
+    follow = may_be_consecutive(run)
+    return _measured(label, cross, right, start, level, telescopes=follow)
 
 
 def second_fluctuation_dissipation(

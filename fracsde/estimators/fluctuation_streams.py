@@ -15,9 +15,10 @@ from fracsde._check import choice, finite_array, real
 from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
+    from fracsde._typing import BoolArray, FloatArray
 
 __all__ = [
+    "may_be_consecutive",
     "products_of_streams",
     "settings_of",
     "settings_of_series",
@@ -134,10 +135,7 @@ def _of_chains(run: Any, name: str) -> FloatArray:
     rows = []
     for chain in run.chains:
         values = np.asarray(run.array(name, chain), dtype=np.float64)[:, 0]
-        there = np.asarray(run.steps(chain)) > 0
-        if hasattr(run, "present"):
-            there = there & run.present(name, chain)
-        rows.append(values[there])
+        rows.append(values[_there(run, name, chain)])
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         msg = (
@@ -146,6 +144,26 @@ def _of_chains(run: Any, name: str) -> FloatArray:
         )
         raise RecordError(msg)
     return np.stack(rows)
+
+
+def _there(run: Any, name: str, chain: int) -> BoolArray:
+    there = np.asarray(run.steps(chain)) > 0
+    return there & run.present(name, chain) if hasattr(run, "present") else there
+
+
+def may_be_consecutive(run: Any) -> bool:
+    """Return whether no step is known to be missing between the draws of a run.
+
+    Returns
+    -------
+    bool
+        Of arrays, which do not say their steps, true.
+    """
+    if isinstance(run, Mapping):
+        return True
+    name = _NORMS[1] if _NORMS[1] in run.streams else "gradients"
+    steps = [np.asarray(run.steps(chain))[_there(run, name, chain)] for chain in run.chains]
+    return all(np.all(np.diff(each) == 1) for each in steps)
 
 
 def _rows(name: str, values: Any) -> FloatArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import signal, special, stats
@@ -142,3 +144,19 @@ def test_ends_have_no_unit_and_leave_their_argument(seed):
     assert scaled.value == pytest.approx(plain.value * 1e-120)
     assert scaled.interval[1] == pytest.approx(plain.interval[1] * 1e-120)
     np.testing.assert_array_equal(values, kept)
+
+
+@pytest.mark.parametrize("gaps", [False, pytest.param(True, marks=pytest.mark.twin)])
+def test_a_stored_run_that_left_out_windows_shows_blocks(gaps, seed):
+    [row] = sides(np.random.default_rng(seed), 1, 1000)
+    streams = {"weight_dot_gradient": row[:, 0], "gradient_norm_squared": row[:, 1] / 0.25}
+    steps = 1 + np.arange(1000) + (np.arange(1000) // 200 * 50 if gaps else 0)
+    run = SimpleNamespace(
+        streams={name: None for name in streams},
+        chains=(0,),
+        metadata={"training": {"optimizer": "SGD", "learning_rate": 0.5}},
+        array=lambda name, _: streams[name][:, None],
+        steps=lambda _: steps,
+    )
+    found = fluctuation_dissipation(run)
+    assert ("blocks" if gaps else "ends") in found.method
