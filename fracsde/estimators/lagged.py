@@ -44,7 +44,12 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
-from fracsde.estimators.heavy_squares import burden_of_run, burden_of_squares, lightened
+from fracsde.estimators.heavy_squares import (
+    burden_of_run,
+    burden_of_squares,
+    lightened,
+    sharper,
+)
 from fracsde.estimators.second_moments import along_freedom
 from fracsde.records.trajectory import Trajectory
 
@@ -118,7 +123,15 @@ def _across(
     per_chain = autocovariance(run, int(lags.max()), mean=mean, per_chain=True)[:, lags]
     means = None if mean is not None else chain_means(run) - centre_of(run, None)
     value, without = without_mean(per_chain, means)
-    burden = burden_of_run(run, centre_of(run, mean))
+    centre = centre_of(run, mean)
+    bound, own = burden_of_run(run, centre), np.empty(value.shape)
+    away = run.values - centre
+    for row, k in enumerate(lags):
+        # The squares of these are how far products are from their mean.
+        roots = np.sqrt(np.abs(away[:, :-k] * away[:, k:] - value[row]))
+        series = Trajectory(values=roots, times=run.times[:-k])
+        own[row] = burden_of_run(series, np.zeros(run.dimension))
+    burden = sharper(own, bound)
     return value, jackknife_error(without), lightened(freedom_of(without), burden)
 
 
@@ -138,8 +151,11 @@ def _along(
         value[row] = products.mean(axis=(0, 1))
         stderr[row] = times.stderr_of_mean
         independent = times.count / np.maximum(times.tau, 1.0)
-        burden = burden_of_squares(np.square(away).reshape(-1, run.dimension), independent)
-        effective[row] = lightened(along_freedom(products - value[row], times), burden)
+        bound = burden_of_squares(np.square(away).reshape(-1, run.dimension), independent)
+        own = burden_of_squares(
+            np.abs(products - value[row]).reshape(-1, run.dimension), independent
+        )
+        effective[row] = lightened(along_freedom(products - value[row], times), sharper(own, bound))
     if mean is None:
         value += np.square(correlation_times(run).stderr_of_mean)
     return value, stderr, effective

@@ -21,7 +21,12 @@ import numpy as np
 from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import centre_of
 from fracsde.estimators.chains import blocks, coordinate_names, freedom
-from fracsde.estimators.heavy_squares import burden_of_run, lightened
+from fracsde.estimators.heavy_squares import (
+    burden_of_run,
+    burden_of_squares,
+    lightened,
+    sharper,
+)
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -147,7 +152,7 @@ def along(
     """
     centre = centre_of(run, about)
     names = coordinate_names(run)
-    value, stderr, replicas = np.empty(len(i)), np.empty(len(i)), np.empty(len(i))
+    value, stderr, replicas, own = (np.empty(len(i)) for _ in range(4))
     independent = np.full(run.dimension, float(run.chains * run.draws))
     step = max(1, (1 << 22) // (run.chains * run.draws))
     x = run.values - centre
@@ -159,11 +164,14 @@ def along(
         times = correlation_times(series, names=labels)
         value[part] = products.mean(axis=(0, 1))
         stderr[part] = times.stderr_of_mean
-        replicas[part] = along_freedom(products - value[part], times)
+        away = products - value[part]
+        replicas[part] = along_freedom(away, times)
+        held = times.count / np.maximum(times.tau, 1.0)
+        own[part] = burden_of_squares(np.abs(away).reshape(-1, away.shape[2]), held)
         for side in (i[part], j[part]):
-            np.minimum.at(independent, side, times.count / np.maximum(times.tau, 1.0))
+            np.minimum.at(independent, side, held)
     burden = burden_of_run(run, centre, independent)
-    replicas = lightened(replicas, 0.5 * (burden[i] + burden[j]))
+    replicas = lightened(replicas, sharper(own, 0.5 * (burden[i] + burden[j])))
     if about is None:
         tau = correlation_times(run).tau
         value *= 1.0 + np.sqrt(tau[i] * tau[j]) / (run.chains * run.draws)

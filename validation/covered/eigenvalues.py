@@ -17,7 +17,6 @@ __all__ = ["CASES"]
 
 _STEEP = np.geomspace(1.0, 1e-3, 5)  # condition number 1000
 _MANY = np.geomspace(1.0, 1e-2, 12)
-_PRODUCTS = "wide: of products no more is known than of squares"
 _GROUP = "wide: neighbours are not told apart"
 _TURN = np.linalg.qr(np.random.default_rng(1).standard_normal((12, 12)))[0]
 
@@ -90,7 +89,6 @@ def _entries(law: AR1, chains: int, draws: int) -> Case:
         law=f"{law}, condition 1000",
         chains=chains,
         draws=draws,
-        wide=_PRODUCTS if law.innovations == "log-normal" else "",
         truth={"entry 0, 1": truth[0, 1], "entry 1, 1": truth[1, 1]},
     )
 
