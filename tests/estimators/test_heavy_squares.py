@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fracsde.estimators import variances
+from fracsde.estimators import autocovariance_at, covariance_entries, variances
 from fracsde.estimators.heavy_squares import (
     burden_of_largest,
     burden_of_run,
     burden_of_squares,
     largest_kept,
     lightened,
+    sharper,
 )
 from fracsde.estimators.largest_squares import (
     largest_squares,
@@ -76,6 +77,33 @@ def test_law_variances_of_heavy_tails_have_wide_intervals(seed, chains):
     light = variances(rng.standard_normal((chains, draws, 8)))
     assert heavy.n_effective.max() < 10.0
     assert light.n_effective.min() > 15.0
+
+
+def test_law_products_of_independent_factors_have_a_lighter_tail_than_squares(seed):
+    x = np.random.default_rng(seed).standard_t(4.0, (COUNT, 2))
+    own = burden_of_squares(np.abs(np.prod(x, axis=1))[:, None], COUNT)
+    bound = burden_of_squares(np.square(x), COUNT).mean(keepdims=True)
+    assert own[0] < 0.8 * bound[0]
+    assert sharper(own, bound) == own
+    assert sharper(0.0 * own, bound) == bound  # where nothing was seen
+
+
+@pytest.mark.parametrize("chains", [2, 32])
+def test_law_products_of_heavy_factors_have_more_freedom_than_squares(seed, chains):
+    x = np.random.default_rng(seed).lognormal(0.0, 0.5, (chains, 3200 // chains, 40))
+    squares = np.median(variances(x).n_effective)
+    assert np.median(autocovariance_at(x, [3]).n_effective) > 1.3 * squares
+    if chains == 2:
+        pairs = [(i, i + 1) for i in range(39)]
+        assert np.median(covariance_entries(x, pairs).n_effective) > 1.3 * squares
+
+
+@pytest.mark.twin
+def test_twin_products_of_equal_factors_have_not(seed):
+    x = np.random.default_rng(seed).lognormal(0.0, 0.5, (2, 800, 8))
+    pairs = [(i, 8 + i) for i in range(8)]
+    twice = covariance_entries(np.concatenate([x, x], axis=2), pairs).n_effective
+    np.testing.assert_allclose(twice, variances(x).n_effective, rtol=0.05)
 
 
 def test_routes_agree_on_the_axes_of_a_run(seed):
