@@ -9,20 +9,22 @@ moments are the normal law's.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from fracsde._check import integer, real
+from fracsde._check import integer, positive_semidefinite, real
 from fracsde.errors import OutOfRangeError, UnsupportedError
 from fracsde.lyapunov.moments import equal_moments
 from fracsde.lyapunov.processes import as_linear
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
-from fracsde.problems.quadratic_loss_sgd import require_near_minimum
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD, require_near_minimum
+from fracsde.stationary import stationary_covariance
 
 if TYPE_CHECKING:
+    from fracsde._typing import ArrayLike
     from fracsde.lyapunov.propagators import LinearProcess
-    from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
     from fracsde.problems.sgd import SGDNearMinimum
 
     class SecondOrderLaw(Protocol):
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
         OUProcess | LinearRecursion | SGDNearMinimum | QuadraticLossSGD | SecondOrderLaw
     )
 
-__all__ = ["effective_rate", "second_order", "step_spacing", "whole"]
+__all__ = ["averaged_noise", "effective_rate", "second_order", "step_spacing", "whole"]
 
 # The largest float, beyond the memory of any mode.
 _MOST = int(np.finfo(np.float64).max)
@@ -56,6 +58,35 @@ def second_order(law: Any) -> LinearProcess:
     """
     offered = getattr(law, "second_order", None)
     return as_linear(offered() if callable(offered) else equal_moments(law))
+
+
+def averaged_noise(
+    sgd: SGDNearMinimum | QuadraticLossSGD, covariance: ArrayLike | None = None
+) -> SGDNearMinimum:
+    """Return a run with constant noise that has the second moments of this one.
+
+    Parameters
+    ----------
+    sgd : SGDNearMinimum or QuadraticLossSGD
+        What the caller passed.
+    covariance : (d, d) array_like [weight^2], optional
+        That of the weights over which the noise is averaged; the stationary one if not given.
+
+    Returns
+    -------
+    SGDNearMinimum
+        The run itself if its noise is constant.
+    """
+    if not isinstance(sgd, QuadraticLossSGD):
+        require_near_minimum(sgd)
+        return sgd
+    sgd.require_independent_batches()
+    if covariance is None:
+        S = stationary_covariance(sgd).matrix
+    else:
+        S = positive_semidefinite("covariance", covariance, size=sgd.dimension)
+    noise = sgd.about_minimum.noise
+    return replace(sgd.near_minimum(), gradient_noise=noise.at_minimum() + noise.spread(S))
 
 
 def whole(name: str, value: Any, *, low: int, remedy: str = "") -> int:
@@ -135,7 +166,6 @@ def effective_rate(sgd: SGDNearMinimum, what: str) -> float:
     UnsupportedError
         If epochs are shuffled or the momentum is Nesterov's.
     """
-    require_near_minimum(sgd)
     if sgd.sampling == "shuffled":
         msg = (
             f"{what} needs batches that are independent from step to step; the noise of a shuffled "

@@ -15,7 +15,9 @@ the curvature, and for noise that is independent from step to step, it is the se
     G = K (w - w^*) .
 
 The first holds for any loss and any sampling, epochs included; the second is exact for a quadratic
-loss.  Without momentum :math:`V = \eta^2 \langle g g^T \rangle` and they are those of [Yaida2019]_,
+loss, also where the noise depends on the state: :math:`\langle w g^T \rangle` needs no more than
+noise of mean zero.  Without momentum :math:`V = \eta^2 \langle g g^T \rangle` and they are those
+of [Yaida2019]_,
 
 .. math::
     \langle w \cdot g \rangle = \frac{\eta}{2} \operatorname{Tr} \tilde C, \qquad
@@ -35,13 +37,14 @@ import numpy as np
 
 from fracsde._check import positive_semidefinite
 from fracsde.errors import UnsupportedError
-from fracsde.observables._laws import effective_rate
+from fracsde.observables._laws import averaged_noise, effective_rate
 from fracsde.problems.epochs import preconditioned
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike
+    from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
     from fracsde.problems.sgd import SGDNearMinimum
 
 __all__ = ["FluctuationDissipation", "fluctuation_dissipation"]
@@ -80,7 +83,7 @@ class FluctuationDissipation:
 
 
 def fluctuation_dissipation(
-    sgd: SGDNearMinimum, *, covariance: ArrayLike | None = None
+    sgd: SGDNearMinimum | QuadraticLossSGD, *, covariance: ArrayLike | None = None
 ) -> FluctuationDissipation:
     r"""Return both sides of both fluctuation-dissipation relations.
 
@@ -89,8 +92,9 @@ def fluctuation_dissipation(
 
     Parameters
     ----------
-    sgd : SGDNearMinimum
-        Stable; ``w`` is measured from its minimum.
+    sgd : SGDNearMinimum or QuadraticLossSGD
+        Stable; ``w`` is measured from its minimum.  Noise that depends on the state counts with
+        its average over the covariance.
     covariance : (d, d) array_like [weight^2], optional
         Covariance of the weights to put to the test, from another theory or a measurement; that
         of the map if not given, which passes to rounding.  Without momentum only, where it
@@ -122,6 +126,7 @@ def fluctuation_dissipation(
     >>> [round(r, 4) for r in flow.residuals]
     [-0.0476, -0.0476]
     """
+    sgd = averaged_noise(sgd, covariance)
     rate = effective_rate(sgd, "a fluctuation-dissipation relation")
     K, d = sgd.curvature, sgd.dimension
     PK = preconditioned(sgd.preconditioner, K)

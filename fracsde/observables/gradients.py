@@ -36,11 +36,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fracsde.errors import UnsupportedError
-from fracsde.observables._laws import effective_rate
+from fracsde.observables._laws import averaged_noise, effective_rate
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
 if TYPE_CHECKING:
+    from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
     from fracsde.problems.sgd import SGDNearMinimum
 
 __all__ = ["GradientNoiseScale", "gradient_noise_scale"]
@@ -81,7 +82,7 @@ class GradientNoiseScale:
     provenance: Provenance
 
 
-def gradient_noise_scale(sgd: SGDNearMinimum) -> GradientNoiseScale:
+def gradient_noise_scale(sgd: SGDNearMinimum | QuadraticLossSGD) -> GradientNoiseScale:
     r"""Return the gradient-noise scales of a settled run.
 
     .. math:: \operatorname{Tr} C / \mathrm{E}|G|^2, \quad
@@ -89,8 +90,9 @@ def gradient_noise_scale(sgd: SGDNearMinimum) -> GradientNoiseScale:
 
     Parameters
     ----------
-    sgd : SGDNearMinimum
-        Stable, with noise, without a preconditioner; the law is that of its map.
+    sgd : SGDNearMinimum or QuadraticLossSGD
+        Stable, with noise, without a preconditioner; the law is that of its map.  Noise that
+        depends on the state counts with its average over the stationary law.
 
     Returns
     -------
@@ -116,6 +118,7 @@ def gradient_noise_scale(sgd: SGDNearMinimum) -> GradientNoiseScale:
     >>> round(found.simple, 6), round(found.small_rate_simple, 6)
     (6368.0, 6400.0)
     """
+    sgd = averaged_noise(sgd)
     rate = effective_rate(sgd, "the gradient-noise scale")
     if sgd.preconditioner is not None:
         msg = (

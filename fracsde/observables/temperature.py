@@ -34,13 +34,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import scipy.linalg
 
-from fracsde.observables._laws import effective_rate
+from fracsde.observables._laws import averaged_noise, effective_rate
 from fracsde.problems.epochs import root_of
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
+    from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
     from fracsde.problems.sgd import SGDNearMinimum
 
 __all__ = ["EffectiveTemperature", "effective_temperature"]
@@ -99,7 +100,7 @@ class EffectiveTemperature:
         return self.anisotropy <= 1.0 + tolerance
 
 
-def effective_temperature(sgd: SGDNearMinimum) -> EffectiveTemperature:
+def effective_temperature(sgd: SGDNearMinimum | QuadraticLossSGD) -> EffectiveTemperature:
     r"""Return the temperatures of SGD near its minimum.
 
     .. math:: h_i \operatorname{Var} w_i, \quad \operatorname{Var} v_i / \eta, \quad
@@ -107,8 +108,9 @@ def effective_temperature(sgd: SGDNearMinimum) -> EffectiveTemperature:
 
     Parameters
     ----------
-    sgd : SGDNearMinimum
-        Stable; the law is that of its map.
+    sgd : SGDNearMinimum or QuadraticLossSGD
+        Stable; the law is that of its map.  Noise that depends on the state counts with its
+        average over the stationary law, which all these second moments know alone.
 
     Returns
     -------
@@ -134,6 +136,7 @@ def effective_temperature(sgd: SGDNearMinimum) -> EffectiveTemperature:
     >>> [round(float(t[0]), 12) for t in (found.noise, found.potential, found.kinetic)]
     [2.0, 3.0, 4.0]
     """
+    sgd = averaged_noise(sgd)
     rate = effective_rate(sgd, "the temperature")
     found = stationary_covariance(sgd)
     # P is regular where SGD has a stationary law.

@@ -91,7 +91,9 @@ class StabilityLimits:
             said.append(
                 f"The curvature of {_several(len(self.flat), 'direction')} is zero to rounding "
                 f"({_listed(self.flat)} among the ascending eigenvectors of the regularised "
-                "Hessian): nothing pulls them back; raise the weight decay, or project them out."
+                "Hessian): nothing pulls them back; raise the weight decay, or project them out; "
+                "how far they spread say covariance_at and, by kind of direction, "
+                "fs.variance_growth(fs.SGDNearCriticalPoint(...), steps)."
             )
         if self.frozen:
             said.append(

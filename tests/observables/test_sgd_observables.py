@@ -315,15 +315,75 @@ def test_refuses_what_is_not_sgd_by_name(observable: Callable[[object], object])
         observable(OUProcess(drift=[[1.0]], noise=[[1.0]]))
 
 
+def regression(**changed) -> LeastSquaresSGD:
+    rng = np.random.default_rng(5)
+    given = {"batch_size": 1, "learning_rate": 0.1} | changed
+    return LeastSquaresSGD(inputs=rng.normal(size=(12, 2)), targets=rng.normal(size=12), **given)
+
+
+def batch_gradients(run: LeastSquaresSGD) -> tuple[np.ndarray, np.ndarray]:
+    """The second moment of one example's gradient in the stationary state, and its mean's."""
+    S, x = stationary_covariance(run).matrix, run.inputs
+    residuals = x @ run.minimum - run.targets
+    squares = residuals**2 + np.einsum("nd,de,ne->n", x, S, x)
+    return (x * squares[:, None]).T @ x / len(x), run.curvature @ S @ run.curvature
+
+
+def test_exact_relations_where_the_noise_depends_on_the_state() -> None:
+    run = regression()
+    S, K, (second, _) = stationary_covariance(run).matrix, run.curvature, batch_gradients(run)
+    found = fluctuation_dissipation(run)
+    assert found.position == pytest.approx(np.trace(K @ S), rel=1e-12)
+    assert found.velocity == pytest.approx(0.05 * np.trace(second), rel=1e-12)
+    assert found.curvature == pytest.approx(0.05 * np.trace(K @ second), rel=1e-12)
+    for setting in ({}, {"momentum": 0.6, "dampening": 0.2}, {"preconditioner": [1.0, 0.3]}):
+        assert np.abs(fluctuation_dissipation(regression(**setting)).residuals).max() < 1e-11
+
+
+@pytest.mark.twin
+def test_relations_reject_the_covariance_of_frozen_noise() -> None:
+    run = regression()
+    frozen = stationary_covariance(run.near_minimum()).matrix
+    residuals = fluctuation_dissipation(run, covariance=frozen).residuals
+    assert np.abs(residuals).min() > 0.05
+
+
+def test_exact_noise_scale_counts_the_noise_of_the_stationary_state() -> None:
+    run = regression()
+    K, (second, mean) = run.curvature, batch_gradients(run)
+    found = gradient_noise_scale(run)
+    assert found.simple == pytest.approx(np.trace(second - mean) / np.trace(mean), rel=1e-12)
+    weighted = np.trace(K @ (second - mean)) / np.trace(K @ mean)
+    assert found.curvature_weighted == pytest.approx(weighted, rel=1e-12)
+    frozen = gradient_noise_scale(run.near_minimum())
+    assert found.gradient_square > 1.05 * frozen.gradient_square
+
+
+@pytest.mark.parametrize("setting", [{}, {"momentum": 0.6, "preconditioner": [1.0, 0.3]}])
+def test_exact_temperatures_where_the_noise_depends_on_the_state(setting: dict) -> None:
+    run = regression(**setting)
+    state, d = stationary_covariance(run).state_matrix, run.dimension
+    found = effective_temperature(run)
+    P = np.diag(setting.get("preconditioner", np.ones(d)))
+    along = np.linalg.solve(P, found.directions)
+    potential = found.curvatures * np.einsum("di,de,ei->i", along, state[:d, :d], along)
+    np.testing.assert_allclose(found.potential, potential, rtol=1e-12)
+    if setting:
+        kinetic = np.einsum("di,de,ei->i", along, state[d:, d:], along) / run.learning_rate
+        np.testing.assert_allclose(found.kinetic, kinetic, rtol=1e-11)
+    assert (found.noise > 1.02 * effective_temperature(run.near_minimum()).noise).all()
+
+
 @pytest.mark.parametrize(
     "observable", [effective_temperature, fluctuation_dissipation, gradient_noise_scale]
 )
-def test_refuses_noise_that_depends_on_the_state_with_the_way_out(
+def test_refuses_shuffled_epochs_of_data_and_rates_without_a_variance(
     observable: Callable[[object], object],
 ) -> None:
-    run = LeastSquaresSGD(
-        inputs=[[1.0], [2.0]], targets=[1.0, 1.0], learning_rate=0.1, batch_size=1
-    )
-    with pytest.raises(InputError, match=r"near_minimum\(\) is this run"):
-        observable(run)
-    observable(run.near_minimum())
+    with pytest.raises(UnsupportedError, match="shuffled"):
+        observable(regression(sampling="shuffled"))
+    beyond = 1.01 * regression().critical_learning_rate()
+    with pytest.raises(UnstableError, match="second moment"):
+        observable(regression(learning_rate=beyond))
+    with pytest.raises(InputError, match="must be an SGDNearMinimum"):
+        observable(None)

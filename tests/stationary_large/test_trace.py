@@ -7,12 +7,14 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fracsde.errors import ComputationError, InputError, OutOfRangeError, UnstableError
 from fracsde.problems.matrix_free import MatrixFreeOU, MatrixFreeSGD
 from fracsde.problems.products import LowRankPlusDiagonal
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.stationary_large import StationaryTrace, stationary_trace
+from fracsde.stationary_large._skewed import mean_interval
 from fracsde.status import Status
 from tests.support.large import LAWS, curvature, exact, problem
 from tests.support.laws import covers, seed_of
@@ -110,7 +112,7 @@ def test_interval_covers_as_often_as_it_says(noise: str) -> None:
     value, found = estimates(noise)
     # Numerical errors widen the interval; less than a standard error here.
     hits = sum(
-        abs(one.value - value) <= 0.5 * (one.interval[1] - one.interval[0]) - one.error_bound
+        one.interval[0] + one.error_bound <= value <= one.interval[1] - one.error_bound
         for one in found
     )
     assert covers(hits, 60, 0.9)
@@ -123,6 +125,52 @@ def test_interval_of_a_sixth_of_the_width_does_not_cover(noise: str) -> None:
     value, found = estimates(noise)
     hits = sum(abs(one.value - value) <= 0.3 * one.standard_error for one in found)
     assert not covers(hits, 60, 0.9)
+
+
+def skewed_hits(interval) -> int:
+    """How many of 4000 intervals of 99 % hold the mean 1 of 64 squares of one normal number."""
+    squares = np.random.default_rng(seed_of("skewed")).normal(size=(4000, 64)) ** 2
+    ends = (interval(row) for row in squares)
+    return sum(low <= 1.0 <= high for low, high in ends)
+
+
+def test_law_of_the_interval_where_one_direction_rules_the_trace() -> None:
+    hits = skewed_hits(lambda row: mean_interval(row, 0.99))
+    assert covers(hits, 4000, 0.99)
+    flipped = skewed_hits(lambda row: [-end for end in mean_interval(-row, 0.99)[::-1]])
+    assert flipped == hits
+
+
+@pytest.mark.twin
+def test_law_of_students_interval_is_not_the_one_stated_there() -> None:
+    def student(row: np.ndarray) -> tuple[float, float]:
+        reach = stats.t.isf(0.005, 63) * row.std(ddof=1) / 8.0
+        return row.mean() - reach, row.mean() + reach
+
+    assert not covers(skewed_hits(student), 4000, 0.99)
+
+
+def test_exact_ends_are_where_halls_transformation_takes_students_quantiles() -> None:
+    values = np.array([0.0, 0.0, 0.3, 0.1, 2.0])
+    middle, a = values.mean(), stats.skew(values) / 5**0.5
+    T = [(middle - end) * 5**0.5 / values.std(ddof=1) for end in mean_interval(values, 0.9)]
+    g = [t + a * t**2 / 3.0 + a**2 * t**3 / 27.0 + a / 6.0 for t in T]
+    np.testing.assert_allclose(g, [stats.t.isf(0.05, 4), -stats.t.isf(0.05, 4)], rtol=1e-12)
+
+
+def test_limit_of_equal_or_two_values_is_students_interval() -> None:
+    assert mean_interval(np.full(5, 3.0), 0.9) == (3.0, 3.0)
+    low, high = mean_interval(np.array([1.0, 2.0]), 0.9)
+    assert high - 1.5 == pytest.approx(1.5 - low, rel=1e-12)
+    assert high - 1.5 == pytest.approx(0.5 * stats.t.isf(0.05, 1), rel=1e-12)
+
+
+def test_exact_trace_without_noise_costs_nothing() -> None:
+    process = replace(problem("map", "products"), gradient_noise=lambda x: 0.0 * x)
+    found = stationary_trace(process)
+    assert found.value == found.error_bound == 0.0
+    assert found.products < 100
+    assert stationary_trace(problem("map", "products"), rng=0).value > 0.0
 
 
 def test_chance_is_as_seeded_and_chunks_do_not_matter() -> None:
