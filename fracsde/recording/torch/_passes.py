@@ -6,6 +6,7 @@ import hashlib
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class State:
             for name, buffer in module._buffers.items()
         ]
         self._torch = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        self._devices = [(put, get()) for get, put in _generators(model)]
         self._numpy = np.random.get_state()  # noqa: NPY002 - data sets draw from it
         self._python = random.getstate()
 
@@ -55,10 +56,30 @@ class State:
                     buffer.copy_(value)
                 module._buffers[name] = buffer
         torch.set_rng_state(self._torch)
-        if self._cuda is not None:
-            torch.cuda.set_rng_state_all(self._cuda)
+        for put, state in self._devices:
+            put(state)
         np.random.set_state(self._numpy)  # noqa: NPY002
         random.setstate(self._python)
+
+
+def _generators(model: Any) -> Iterator[tuple[Callable[[], Any], Callable[[Any], None]]]:
+    """Yield how to read and how to set the random generators of each kind of device in use.
+
+    Yields
+    ------
+    tuple of two callables
+    """
+    kinds = {part.device.type for part in chain(model.parameters(), model.buffers())}
+    if torch.cuda.is_initialized():  # data sets may draw there
+        kinds.add("cuda")
+    for kind in sorted(kinds - {"cpu", "meta"}):
+        module = torch.get_device_module(kind)
+        for end in ("_all", ""):  # of all devices of the kind, where it has several
+            get = getattr(module, f"get_rng_state{end}", None)
+            put = getattr(module, f"set_rng_state{end}", None)
+            if get is not None and put is not None:
+                yield get, put
+                break
 
 
 @contextmanager

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch.func import grad_and_value, vmap
 
+from fracsde.recording.torch.devices import fetched
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from fracsde._typing import FloatArray, IntArray
     from fracsde.recording.torch.functional import FlatModel, Route
@@ -45,13 +47,11 @@ class ManyPositions:
         -------
         tuple of (chain,) and (chain, P) float64
         """
-        points, count = self._points(w), len(self._targets)
-        values, slopes = np.zeros(len(w)), np.zeros(w.shape)
-        for x, y in self._passes():
-            value, slope = self._at(points, x, y, (0, None, None))
-            values += len(y) / count * value
-            slopes += len(y) / count * slope
-        return self._with_decay(w, values, slopes)
+        points = self._flat.point(w)
+        both = self._mean(
+            lambda x, y: self._at(points, x, y, (0, None, None)), np.zeros((len(w), 1 + w.shape[1]))
+        )
+        return self._with_decay(w, both)
 
     def batch_losses_and_gradients(
         self, w: FloatArray, rows: IntArray
@@ -69,24 +69,28 @@ class ManyPositions:
         -------
         tuple of (chain,) and (chain, P) float64
         """
-        chosen = torch.as_tensor(rows, device=self._targets.device)
-        x, y = tuple(part[chosen] for part in self._inputs), self._targets[chosen]
-        return self._with_decay(w, *self._at(self._points(w), x, y, (0, 0, 0)))
+        x, y = self._examples_of(torch.tensor(rows, device="cpu"))
+        both = next(fetched([self._at(self._flat.point(w), x, y, (0, 0, 0))]))
+        return self._with_decay(w, both)
 
-    def _passes(
-        self, chosen: torch.Tensor | None = None, size: int | None = None
-    ) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
+    def _mean(
+        self, evaluate: Callable[[Any, torch.Tensor], torch.Tensor], start: FloatArray
+    ) -> FloatArray:
         raise NotImplementedError  # TorchLoss has it
 
-    def _points(self, w: FloatArray) -> torch.Tensor:
-        return torch.tensor(w, device=self._flat.device, dtype=self._flat.dtype)
+    def _examples_of(
+        self, rows: torch.Tensor | slice
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        raise NotImplementedError  # TorchLoss has it
 
     def _at(
         self, points: torch.Tensor, x: Any, y: torch.Tensor, axes: tuple[Any, ...]
-    ) -> tuple[FloatArray, FloatArray]:
-        # ``axes`` says whether examples have a position's axis of their own.
+    ) -> torch.Tensor:
+        # Values and slopes of each position in a row, so that one transfer fetches them; ``axes``
+        # says whether examples have a position's axis of their own.
         if self._route.name == "torch.func":
-            slopes, values = vmap(grad_and_value(self._flat.loss), in_dims=axes)(points, x, y)
+            with self._flat.unrounded():
+                slopes, values = vmap(grad_and_value(self._flat.loss), in_dims=axes)(points, x, y)
         else:
             own = axes[1] is not None
             found = [
@@ -97,10 +101,8 @@ class ManyPositions:
             ]
             values = torch.stack([value for value, _ in found])
             slopes = torch.stack([slope for _, slope in found])
-        return tuple(part.detach().double().cpu().numpy() for part in (values, slopes))
+        return torch.cat([values.to(slopes.device)[:, None], slopes], dim=1)
 
-    def _with_decay(
-        self, w: FloatArray, values: FloatArray, slopes: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        decay = float(self.weight_decay)
+    def _with_decay(self, w: FloatArray, both: FloatArray) -> tuple[FloatArray, FloatArray]:
+        decay, (values, slopes) = float(self.weight_decay), (both[:, 0], both[:, 1:])
         return values + 0.5 * decay * np.square(w).sum(axis=1), slopes + decay * w

@@ -11,11 +11,12 @@ operation in place), plain autograd does the same one example or one column at a
 differentiating the graph of the gradient once more.
 
 Fused attention has no second derivative; all but the first derivative is computed with attention
-in its parts.
+in its parts.  Autocast is off inside: what is differentiated is rounded as the parameters are.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,9 +24,12 @@ from torch.func import functional_call, grad, jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fracsde.errors import UnsupportedError
+from fracsde.recording.torch.devices import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
     Examples = tuple[torch.Tensor, ...]
 
@@ -50,7 +54,9 @@ class FlatModel:
         self.shapes = [tuple(p.shape) for _, p in trained]
         self.sizes = [p.numel() for _, p in trained]
         self._kinds = [(p.device, p.dtype) for _, p in trained]
-        self.device = trained[0][1].device
+        self.device = trained[0][1].device  # of the vector
+        self.home = home_of(module)  # of the whole module, None if it is spread over several
+        self._types = {"cpu", *(p.device.type for p in module.parameters())}
         self.dtype = trained[0][1].dtype
         for _, p in trained:
             self.dtype = torch.promote_types(self.dtype, p.dtype)
@@ -65,7 +71,28 @@ class FlatModel:
     def flat(self) -> torch.Tensor:
         """Return the module's own parameters as one vector, double precision."""
         own = dict(self.module.named_parameters())
-        return torch.cat([own[n].detach().reshape(-1).double().cpu() for n in self.names])
+        parts = [own[n].detach().reshape(-1).to(self.device, self.dtype) for n in self.names]
+        return torch.cat(parts).cpu().double()
+
+    def point(self, w: np.ndarray[Any, Any]) -> torch.Tensor:
+        """Return vectors of the host where the parameters are, in their precision."""
+        # Rounded here, since not every device has double precision; a tensor of its own, for the
+        # vector may be read-only.
+        return torch.tensor(w, dtype=self.dtype, device="cpu").to(self.device)
+
+    def moved(self, *parts: torch.Tensor) -> Examples:
+        """Return examples where the module is; where they are if it is in several places."""
+        return parts if self.home is None else tuple(part.to(self.home) for part in parts)
+
+    def unrounded(self, *, parts: bool = False) -> ExitStack:
+        """Return a context without autocast, and with attention in its parts if asked."""
+        context = ExitStack()
+        for kind in self._types:
+            if torch.is_autocast_enabled(kind):
+                context.enter_context(torch.autocast(kind, enabled=False))
+        if parts:
+            context.enter_context(sdpa_kernel(SDPBackend.MATH))
+        return context
 
     def outputs(self, w: torch.Tensor, x: Examples) -> Any:
         """Return what the module returns at ``w``."""
@@ -73,17 +100,19 @@ class FlatModel:
         pieces = zip(self.names, torch.split(w, self.sizes), self.shapes, self._kinds, strict=True)
         for name, part, shape, (device, dtype) in pieces:
             parts[name] = part.reshape(shape).to(device=device, dtype=dtype)
-        return functional_call(self.module, parts, x)
+        with self.unrounded():
+            return functional_call(self.module, parts, x)
 
     def loss(self, w: torch.Tensor, x: Examples, y: torch.Tensor) -> torch.Tensor:
         """Return the loss of a batch at ``w``."""
-        return self.loss_function(self.outputs(w, x), y)
+        with self.unrounded():
+            return self.loss_function(self.outputs(w, x), y)
 
     def loss_and_gradient(
         self, w: torch.Tensor, x: Examples, y: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss of a batch and its gradient, by autograd."""
-        with torch.enable_grad():
+        with torch.enable_grad(), self.unrounded():
             point = w.detach().requires_grad_(True)
             value = self.loss(point, x, y)
             (slope,) = torch.autograd.grad(value, point)
@@ -104,7 +133,7 @@ class ByTransforms:
 
     def per_example(self, w: torch.Tensor, x: Examples, y: torch.Tensor) -> torch.Tensor:
         """Return the gradient of each example, ``(n, P)``."""
-        with _attention_in_parts():
+        with self._model.unrounded(parts=True):
             return self._each(w, x, y)
 
     def products(
@@ -116,7 +145,7 @@ class ByTransforms:
         def product(v: torch.Tensor) -> torch.Tensor:
             return jvp(slope, (w,), (v,))[1]
 
-        with _attention_in_parts():
+        with self._model.unrounded(parts=True):
             return vmap(product, in_dims=1, out_dims=1, chunk_size=columns)(V)
 
     def gauss_newton(
@@ -127,7 +156,7 @@ class ByTransforms:
         def outputs(u: torch.Tensor) -> torch.Tensor:
             return self._model.outputs(u, x)
 
-        with _attention_in_parts():
+        with self._model.unrounded(parts=True):
             z, back = vjp(outputs, w)[:2]
         slope = grad(lambda out: self._model.loss_function(out, y))
 
@@ -135,7 +164,7 @@ class ByTransforms:
             moved = jvp(outputs, (w,), (v,))[1]
             return back(jvp(slope, (z,), (moved,))[1])[0]
 
-        with _attention_in_parts():
+        with self._model.unrounded(parts=True):
             return vmap(product, in_dims=1, out_dims=1, chunk_size=columns)(V)
 
 
@@ -160,7 +189,7 @@ class ByAutograd:
     ) -> torch.Tensor:
         """Return the Hessian of a batch times the columns of ``V``; ``columns`` is not used."""
         self._refuse_once()
-        with torch.enable_grad(), _attention_in_parts():
+        with torch.enable_grad(), self._model.unrounded(parts=True):
             point = w.detach().requires_grad_(True)
             value = self._model.loss(point, x, y)
             (slope,) = torch.autograd.grad(value, point, create_graph=True)
@@ -172,7 +201,7 @@ class ByAutograd:
     ) -> torch.Tensor:
         """Return the Gauss-Newton matrix of a batch times ``V``; ``columns`` is not used."""
         self._refuse_once()
-        with torch.enable_grad(), _attention_in_parts():
+        with torch.enable_grad(), self._model.unrounded(parts=True):
             point = w.detach().requires_grad_(True)
             z = self._model.outputs(point, x)
             # J v is the derivative by u of (J^T u) . v, whatever u.
@@ -200,10 +229,6 @@ class ByAutograd:
 
 
 Route = ByTransforms | ByAutograd
-
-
-def _attention_in_parts() -> Any:
-    return sdpa_kernel(SDPBackend.MATH)
 
 
 def _again(slope: torch.Tensor, point: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,10 @@ package ``curvlinops`` serves products as quickly (``benchmarks/bench_curvature.
 gradients of single examples: its noise is their second moment, which is not their covariance away
 from a minimum, and it brings packages that the rest does not need.
 
-The model is copied when the loss is made.  Nothing here changes it, and training it further
-does not change the loss.
+The model is copied when the loss is made, on the device where it is.  Nothing here changes it, and
+training it further does not change the loss.  Each pass is computed there, in the precision of the
+parameters and single at least, whatever autocast says; sums over passes are carried on the host in
+double precision, and results of many passes come to it in one transfer.
 """
 
 from __future__ import annotations
@@ -29,9 +31,17 @@ import torch
 from fracsde._check import finite_array, integer, real, row_numbers
 from fracsde.errors import InputError, ShapeError
 from fracsde.recording.torch.chains import ManyPositions
+from fracsde.recording.torch.devices import fetched
 from fracsde.recording.torch.functional import FlatModel
-from fracsde.recording.torch.tensors import copy_of, data_of
-from fracsde.recording.torch.trials import activations, choose_route, refuse_model, refuse_reduction
+from fracsde.recording.torch.tensors import copy_of, data_of, precision_of, unwrapped
+from fracsde.recording.torch.trials import (
+    activations,
+    choose_route,
+    first_rows,
+    refuse_half,
+    refuse_model,
+    refuse_reduction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +70,9 @@ class TorchLoss(ManyPositions):
         ``(outputs, targets) -> scalar``, the *mean* over examples, such as
         ``torch.nn.functional.cross_entropy`` or ``torch.nn.MSELoss()``.
     inputs : tensor, array_like, or tuple of these
-        One example per row; a tuple is passed as several arguments.
+        One example per row; a tuple is passed as several arguments.  What is not where the model
+        is goes there, all of it at once up to 256 MiB, else pass by pass.  For a model that is
+        spread over several devices it stays where it is, as in training.
     targets : tensor or array_like
         One row per example.
     weight_decay : float [loss / weight^2]
@@ -70,18 +82,21 @@ class TorchLoss(ManyPositions):
         cache.  The memory of every method is proportional to it, and its value does not
         depend on it beyond rounding.
     dtype : torch.dtype, optional
-        Precision to compute in, for example ``torch.float64`` for a model trained in float32;
-        the model's own if not given.
+        Precision to compute in, for example ``torch.float64`` for a model trained in float32.
+        By default each parameter's own, and ``torch.float32`` for all of a model with parameters
+        in half precision, which holds them exactly.
 
     Raises
     ------
     InputError
         If the model is in a mode in which its loss is no function of the weights, the loss
-        function is a sum, or the loss of a batch is not the mean over its examples.
+        function is a sum, the loss of a batch is not the mean over its examples, or the model does
+        not run on the data.
     ShapeError
         If inputs and targets do not have as many rows.
     UnsupportedError
-        If parameters are complex, or the model cannot be copied.
+        If parameters are complex, the model cannot be copied, its device does not have the
+        precision, or it rounds to half precision inside.
 
     Examples
     --------
@@ -118,22 +133,24 @@ class TorchLoss(ManyPositions):
             msg = f"`loss_function` must be a function, got {kind}"
             raise InputError(msg)
         decay = real("weight_decay", self.weight_decay, low=0.0, closed="low")
-        # A compiled model holds the original one, which is what can be transformed.
-        own = getattr(self.model, "_orig_mod", self.model)
+        own = unwrapped(self.model)
         refuse_model(own)
-        flat = FlatModel(copy_of(own, self.dtype), self.loss_function)
-        inputs, targets = data_of(self.inputs, self.targets, flat, self.dtype)
+        dtype = precision_of(own, self.dtype)
+        flat = FlatModel(copy_of(own, dtype), self.loss_function)
+        inputs, targets = data_of(self.inputs, self.targets, flat, dtype)
         start = flat.flat().numpy()
         start.flags.writeable = False
-        w = torch.as_tensor(start.copy()).to(flat.device, flat.dtype)
-        refuse_reduction(flat, w, inputs, targets)
-        active = activations(flat, w, inputs)
+        w = flat.point(start)
+        x, y = first_rows(flat, inputs, targets)
+        refuse_half(flat, w, x, y)
+        refuse_reduction(flat, w, x, y)
+        active = activations(flat, w, x)
         chunk = max(1, _ROWS // active)
         if self.chunk is not None:
             chunk = integer("chunk", self.chunk, low=1)
         values = {"weight_decay": decay, "chunk": min(chunk, len(targets)), "_flat": flat}
         values |= {"_start": start, "_inputs": inputs, "_targets": targets, "_active": active}
-        values |= {"_route": choose_route(flat, w, inputs, targets)}
+        values |= {"_route": choose_route(flat, w, x, y)}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -188,8 +205,8 @@ class TorchLoss(ManyPositions):
         """
         point = self._point(w)
         with torch.no_grad():
-            parts = [_host(self._flat.outputs(point, x)) for x, _ in self._passes()]
-        return np.concatenate(parts)
+            parts = fetched(self._flat.outputs(point, x) for x, _ in self._passes())
+            return np.concatenate(list(parts))
 
     def loss(self, w: ArrayLike) -> float:
         """Mean loss of the data plus weight decay.
@@ -203,11 +220,10 @@ class TorchLoss(ManyPositions):
         -------
         float
         """
-        point, total = self._point(w), 0.0
+        point = self._point(w)
         with torch.no_grad():
-            for x, y in self._passes():
-                total += len(y) / self.examples * float(self._flat.loss(point, x, y))
-        return total + self._decay(w)
+            total = self._mean(lambda x, y: self._flat.loss(point, x, y).reshape(1), np.zeros(1))
+        return float(total[0]) + self._decay(w)
 
     def gradient(self, w: ArrayLike) -> FloatArray:
         """Gradient of :meth:`loss`.
@@ -235,12 +251,14 @@ class TorchLoss(ManyPositions):
         -------
         tuple of float and (P,) float64
         """
-        point, value, slope = self._point(w), 0.0, self.weight_decay * self._vector(w)
-        for x, y in self._passes():
-            part, gradient = self._flat.loss_and_gradient(point, x, y)
-            value += len(y) / self.examples * float(part)
-            slope += len(y) / self.examples * _host(gradient)
-        return value + self._decay(w), slope
+        point = self._point(w)
+
+        def both(x: Any, y: torch.Tensor) -> torch.Tensor:
+            value, slope = self._flat.loss_and_gradient(point, x, y)
+            return torch.cat([value.reshape(1).to(slope.device), slope])
+
+        total = self._mean(both, np.append(0.0, self.weight_decay * self._vector(w)))
+        return float(total[0]) + self._decay(w), total[1:]
 
     def per_example_gradients(self, w: ArrayLike, examples: ArrayLike | None = None) -> FloatArray:
         """Gradient of each example's loss, without weight decay, which is no example's own.
@@ -262,9 +280,10 @@ class TorchLoss(ManyPositions):
         count = self.examples if chosen is None else len(chosen)
         out = np.empty((count, self.parameters))
         size, done = min(self.chunk or 1, max(1, _HELD // self.parameters)), 0
-        for x, y in self._passes(chosen, size):
-            out[done : done + len(y)] = _host(self._route.per_example(point, x, y))
-            done += len(y)
+        passes = self._passes(chosen, size)
+        for rows in fetched(self._route.per_example(point, x, y) for x, y in passes):
+            out[done : done + len(rows)] = rows
+            done += len(rows)
         return out
 
     def hessian_vector_product(self, w: ArrayLike, v: ArrayLike) -> FloatArray:
@@ -326,12 +345,28 @@ class TorchLoss(ManyPositions):
             msg = f"`v` must have {self.parameters} rows, one per parameter, got {vectors.shape}"
             raise ShapeError(msg)
         point, columns = self._point(w), vectors.reshape(self.parameters, -1)
-        out = self.weight_decay * columns
-        V = torch.tensor(columns, device=self._flat.device, dtype=self._flat.dtype)
-        for x, y in self._passes():
+        V = self._flat.point(columns)
+
+        def products(x: Any, y: torch.Tensor) -> torch.Tensor:
             group = min(_COLUMNS, max(1, _ACTIVE // (len(y) * self._active)))
-            out += len(y) / self.examples * _host(product(point, V, x, y, group))
-        return out.reshape(vectors.shape)
+            return product(point, V, x, y, group)
+
+        return self._mean(products, self.weight_decay * columns).reshape(vectors.shape)
+
+    def _mean(
+        self, evaluate: Callable[[Any, torch.Tensor], torch.Tensor], start: FloatArray
+    ) -> FloatArray:
+        # ``start`` plus the mean over examples of what is evaluated pass by pass, in float64.
+        rows: list[int] = []
+
+        def pieces() -> Iterator[torch.Tensor]:
+            for x, y in self._passes():
+                rows.append(len(y))
+                yield evaluate(x, y)
+
+        for done, piece in enumerate(fetched(pieces())):
+            start += rows[done] / self.examples * piece
+        return start
 
     def _passes(
         self, chosen: torch.Tensor | None = None, size: int | None = None
@@ -339,28 +374,30 @@ class TorchLoss(ManyPositions):
         size = size or self.chunk or 1
         count = self.examples if chosen is None else len(chosen)
         for start in range(0, count, size):
-            part: Any = slice(start, start + size)
-            if chosen is not None:
-                part = chosen[part]
-            yield tuple(x[part] for x in self._inputs), self._targets[part]
+            part = slice(start, start + size)
+            yield self._examples_of(part if chosen is None else chosen[part])
+
+    def _examples_of(
+        self, rows: torch.Tensor | slice
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        # Chosen where the data are, and moved to the model.
+        found = []
+        for part in (*self._inputs, self._targets):
+            where = rows.to(part.device) if isinstance(rows, torch.Tensor) else rows
+            found.append(part[where])
+        *x, y = self._flat.moved(*found)
+        return tuple(x), y
 
     def _chosen(self, examples: ArrayLike) -> torch.Tensor:
-        rows = row_numbers("examples", examples, self.examples)
-        return torch.as_tensor(rows, device=self._targets.device)
+        return torch.tensor(row_numbers("examples", examples, self.examples), device="cpu")
 
     def _vector(self, w: ArrayLike) -> FloatArray:
         remedy = "pass one flat vector of all trained parameters"
         return finite_array("w", w, shape=(self.parameters,), remedy=remedy)
 
     def _point(self, w: ArrayLike) -> torch.Tensor:
-        # A tensor of its own: the vector it is made from is read-only.
-        return torch.tensor(self._vector(w), device=self._flat.device, dtype=self._flat.dtype)
+        return self._flat.point(self._vector(w))
 
     def _decay(self, w: ArrayLike) -> float:
         vector = self._vector(w)
         return 0.5 * self.weight_decay * float(vector @ vector)
-
-
-def _host(value: Any) -> FloatArray:
-    found: FloatArray = value.detach().to("cpu", torch.float64).numpy()
-    return found

@@ -34,6 +34,7 @@ from fracsde.recording.torch._model_probes import (
     unused,
 )
 from fracsde.recording.torch._passes import run_pass, untouched
+from fracsde.recording.torch.devices import home_of
 from fracsde.recording.torch.findings import Examination, Finding
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def examine(
     loss_function : callable
         Takes outputs and targets, returns the loss of the batch.
     inputs : torch.Tensor or tuple of torch.Tensor
-        A batch as the training loop sees it, two examples at least, one per row; several tensors
-        become several arguments.
+        A batch as the training loop sees it, four examples at least, one per row; several tensors
+        become several arguments.  It is moved to the device of the model, if that is on one.
     targets : torch.Tensor
-        Its targets, one per row.
+        Its targets, one per row; moved too.
     loader : torch.utils.data.DataLoader, optional
         Its data are fetched twice to find augmentation, and its way of drawing is looked at.
 
@@ -73,7 +74,7 @@ def examine(
     Raises
     ------
     InputError
-        If there are fewer than two examples, or arguments do not fit one another.
+        If there are fewer than four examples, or arguments do not fit one another.
 
     Examples
     --------
@@ -87,7 +88,8 @@ def examine(
     >>> examine(model.eval(), torch.nn.CrossEntropyLoss(), x, y).ok
     True
     """
-    batch = _batch(model, inputs, targets)
+    *batch, targets = _batch(model, inputs, targets)
+    batch = tuple(batch)
     skipped: list[str] = []
     with untouched(model) as state:
         first = run_pass(model, loss_function, batch, targets)
@@ -118,4 +120,9 @@ def _batch(model: Any, inputs: Any, targets: Any) -> tuple[Any, ...]:
             f"`inputs` and `targets` must hold one example per row, four at least; got {rows} rows"
         )
         raise ShapeError(msg)
-    return batch
+    home = home_of(model)
+    try:
+        return tuple(x if home is None else x.to(home) for x in (*batch, targets))
+    except (RuntimeError, TypeError) as error:
+        msg = f"the batch cannot be moved to {home}, where the model is: {error}"
+        raise InputError(msg) from error

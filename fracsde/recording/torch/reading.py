@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fracsde.recording.observe import Bound
     from fracsde.recording.torch.parameters import TrainedParameters
 
-__all__ = ["HostReader", "TensorReader", "Unsuited", "reader_for", "unscale"]
+__all__ = ["HostReader", "TensorReader", "Unsuited", "rates_of", "reader_for", "unscale"]
 
 
 def reader_for(
@@ -158,7 +158,34 @@ class TensorReader:
         return found
 
 
-def unscale(row: dict[str, Any], inverse: float) -> None:
+def rates_of(rates: list[Any]) -> Any:
+    """Return learning rates as they are now, without waiting for a device that holds one.
+
+    Parameters
+    ----------
+    rates : list of float or torch.Tensor
+        One per parameter group.
+
+    Returns
+    -------
+    list of float, or (groups,) torch.Tensor
+    """
+    held = next((r for r in rates if isinstance(r, torch.Tensor) and not r.is_cpu), None)
+    if held is None:
+        return [float(rate) for rate in rates]
+    # Stacked, and so copied: a scheduler changes them in place.
+    kind = {"device": held.device, "dtype": held.dtype}
+    return torch.stack(
+        [
+            rate.detach().reshape(()).to(**kind)
+            if isinstance(rate, torch.Tensor)
+            else torch.full((), float(rate), **kind)
+            for rate in rates
+        ]
+    )
+
+
+def unscale(row: dict[str, Any], scale: Any) -> None:
     """Divide what was read of a gradient by the scale of its loss, in place.
 
     Parameters
@@ -166,9 +193,14 @@ def unscale(row: dict[str, Any], inverse: float) -> None:
     row : dict
         What was read: ``gradients``, which are linear in it, and ``products`` (w·g, g·g, w·w), of
         degrees one, two and none.
-    inverse : float
-        One over the scale.
+    scale : torch.Tensor or float
+        The scale; one on the device of what was read is not waited for.
     """
+    read = next(iter(value for name, value in row.items() if name in ("gradients", "products")))
+    if isinstance(read, torch.Tensor):
+        inverse = torch.as_tensor(scale, device=read.device).to(read.dtype).reciprocal()
+    else:
+        inverse = 1.0 / float(scale)
     if "gradients" in row:
         row["gradients"] = row["gradients"] * inverse
     if "products" in row:

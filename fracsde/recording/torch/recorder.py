@@ -41,7 +41,7 @@ import torch
 from fracsde.errors import FileWriteError, InputError, UnsupportedError
 from fracsde.recording.schedule import Every
 from fracsde.recording.torch._compiling import apart, compiling, watched
-from fracsde.recording.torch.reading import TensorReader, Unsuited, reader_for, unscale
+from fracsde.recording.torch.reading import TensorReader, Unsuited, rates_of, reader_for, unscale
 from fracsde.recording.torch.rows import Rows, abandon
 from fracsde.recording.torch.watching import BatchSizes, BatchWatch
 from fracsde.records.store import RunStatus
@@ -156,7 +156,8 @@ class TorchRecorder:
         if loss.numel() != 1:
             msg = f"`loss` must be one number, got shape {tuple(loss.shape)}; average it first"
             raise InputError(msg)
-        self._loss = loss.item() if loss.is_cpu else loss.detach().reshape(())
+        # On a device a copy: what is added to it in place later is no loss of this step.
+        self._loss = loss.item() if loss.is_cpu else loss.detach().reshape(()).clone()
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, such as its curvature.
@@ -304,7 +305,7 @@ class TorchRecorder:
         before: dict[str, Any] = {}
         if self._scalars:
             rates = [group["lr"] for group in optimizer.param_groups[: self._groups]]
-            before["learning_rate"] = [float(rate) for rate in rates]
+            before["learning_rate"] = rates_of(rates)
         multiplied = self._multiplied
         products = self._scalars and (multiplied is None or multiplied(self._step + 1))
         if not products and not self._gradients:
@@ -316,7 +317,7 @@ class TorchRecorder:
             before["gradients"] = self._read("gradients", gradients)
         scale = optimizer.__dict__.get("grad_scale")
         if scale is not None:  # a fused optimiser unscales inside its step
-            unscale(before, 1.0 / float(scale))
+            unscale(before, scale)
         return before
 
     def _leave(self, optimizer: Any, args: Any, kwargs: Any) -> None:

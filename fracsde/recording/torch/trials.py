@@ -7,16 +7,21 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from fracsde.errors import InputError, UnsupportedError
+from fracsde.recording.torch.devices import fetched
 from fracsde.recording.torch.functional import ByAutograd, ByTransforms
 
 if TYPE_CHECKING:
     from fracsde.recording.torch.functional import Examples, FlatModel, Route
 
-__all__ = ["activations", "choose_route", "refuse_model", "refuse_reduction"]
+__all__ = [
+    "activations", "choose_route", "first_rows", "refuse_half", "refuse_model", "refuse_reduction",
+]  # fmt: skip
 
 _TRIED = 3  # examples of a trial
 _AGREE = 0.03  # relative: products against differences of the gradient
@@ -49,7 +54,12 @@ def refuse_model(model: torch.nn.Module) -> None:
             remedy = "run the model once" if lazy else "use real floating-point parameters"
             msg = f"the parameter {name!r} is {kind}; {remedy}"
             raise UnsupportedError(msg)
-        if not bool(torch.isfinite(parameter).all()):
+        if parameter.is_meta:
+            msg = f"the parameter {name!r} has no numbers, on the device 'meta'; load the model"
+            raise UnsupportedError(msg)
+    finite = fetched(torch.isfinite(p).all() for _, p in trained)  # in one transfer
+    for (name, _), fine in zip(trained, finite, strict=True):
+        if not fine:
             msg = f"the parameter {name!r} holds NaN or infinity: the run diverged before"
             raise InputError(msg)
 
@@ -84,6 +94,53 @@ def _same(a: float, b: float, tolerance: float) -> bool:
     return abs(a - b) <= tolerance * max(abs(a), abs(b), 1e-30)
 
 
+class _Halves(TorchFunctionMode):
+    """Notes the first result in half precision that depends on the parameters."""
+
+    found: torch.dtype | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for part in tree_leaves(out) if self.found is None else ():
+            if isinstance(part, torch.Tensor) and part.requires_grad and _short(part):
+                self.found = part.dtype
+        return out
+
+
+def _short(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and torch.finfo(tensor.dtype).bits < 32
+
+
+def first_rows(flat: FlatModel, x: Examples, y: torch.Tensor) -> tuple[Examples, torch.Tensor]:
+    """Return the examples of the trials, where the model is.
+
+    Returns
+    -------
+    tuple of tensors, and tensor
+    """
+    *found, goal = flat.moved(*(part[:_TRIED] for part in (*x, y)))
+    return tuple(found), goal
+
+
+def refuse_half(flat: FlatModel, w: torch.Tensor, x: Examples, y: torch.Tensor) -> None:
+    """Refuse a model that rounds to half precision inside.
+
+    Raises
+    ------
+    UnsupportedError
+        If it does.
+    """
+    with suppress(RuntimeError, TypeError, IndexError), torch.enable_grad(), _Halves() as seen:
+        flat.loss(w.detach().requires_grad_(True), x, y)
+    if seen.found is not None:
+        msg = (
+            f"the model or its loss computes in {seen.found} inside, whose rounding hides "
+            "derivatives; put torch.autocast around the call of the model and not into `forward`, "
+            "or switch such parts off while curvature and noise are measured"
+        )
+        raise UnsupportedError(msg)
+
+
 def refuse_reduction(flat: FlatModel, w: torch.Tensor, x: Examples, y: torch.Tensor) -> None:
     """Refuse a loss that is no deterministic mean over examples.
 
@@ -92,9 +149,8 @@ def refuse_reduction(flat: FlatModel, w: torch.Tensor, x: Examples, y: torch.Ten
     InputError
         If it is random, returns no number, is a sum, or couples examples.
     """
-    n = min(_TRIED, len(y))
-    x, y = tuple(part[:n] for part in x), y[:n]
-    with torch.no_grad():
+    n = len(y)
+    with torch.no_grad(), flat.unrounded():
         buffers = {name: b.clone() for name, b in flat.module.named_buffers()}
         try:
             whole = _scalar(flat, flat.outputs(w, x), y)
