@@ -7,10 +7,14 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
+import fracsde as fs
+from fracsde.errors import RecordError
 from fracsde.recording import Coordinates, Every, Full, RandomProjection
-from fracsde.recording.torch import TorchLoss, record
+from fracsde.recording.torch import record
+from tests.recording import measuring
 
 STEPS, BATCH, EXAMPLES = 40, 8, 64
 WAYS = {
@@ -54,26 +58,73 @@ def train(device, folder, transfers, **how):
     return moved
 
 
-def at_a_point(device):
-    """Return loss and gradient of the measured loss, in double precision of the host."""
-    model, inputs, targets = model_and_data(device)
-    loss = TorchLoss(model, squares, inputs, targets)
-    w = loss.initial_parameters
-    return {"loss": float(loss.loss(w)), "gradient": loss.gradient(w).tolist()}
+def went_on(device, folder):
+    """Return whether a model in the state that was recorded last may go on, and another not."""
+    model, _, _ = model_and_data(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    last = np.float32(fs.open_run(folder).trajectory().values[0, -1])
+    torch.nn.utils.vector_to_parameters(torch.tensor(last).to(device), model.parameters())
+    with record(model, optimizer, folder, dataset_size=EXAMPLES, resume=True, **WAYS["full"]):
+        pass
+    model[0].bias.data += 1.0
+    try:
+        record(model, optimizer, folder, dataset_size=EXAMPLES, resume=True, **WAYS["full"])
+    except RecordError:
+        return True
+    return False
+
+
+def refusals(far_device):
+    """Return what the device does not refuse, of what an accelerator would."""
+    here, there = torch.ones(3), torch.ones(3).to("far")
+    model = torch.nn.Linear(3, 2).to("far")
+    random = torch.Generator().manual_seed(0)
+    careless = {
+        "numbers that are read in place": there.numpy,
+        "an array of it": lambda: np.asarray(there),
+        "a tensor of the host beside it": lambda: there + here,
+        "data of the host": lambda: model(torch.ones(5, 3)),
+        "a tensor made without a device": lambda: there @ torch.zeros(3),
+        "a generator of the host": lambda: there.normal_(generator=random),
+        "double precision": there.double,
+        "doubles of the host": lambda: torch.tensor(np.ones(3)).to("far"),
+        "double precision by default": lambda: torch.zeros(3, device="far"),
+    }
+    kept = []
+    torch.set_default_dtype(torch.float64)
+    for name, call in careless.items():
+        try:
+            call()
+        except (RuntimeError, TypeError):
+            continue
+        kept.append(name)
+    torch.set_default_dtype(torch.float32)
+    return kept
 
 
 def main(device, folder):
-    transfers = [0]
-    if device == "far":
+    transfers, said = [0], {}
+    if device in ("far", "refusals"):
         from tests.support import far_device
 
-        far_device.register()
+        far_device.register(doubles=False)
         transfers = far_device.transfers
     torch.set_num_threads(1)
+    if device == "refusals":
+        print(json.dumps({"kept": refusals(far_device)}))
+        return
     moved = {}
     for name, how in WAYS.items():
         moved[name] = train(device, Path(folder, name), transfers, **how)
-    print(json.dumps({"moved": moved, "total": transfers[0], "point": at_a_point(device)}))
+    said |= {"moved": moved, "total": transfers[0]}
+    said["went on"] = went_on(device, Path(folder, "full"))
+    arrays, said["asked"] = measuring.measured(device, transfers)
+    said["findings"] = measuring.examined(device)
+    if device == "far":
+        far_device.register_doubles()
+    arrays |= {f"closure: {key}": value for key, value in measuring.closed(device).items()}
+    np.savez(Path(folder, "measured.npz"), **arrays)
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

@@ -440,3 +440,44 @@ def test_the_howto_runs_as_shown(seed) -> None:
     assert names["noise"].sampling.startswith("exact")
     assert names["few"].matrix.shape == (5, 5)
     assert names["scale"].resolved
+
+
+def autocasting():
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+class Rounding(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+
+    def forward(self, x):
+        with autocasting():
+            return self.body(x).float()
+
+
+def test_limit_half_precision_is_computed_in_single_and_autocast_is_off(seed) -> None:
+    x, y = data(seed)
+    half = mlp().bfloat16()
+    single = TorchLoss(copy.deepcopy(half).float(), F.cross_entropy, x, y)
+    loss = TorchLoss(half, F.cross_entropy, x, y)
+    w, V = loss.initial_parameters, np.eye(loss.parameters)[:, :3]
+    np.testing.assert_array_equal(w, single.initial_parameters)
+    assert half[0].weight.dtype is torch.bfloat16
+    with autocasting():
+        np.testing.assert_array_equal(loss.gradient(w), single.gradient(w))
+        near = {"rtol": 1e-5, "atol": 1e-7}
+        found = loss.hessian_vector_product(w, V)
+        rounded = half.float()(torch.tensor(x, dtype=torch.float32))
+    np.testing.assert_allclose(found, single.hessian_vector_product(w, V), **near)
+    assert rounded.dtype is torch.bfloat16, "autocast was never on"
+
+
+def test_refuses_rounding_to_half_precision(seed) -> None:
+    x, y = data(seed)
+    with pytest.raises(UnsupportedError, match="around the call of the model"):
+        TorchLoss(Rounding(), F.cross_entropy, torch.tensor(x).float(), y)
+    with pytest.raises(InputError, match="rounding hides"):
+        TorchLoss(mlp(), F.cross_entropy, x, y, dtype=torch.bfloat16)
+    with pytest.raises(UnsupportedError, match="meta"):
+        TorchLoss(mlp().to("meta"), F.cross_entropy, x, y)

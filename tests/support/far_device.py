@@ -162,3 +162,8 @@ def register(*, doubles: bool = True) -> None:
     library = torch.library.Library("_", "IMPL")
     library.fallback(_call, "PrivateUse1")
     _kept.append(library)  # it unregisters what it holds when it goes
+
+
+def register_doubles() -> None:
+    """Give the device double precision from now on."""
+    _narrow[0] = False

@@ -14,10 +14,9 @@ package ``curvlinops`` serves products as quickly (``benchmarks/bench_curvature.
 gradients of single examples: its noise is their second moment, which is not their covariance away
 from a minimum, and it brings packages that the rest does not need.
 
-The model is copied when the loss is made, on the device where it is.  Nothing here changes it, and
-training it further does not change the loss.  Each pass is computed there, in the precision of the
-parameters and single at least, whatever autocast says; sums over passes are carried on the host in
-double precision, and results of many passes come to it in one transfer.
+The model is copied where it is.  Nothing here changes it, and training it further does not change
+the loss.  Passes are computed there, in single precision at least, whatever autocast says; sums
+over passes are carried on the host in double precision, and come to it many in one transfer.
 """
 
 from __future__ import annotations
@@ -90,13 +89,12 @@ class TorchLoss(ManyPositions):
     ------
     InputError
         If the model is in a mode in which its loss is no function of the weights, the loss
-        function is a sum, the loss of a batch is not the mean over its examples, or the model does
-        not run on the data.
+        function is no mean over examples, or the model does not run on the data.
     ShapeError
         If inputs and targets do not have as many rows.
     UnsupportedError
-        If parameters are complex, the model cannot be copied, its device does not have the
-        precision, or it rounds to half precision inside.
+        If parameters are complex, the model cannot be copied, its device lacks the precision, or it
+        rounds to half precision inside.
 
     Examples
     --------

@@ -88,8 +88,8 @@ def examine(
     >>> examine(model.eval(), torch.nn.CrossEntropyLoss(), x, y).ok
     True
     """
-    *batch, targets = _batch(model, inputs, targets)
-    batch = tuple(batch)
+    moved = _batch(model, inputs, targets)
+    batch, targets = moved[:-1], moved[-1]
     skipped: list[str] = []
     with untouched(model) as state:
         first = run_pass(model, loss_function, batch, targets)

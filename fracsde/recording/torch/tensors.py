@@ -64,7 +64,7 @@ def precision_of(model: torch.nn.Module, asked: Any) -> torch.dtype | None:
 
 
 def _short(dtype: torch.dtype) -> bool:
-    return torch.finfo(dtype).bits < 32
+    return bool(torch.finfo(dtype).bits < 32)
 
 
 def copy_of(model: torch.nn.Module, dtype: torch.dtype | None) -> torch.nn.Module:

@@ -7,10 +7,10 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.recording.torch.devices import fetched
@@ -94,7 +94,7 @@ def _same(a: float, b: float, tolerance: float) -> bool:
     return abs(a - b) <= tolerance * max(abs(a), abs(b), 1e-30)
 
 
-class _Halves(TorchFunctionMode):
+class _Halves(TorchFunctionMode):  # type: ignore[misc]
     """Notes the first result in half precision that depends on the parameters."""
 
     found: torch.dtype | None = None
@@ -108,7 +108,7 @@ class _Halves(TorchFunctionMode):
 
 
 def _short(tensor: torch.Tensor) -> bool:
-    return tensor.is_floating_point() and torch.finfo(tensor.dtype).bits < 32
+    return bool(tensor.is_floating_point() and torch.finfo(tensor.dtype).bits < 32)
 
 
 def first_rows(flat: FlatModel, x: Examples, y: torch.Tensor) -> tuple[Examples, torch.Tensor]:
