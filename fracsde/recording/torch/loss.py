@@ -82,8 +82,7 @@ class TorchLoss(ManyPositions):
         depend on it beyond rounding.
     dtype : torch.dtype, optional
         Precision to compute in, for example ``torch.float64`` for a model trained in float32.
-        By default each parameter's own, and ``torch.float32`` for all of a model with parameters
-        in half precision, which holds them exactly.
+        By default each parameter's own; ``torch.float32`` for all if one is in half precision.
 
     Raises
     ------
