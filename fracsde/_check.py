@@ -1,4 +1,4 @@
-"""Checks of what callers pass in; each returns a fresh read-only value or raises.
+"""Checks of what callers pass in; each returns a read-only value, fresh unless asked, or raises.
 
 Every message says what was asked, what arrived and, through ``remedy``, what to do.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._symmetry import ROUNDING, asymmetry, surely_positive
+from fracsde._symmetry import ROUNDING, asymmetry, averaged, surely_positive
 from fracsde.errors import (
     IndefiniteError,
     InputError,
@@ -103,10 +103,9 @@ def finite_array(
     if not finite.all():
         bad = np.argwhere(~finite)  # of a number, one row without columns
         where = tuple(int(i) for i in bad[0])
-        first = array[where]
-        place = f"{len(bad)} of {array.size} entries are NaN or infinite, the first is {first}"
-        if where:
-            place += f" at index {where if len(where) > 1 else where[0]}"
+        place = f"{len(bad)} of {array.size} entries are NaN or infinite, "
+        place += f"the first is {array[where]}"
+        place += f" at index {where if len(where) > 1 else where[0]}" if where else ""
         msg = _join(f"`{name}` must be finite: {place}", remedy)
         raise NotFiniteError(msg)
     array.flags.writeable = False
@@ -125,8 +124,7 @@ def _float64(name: str, value: Any, remedy: str, *, copy: bool) -> FloatArray:
     try:
         raw = np.asarray(value)
         real = raw.dtype.kind in "biufO" and not np.ma.is_masked(value)
-        own = np.array if copy else np.asarray
-        array = own(raw, dtype=np.float64, order="C").view() if real else None
+        array = np.array(raw, dtype=float, order="C", copy=copy or None).view() if real else None
     except (TypeError, ValueError, OverflowError):
         array = None
     if array is None:
@@ -147,7 +145,6 @@ def vector(name: str, value: Any, *, length: int | None = None, remedy: str = ""
     array = finite_array(name, value, ndim=(0, 1), remedy=remedy)
     if array.ndim == 0:
         array = np.full(1 if length is None else length, float(array))
-        array.flags.writeable = False
     return finite_array(name, array, shape=(length,), remedy=remedy)
 
 
@@ -169,11 +166,10 @@ def matrix(
     if array.ndim == 0:
         array = finite_array(name, array.reshape(1, 1))
     rows, columns = array.shape
-    if rows != columns or rows == 0:
-        msg = _join(f"`{name}` must be a square matrix, got shape {array.shape}", remedy)
-        raise ShapeError(msg)
-    if size is not None and rows != size:
-        msg = _join(f"`{name}` must be {size} x {size}, got shape {array.shape}", remedy)
+    square = rows == columns > 0
+    if not square or size not in {None, rows}:
+        wanted = f"{size} x {size}" if square else "a square matrix"
+        msg = _join(f"`{name}` must be {wanted}, got shape {array.shape}", remedy)
         raise ShapeError(msg)
     return array
 
@@ -204,8 +200,7 @@ def symmetric(name: str, value: Any, *, size: int | None = None, copy: bool = Tr
         )
         raise NotSymmetricError(msg)
     # Halves of the largest numbers are exact, and so are sums of the smallest.
-    mean = 0.5 * array + 0.5 * array.T if scale > 1e300 else 0.5 * (array + array.T)
-    array = np.asarray(mean, dtype=np.float64)
+    array = 2.0 * averaged(0.5 * array, gap) if scale > 1e300 else averaged(array, gap)
     array.flags.writeable = False
     return array
 

@@ -13,8 +13,6 @@ rates standing for diagonal matrices.  As in the elimination of a Markov chain
 (:mod:`fracsde.backends.marching_reference`), large rates are never subtracted from each other:
 :math:`S` is what leaves for good, and mass is kept to rounding however stiff the chain.  About
 ``4 m**3`` operations per cell.  Rings are not served here.
-
-All functions that call each other live in this file, so that a cached kernel is never stale.
 """
 
 from __future__ import annotations

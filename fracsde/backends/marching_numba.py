@@ -7,10 +7,8 @@ The same step as in :mod:`fracsde.backends.marching_reference`, which says what 
     u_n = u_{n-1} + (v - u_{n-1}) / \theta .
 
 The memory sum is cut: what a block of steps owes to rows before the block is one matrix product
-(the history is read once per block instead of once per step), what it owes to rows of its own is
-summed here, beside the solves, which eliminate four parts of the chain abreast.  In chains of many
-thousand cells sums and parts are shared out among cores, with the same numbers as on one.  All
-functions that call each other live in this file, so that a cached kernel is never stale.
+(the history is read once per block), what it owes to rows of its own is summed here.  The solves
+eliminate four parts of the chain abreast.  Cores share long sums and parts, with the same numbers.
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ the lanes: a block of them is carried through the cells together, with all quant
 side by side at constant distances.  A row is treated as a ring whose ends are not joined.  Right-
 hand sides are copied into the scratch of a block and solutions out of it, so that the cells of one
 shift, far apart in the caller's array, are touched twice.
-
-All functions that call each other live in this file, so that a cached kernel is never stale.
 """
 
 from __future__ import annotations

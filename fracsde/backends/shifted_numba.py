@@ -8,16 +8,14 @@ through the cells together, real and imaginary parts apart, and division is one 
 of :math:`|d|^2`.  The scratch of a block is one flat array with all quantities of a cell side by
 side, at distances that are constants: so the compiler can see that nothing overlaps, and
 vectorises without asking at run time.  Short blocks are filled up with copies of their last shift.
-``benchmarks/bench_propagator.py`` times it: 2 to 3 ns per cell and shift in a row, twice that in
-a ring.
+``benchmarks/bench_propagator.py`` times it: 2 to 3 ns per cell and shift, twice that in a ring.
 
 Where only weighted sums of the solutions are wanted, as for a few times, 36 lanes, nine shifts for
 each of four times, are eliminated together and added up on the way back, so that no solution is
 ever written.  Rings, and all cores, have no such short cut.
 
-Blocks run on all cores where ``threads`` is set.  All functions that call each other live in this
-file, so that a cached kernel is never stale.  Contraction into fused multiply-adds is allowed in
-the elimination: it only removes roundings.
+Blocks run on all cores where ``threads`` is set.  The elimination may contract into fused
+multiply-adds: that only removes roundings.
 """
 
 from __future__ import annotations
