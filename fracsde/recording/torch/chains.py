@@ -35,6 +35,16 @@ class ManyPositions:
     _inputs: tuple[torch.Tensor, ...]
     _targets: torch.Tensor
 
+    if TYPE_CHECKING:  # TorchLoss has them
+
+        def _mean(
+            self, evaluate: Callable[[Any, torch.Tensor], torch.Tensor], start: FloatArray
+        ) -> FloatArray: ...
+
+        def _examples_of(
+            self, rows: torch.Tensor | slice
+        ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]: ...
+
     def losses_and_gradients(self, w: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Losses and gradients of many positions.
 
@@ -72,16 +82,6 @@ class ManyPositions:
         x, y = self._examples_of(torch.tensor(rows, device="cpu"))
         both = next(fetched([self._at(self._flat.point(w), x, y, (0, 0, 0))]))
         return self._with_decay(w, both)
-
-    def _mean(
-        self, evaluate: Callable[[Any, torch.Tensor], torch.Tensor], start: FloatArray
-    ) -> FloatArray:
-        raise NotImplementedError  # TorchLoss has it
-
-    def _examples_of(
-        self, rows: torch.Tensor | slice
-    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        raise NotImplementedError  # TorchLoss has it
 
     def _at(
         self, points: torch.Tensor, x: Any, y: torch.Tensor, axes: tuple[Any, ...]
