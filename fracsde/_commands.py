@@ -38,7 +38,9 @@ for _command in (record, inspect, measure, predict, compare, solve, doctor):
 @demo.command("digits", cls=Speaking)
 def digits(
     context: typer.Context,
-    output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("reports/digits"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")] = Path(
+        "reports/digits"
+    ),
     replicas: Annotated[int, typer.Option(min=16, help="Replicas of each run.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random number.")] = 0,
     quick: Annotated[

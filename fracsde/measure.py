@@ -18,7 +18,7 @@ import numpy as np
 from fracsde import estimators
 from fracsde._check import finite_array, truth
 from fracsde._run_window import Window, read_window
-from fracsde.errors import DiagnosticsError, InputError, RecordError
+from fracsde.errors import DiagnosticsError, InputError, OutOfRangeError, RecordError
 from fracsde.records import quantities as names
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def measure(
         If the window is empty or too short for a quantity, or a coordinate is constant.
     InputError
         If a quantity needs lags and there are none.
+    OutOfRangeError
+        If a lag is not positive.
 
     Examples
     --------
@@ -171,12 +173,17 @@ def examine(run: Trajectory, *, level: float, cut: bool = False) -> Trajectory:
 def _draws(lags: ArrayLike | None, run: Trajectory, wanted: tuple[str, ...]) -> IntArray | None:
     # Lags in draws; None where nothing needs them.
     needing = [n for n in wanted if n in {"autocorrelation", "mean-square displacement"}]
-    if not needing:
-        return None
     if lags is None or np.size(lags) == 0:
+        if not needing:
+            return None
         msg = f"{needing[0]!r} needs `lags`: at which distances in time; pass e.g. lags=[1, 10]"
         raise InputError(msg)
     when = finite_array("lags", lags, ndim=(0, 1)).reshape(-1)
+    if np.any(when <= 0.0):
+        msg = f"`lags` must be positive, got {when.min():g}; at lag 0 nothing has happened"
+        raise OutOfRangeError(msg)
+    if not needing:
+        return None
     draws = np.rint(when / run.spacing)
     odd = np.abs(when - draws * run.spacing) > 1e-9 * np.abs(when)
     if np.any(odd):
@@ -186,7 +193,7 @@ def _draws(lags: ArrayLike | None, run: Trajectory, wanted: tuple[str, ...]) -> 
         )
         raise RecordError(msg)
     last = run.spacing * (run.draws - 1)
-    beyond = (when <= 0.0) | (when > last)
+    beyond = when > last
     if np.any(beyond):
         msg = (
             f"`lags` must lie between {run.spacing:g} and {last:g}, the distances in the window, "

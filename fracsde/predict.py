@@ -128,7 +128,7 @@ def predict(
     UnsupportedError
         If the theory does not know a quantity.
     OutOfRangeError
-        If nothing moves along a direction.
+        If nothing moves along a direction, or a lag is not positive.
     UnstableError
         If there is no stationary law.
     ShapeError
@@ -205,10 +205,18 @@ def from_view(
             "direction out, or give it gradient noise"
         )
         raise OutOfRangeError(msg)
-    when = None if lags is None else finite_array("lags", lags, ndim=(0, 1)).reshape(-1)
+    when = None if lags is None else _positive(lags)
     said = view.name if theory_name is None else theory_name
     step = real("spacing", spacing, low=0.0)
     return tuple(_one(view, name, tags, unit, when, step, said) for name in wanted)
+
+
+def _positive(lags: ArrayLike) -> FloatArray:
+    when = finite_array("lags", lags, ndim=(0, 1)).reshape(-1)
+    if np.any(when <= 0.0):
+        msg = f"`lags` must be positive, got {when.min():g}; at lag 0 nothing has happened"
+        raise OutOfRangeError(msg)
+    return when
 
 
 def diagonal(wanted: tuple[str, ...]) -> bool:
@@ -263,9 +271,6 @@ def _at_lags(
     if lags is None or lags.size == 0:
         msg = f"{name!r} needs `lags`: at which distances in time; pass e.g. lags=[1, 10, 100]"
         raise InputError(msg)
-    if np.any(lags <= 0.0):
-        msg = f"`lags` must be positive, got {lags.min():g}; at lag 0 nothing has happened"
-        raise OutOfRangeError(msg)
     process, U = _process(view), view.directions
     relative = _IN_TIME * view.error / view.variances
     if name == "autocorrelation":

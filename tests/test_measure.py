@@ -9,7 +9,13 @@ import pytest
 
 import fracsde as fs
 from fracsde import estimators
-from fracsde.errors import DiagnosticsError, InputError, RecordError, ShapeError
+from fracsde.errors import (
+    DiagnosticsError,
+    InputError,
+    OutOfRangeError,
+    RecordError,
+    ShapeError,
+)
 from fracsde.records import quantities as names
 from tests.support.laws import seed_of
 from tests.support.runs import sgd_run, store
@@ -145,6 +151,8 @@ def test_a_nan_in_an_array_is_named(run: fs.Trajectory) -> None:
         ({"quantities": "msd", "lags": []}, InputError, "needs `lags`"),
         ({"quantities": "msd", "lags": [4]}, RecordError, "multiples of 3"),
         ({"quantities": "msd", "lags": [3000]}, RecordError, "between 3 and 1197"),
+        ({"quantities": "msd", "lags": [0]}, OutOfRangeError, "must be positive"),
+        ({"quantities": "variance", "lags": [-1]}, OutOfRangeError, "must be positive"),
         ({"quantities": "nothing"}, InputError, "no quantity"),
         ({"start": 5000}, RecordError, "nothing was recorded"),
         ({"start": 1180}, RecordError, "draws"),

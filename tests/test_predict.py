@@ -164,6 +164,7 @@ def test_a_closure_predicts_along_its_modes_and_elsewhere() -> None:
     [
         ({"quantities": "msd"}, InputError, "needs `lags`"),
         ({"quantities": "msd", "lags": [0]}, OutOfRangeError, "must be positive"),
+        ({"quantities": "variance", "lags": [-1]}, OutOfRangeError, "must be positive"),
         ({"quantities": "msd", "lags": [1.5]}, OutOfRangeError, "whole numbers"),
         ({"quantities": "integrated time", "spacing": 1.5}, OutOfRangeError, "whole number"),
         ({"labels": ["a"]}, ShapeError, "3 names"),

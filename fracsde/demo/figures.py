@@ -96,18 +96,18 @@ def _panels(
     xlabel: str,
     fill: Callable[[Any, Stationary], None],
 ) -> Any:
-    """Draw one panel per network (rows) and regime (columns)."""
-    columns = max(len(regimes) for regimes in stationary.values())
-    figure, axes = _new_figure(len(stationary), columns, size=(3.1 * columns, 5.0))
-    for row, (name, regimes) in enumerate(stationary.items()):
-        axes[row, 0].set_ylabel(ylabel)
-        for column, item in enumerate(regimes):
+    """Draw one panel per regime (rows) and network (columns)."""
+    count = max(len(regimes) for regimes in stationary.values())
+    size = (4.2 * len(stationary), 0.4 + 2.2 * count)
+    figure, axes = _new_figure(count, len(stationary), size=size)
+    for column, (name, regimes) in enumerate(stationary.items()):
+        for row, item in enumerate(regimes):
             axis = axes[row, column]
             fill(axis, item)
-            regime = item.plan.regime.name.replace(", ", "\n")
-            axis.set_title(f"{name}\n{regime}", fontsize=9)
-            if row == len(stationary) - 1:
-                axis.set_xlabel(xlabel)
+            axis.set_title(f"{name}\n{item.plan.regime.name}", fontsize=9)
+        axes[len(regimes) - 1, column].set_xlabel(xlabel)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(ylabel)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, loc="outside upper center", ncols=len(labels))
     return figure

@@ -148,7 +148,7 @@ def join_run(
         clock=clock,
     )
     with writing(run, "nothing was recorded yet"):
-        run.mkdir(exist_ok=True)
+        run.mkdir(parents=True, exist_ok=True)
         if not exists(run / "run.json"):
             if bound.array is not None:
                 array = bound.array

@@ -62,7 +62,7 @@ class Recorder:
     Parameters
     ----------
     path : path-like
-        Folder of the run, made if there is none.
+        Folder of the run; it and those above it are made if there are none.
     parameters : int
         Number P of parameters of the model.
     observe : Observe

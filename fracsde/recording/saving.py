@@ -54,7 +54,7 @@ def save_run(
     Parameters
     ----------
     path : path-like
-        Folder of the run; there must be nothing.
+        Folder of the run; there must be nothing.  Those above it are made.
     trajectory : Trajectory
         Its values become the stream ``"weights"``, its names the labels of it.
     streams : mapping of str to (chain, draw) or (chain, draw, width) array_like
@@ -121,6 +121,7 @@ def save_run(
         raise FileWriteError(msg)
     fresh = sibling(target, "new")
     with writing(target, "nothing is there"):
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             clock = "step" if counted else "time"
             layout = join_run(fresh, bound, kept, parameters=size, clock=clock).layout()

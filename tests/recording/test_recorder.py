@@ -26,6 +26,7 @@ from fracsde.recording import (
     RunStatus,
     Stream,
     Windows,
+    save_run,
 )
 from fracsde.records._store import journal as journal_module
 from tests.recording.recording_child import weights
@@ -672,9 +673,18 @@ def test_a_folder_of_something_else_is_not_recorded_into(tmp_path) -> None:
         Recorder(tmp_path / "thesis", parameters=1)
     with pytest.raises(RecordError, match="no folder"):
         Recorder(tmp_path / "thesis/chapter.tex", parameters=1)
-    with pytest.raises(FileWriteError, match="No such file"):
-        Recorder(tmp_path / "nowhere/run", parameters=1)
+    with pytest.raises(FileWriteError, match="Not a directory"):
+        Recorder(tmp_path / "thesis/chapter.tex/run", parameters=1)
     assert os.listdir(tmp_path / "thesis") == ["chapter.tex"]
+
+
+def test_folders_above_a_run_are_made(tmp_path) -> None:
+    with Recorder(tmp_path / "runs/today/run", parameters=1) as recorder:
+        recorder.record(0, [1.0])
+    run = fs.open_run(tmp_path / "runs/today/run")
+    assert run.array("weights", 0).tolist() == [[1.0]]
+    copy = save_run(tmp_path / "copies/today/run", run.trajectory())
+    assert copy.array("weights", 0).tolist() == [[1.0]]
 
 
 def test_arguments_are_not_written_to(tmp_path) -> None:
