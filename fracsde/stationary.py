@@ -17,7 +17,7 @@ References: [Mandt2017]_ for the flow, [Liu2021]_ for the map, [BartelsStewart19
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -33,13 +33,13 @@ from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
-    from fracsde._typing import ArrayLike, FloatArray
+    from fracsde._typing import ArrayLike, FloatArray, IntArray
     from fracsde.lyapunov.processes import StationaryState
     from fracsde.problems.epochs import EpochRecursion
     from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
     from fracsde.status import Status
 
-__all__ = ["StationaryCovariance", "phase_covariance", "stationary_covariance"]
+__all__ = ["StationaryCovariance", "checked_phases", "phase_covariance", "stationary_covariance"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,6 +183,43 @@ def phase_covariance(process: EpochRecursion | SGDNearMinimum, phases: ArrayLike
     >>> phase_covariance(sgd, [0, 1, 2, 3]).ravel().round(6)
     array([0.      , 0.157895, 0.210526, 0.157895])
     """
+    epochs, wanted = checked_phases(process, phases)
+    state, found = stationary_phases(epochs)
+    usable(state)
+    assert found is not None  # it is usable
+    d = len(epochs.observed)
+    out = np.empty((len(wanted), d, d))
+    for place, phase in enumerate(wanted):
+        out[place] = found.at(int(phase))[:d, :d]
+    return out
+
+
+def checked_phases(
+    process: Any, phases: ArrayLike, *, last: bool = True
+) -> tuple[EpochRecursion, IntArray]:
+    """Return shuffled epochs and phases of them, checked.
+
+    Parameters
+    ----------
+    process : EpochRecursion or SGDNearMinimum
+        What the caller passed.
+    phases : (p,) array_like of int
+        Steps of the epoch already taken, or one number.
+    last : bool
+        Whether the end of the epoch counts as a phase.
+
+    Returns
+    -------
+    EpochRecursion
+    (p,) int64
+
+    Raises
+    ------
+    InputError
+        If there are no epochs, or the phases are not whole numbers.
+    OutOfRangeError
+        If a phase is outside the epoch.
+    """
     epochs = as_epochs(process)
     if epochs is None:
         msg = (
@@ -195,18 +232,13 @@ def phase_covariance(process: EpochRecursion | SGDNearMinimum, phases: ArrayLike
     if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
         msg = f"`phases` must be whole numbers, a vector of them or one, got {phases!r}"
         raise InputError(msg)
-    if wanted.size and not (wanted.min() >= 0 and wanted.max() <= epochs.steps):
+    most = epochs.steps if last else epochs.steps - 1
+    if wanted.size and not (wanted.min() >= 0 and wanted.max() <= most):
         odd = wanted.max() if wanted.min() >= 0 else wanted.min()
-        msg = f"`phases` must lie between 0 and the {epochs.steps} steps of an epoch, got {odd}"
+        end = "the" if last else f"{most}, before the last of the"
+        msg = f"`phases` must lie between 0 and {end} {epochs.steps} steps of an epoch, got {odd}"
         raise OutOfRangeError(msg)
-    state, found = stationary_phases(epochs)
-    usable(state)
-    assert found is not None  # it is usable
-    d = len(epochs.observed)
-    out = np.empty((len(wanted), d, d))
-    for place, phase in enumerate(wanted):
-        out[place] = found.at(int(phase))[:d, :d]
-    return out
+    return epochs, wanted.astype(np.int64)
 
 
 def _by_modes(sgd: SGDNearMinimum, method: str) -> bool:

@@ -211,6 +211,31 @@ class Phases:
         mean, fresh = self._mean_and_fresh()
         return self.modes.to_state(mean), self.modes.to_state(fresh)
 
+    def memory(self, phase: int | None = None) -> FloatArray:
+        """Return the covariance of the weights with the noise that the next step adds to them.
+
+        Parameters
+        ----------
+        phase : int, optional
+            Steps of the epoch already taken, below ``M``; the average over phases if not given.
+
+        Returns
+        -------
+        (d, d) float64 [weight^2]
+            Positive where the noise is the learning rate times the preconditioned gradient: what
+            one batch has pushed away the others of its epoch bring back.
+        """
+        modes, process, none = self.modes, self.modes.process, slice(0, 0)
+        if phase is None:
+            sums = summed(modes.plain, self.start[:, :, none], process.steps, none)
+            answers = sums.past_totals[0] / process.steps
+        elif phase == 0:
+            answers = np.zeros(len(modes.steps.pull))
+        else:
+            answers = scattered(modes.plain, phase, none).total[0]
+        V = modes.steps.basis
+        return np.asarray(V @ (answers[:, None] * modes.example / process.dataset_size) @ V.T)
+
     def _mean_and_fresh(self) -> tuple[FloatArray, ...]:
         modes, process, G = self.modes, self.modes.process, self.modes.plain.kicks
         N, B, M = process.dataset_size, process.batch_size, process.steps

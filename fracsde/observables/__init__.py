@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from fracsde.observables.averaging import averaged_covariance
 from fracsde.observables.ergodicity import averaging_error, ergodicity_breaking
-from fracsde.observables.fluctuation import FluctuationDissipation, fluctuation_dissipation
+from fracsde.observables.fluctuation import (
+    FluctuationDissipation,
+    PhaseFluctuationDissipation,
+    fluctuation_dissipation,
+    phase_fluctuation_dissipation,
+)
 from fracsde.observables.gradients import GradientNoiseScale, gradient_noise_scale
 from fracsde.observables.loss import StationaryLoss, stationary_loss
 from fracsde.observables.spectra import power_spectrum
@@ -18,6 +23,7 @@ __all__ = [
     "EffectiveTemperature",
     "FluctuationDissipation",
     "GradientNoiseScale",
+    "PhaseFluctuationDissipation",
     "StationaryLoss",
     "averaged_covariance",
     "averaging_error",
@@ -25,6 +31,7 @@ __all__ = [
     "ergodicity_breaking",
     "fluctuation_dissipation",
     "gradient_noise_scale",
+    "phase_fluctuation_dissipation",
     "power_spectrum",
     "stationary_loss",
 ]

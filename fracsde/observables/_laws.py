@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from fracsde._check import integer, positive_semidefinite, real
-from fracsde.errors import OutOfRangeError, UnsupportedError
+from fracsde.errors import OutOfRangeError
 from fracsde.lyapunov.moments import equal_moments
 from fracsde.lyapunov.processes import as_linear
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         OUProcess | LinearRecursion | SGDNearMinimum | QuadraticLossSGD | SecondOrderLaw
     )
 
-__all__ = ["averaged_noise", "effective_rate", "second_order", "step_spacing", "whole"]
+__all__ = ["averaged_noise", "second_order", "step_spacing", "whole"]
 
 # The largest float, beyond the memory of any mode.
 _MOST = int(np.finfo(np.float64).max)
@@ -145,36 +145,3 @@ def step_spacing(process: LinearProcess, spacing: Any) -> float:
         msg = f"`spacing` of a map must be a whole number of steps, got {value:g}; use the flow"
         raise OutOfRangeError(msg)
     return value
-
-
-def effective_rate(sgd: SGDNearMinimum, what: str) -> float:
-    """Return the rate by which a gradient enters the velocity, ``eta (1 - tau)``.
-
-    Parameters
-    ----------
-    sgd : SGDNearMinimum
-        The run.
-    what : str
-        The quantity, for the message.
-
-    Returns
-    -------
-    float [weight^2/loss]
-
-    Raises
-    ------
-    UnsupportedError
-        If epochs are shuffled or the momentum is Nesterov's.
-    """
-    if sgd.sampling == "shuffled":
-        msg = (
-            f"{what} needs batches that are independent from step to step; the noise of a shuffled "
-            "epoch sums to zero and has no level of its own: use another sampling"
-        )
-        raise UnsupportedError(msg)
-    if sgd.nesterov:
-        msg = (
-            f"{what} is known for heavy-ball momentum only, not for Nesterov's; set nesterov=False"
-        )
-        raise UnsupportedError(msg)
-    return float(sgd.learning_rate * sgd.rule.gains[0])

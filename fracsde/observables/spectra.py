@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
     ComplexArray = NDArray[np.complex128]
 
-__all__ = ["power_spectrum"]
+__all__ = ["epoch_level", "power_spectrum"]
 
 # Beyond it a spectrum is zero in floating point, and 2 pi f still is a number.
 _FASTEST = 1e300
@@ -118,7 +118,7 @@ def power_spectrum(
         spectrum = _along(response, a, response.basis.T @ U[: len(response.basis)])
     if epochs is None:
         return spectrum
-    level = _epoch_level(epochs, cycles)
+    level = epoch_level(epochs, cycles)
     return np.asarray(spectrum * level.reshape(-1, *[1] * (spectrum.ndim - 1)))
 
 
@@ -184,8 +184,20 @@ def _one_example(epochs: EpochRecursion) -> LinearRecursion:
     )
 
 
-def _epoch_level(epochs: EpochRecursion, cycles: FloatArray) -> FloatArray:
-    # The spectrum of an epoch's noise in units of that of one example.
+def epoch_level(epochs: EpochRecursion, cycles: FloatArray) -> FloatArray:
+    """Return the spectrum of the noise of shuffled epochs, in units of that of one example.
+
+    Parameters
+    ----------
+    epochs : EpochRecursion
+        The epochs.
+    cycles : (f,) float64 [1/step]
+        Frequencies.
+
+    Returns
+    -------
+    (f,) float64 [1]
+    """
     N, M = epochs.dataset_size, epochs.steps
     if N == 1:
         return np.zeros(len(cycles))

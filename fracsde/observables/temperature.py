@@ -2,28 +2,42 @@ r"""Temperatures of SGD, which agree only where one noise serves all directions.
 
 In units of the loss (Boltzmann's constant 1), along the directions :math:`u_i` in which curvature
 and preconditioner are diagonal together, :math:`K u_i = h_i P^{-1} u_i`,
-:math:`u_i^T P^{-1} u_j = \delta_{ij}`, with :math:`q_i = u_i^T P^{-1} (P Q P) P^{-1} u_i`:
+:math:`u_i^T P^{-1} u_j = \delta_{ij}`, with :math:`q_i = u_i^T Q u_i`, the friction
+:math:`\gamma_i` and the position ``x`` of :mod:`fracsde.observables._particles`,
+:math:`\gamma = 1 - \mu` and :math:`x = w` but for Nesterov's step:
 
 .. math::
-    T^{\mathrm{pot}}_i = h_i \operatorname{Var} w_i
-        = \frac{\eta\,q_i}{2(1-\mu)} \Big(1 - \frac{\eta h_i}{2(1+\mu)}\Big)^{-1}, \qquad
-    T^{\mathrm{kin}}_i = \frac{\operatorname{Var} v_i}{\eta} = \frac{2}{1+\mu}\,T^{\mathrm{pot}}_i,
+    h_i \operatorname{Var} x_i
+        = \frac{\eta\,q_i}{2\gamma_i} \Big(1 - \frac{\eta h_i}{2(2-\gamma_i)}\Big)^{-1}, \qquad
+    T^{\mathrm{kin}}_i = \frac{\operatorname{Var} v_i}{\eta}
+        = \frac{2}{2-\gamma_i}\,h_i \operatorname{Var} x_i, \qquad
+    T^{\mathrm{pot}}_i = h_i \operatorname{Var} w_i,
 
 .. math::
-    T^{\mathrm{noise}}_i = \frac{\eta\,q_i}{2(1-\mu)}
+    T^{\mathrm{noise}}_i = \frac{\eta\,q_i}{2\gamma_i}
         = \frac1\eta \operatorname{Var} \frac{v_i + v_i'}{2}
         = \frac{\sin(2\pi f)\,S_i(f)}{2\,|\operatorname{Im} \chi_i(f)|} .
 
-All are exact for the map, at any stable rate and for any noise.  Heavy ball is a particle of mass
-:math:`1/\eta` and friction :math:`(1-\mu)/\eta` per step, so the kinetic temperature is that of its
-velocity.  The mean velocity of two adjacent steps has the temperature of the noise at *every* rate;
-it is also what the fluctuation-dissipation theorem gives at every frequency, with the spectrum
-:math:`S` and the response :math:`\chi` to a force, if the derivative in time is the central
-difference of the steps, :math:`\sin 2\pi f` in place of :math:`2\pi f`.  For
+All are exact for the map, at any stable rate and for any noise.  A mode is a particle of mass
+:math:`1/\eta` and friction :math:`\gamma_i/\eta` per step, so the kinetic temperature is that of
+its velocity.  The mean velocity of two adjacent steps has the temperature of the noise at *every*
+rate; it is also what the fluctuation-dissipation theorem gives at every frequency, with the
+spectrum :math:`S` of the position and its response :math:`\chi` to a force, if the derivative in
+time is the central difference of the steps, :math:`\sin 2\pi f` in place of :math:`2\pi f`.  For
 :math:`Q = \sigma^2 I/B` it is the :math:`\eta \sigma^2 / (2 B (1-\mu))` of the continuum.
+Dampening multiplies :math:`\eta`.
 
-One temperature describes the law only if :math:`P^{1/2} Q P^{1/2}` is a multiple of the identity;
-``anisotropy`` says how far that is from true.
+**Shuffled epochs.**  Their noise is not white: the theorem gives a temperature for each frequency,
+
+.. math::
+    T^{\mathrm{noise}}_i(f) = \frac{\eta}{2\gamma_i}\,u_i^T S_\xi(f)\,u_i ,
+
+with :math:`S_\xi` of :mod:`fracsde.observables.spectra`.  It is zero at :math:`f = 0` for equal
+batches that use all examples: slow modes are not heated.  No frequency has the temperature of the
+mean of two velocities.  The other temperatures are averages over phases.
+
+One temperature describes the law only if :math:`P^{1/2} Q P^{1/2}` is a multiple of the friction
+matrix, of the identity for heavy balls; ``anisotropy`` says how far that is from true.
 """
 
 from __future__ import annotations
@@ -34,8 +48,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import scipy.linalg
 
-from fracsde.observables._laws import averaged_noise, effective_rate
-from fracsde.problems.epochs import root_of
+from fracsde._check import real
+from fracsde.errors import InputError
+from fracsde.observables._laws import averaged_noise
+from fracsde.observables._particles import along, particles
+from fracsde.observables.spectra import epoch_level
+from fracsde.problems.epochs import batch_share
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary import stationary_covariance
 
@@ -54,18 +72,19 @@ class EffectiveTemperature:
     Parameters
     ----------
     potential : (d,) float64 [loss]
-        Twice the mean potential energy along each direction.
+        Twice the mean potential energy of the weights along each direction.
     kinetic : (d,) float64 [loss]
         Twice the mean kinetic energy along each direction; NaN without momentum, where there is
         no velocity.
     noise : (d,) float64 [loss]
         What the fluctuation-dissipation theorem gives, free of the discretisation: the
-        temperature of the mean velocity of two adjacent steps.
+        temperature of the mean velocity of two adjacent steps.  In shuffled epochs that of the
+        frequency asked for.
     mean : float [loss]
-        Mean of ``noise`` over directions, ``eta Tr(P Q) / (2 d (1 - mu))``.
+        Mean of ``noise`` over directions, ``eta Tr(P Q) / (2 d (1 - mu))`` but for Nesterov.
     anisotropy : float [1]
-        Largest over smallest eigenvalue of ``P^(1/2) Q P^(1/2)``: 1 where one temperature
-        serves all directions, infinite where some have no noise.
+        Largest over smallest eigenvalue of ``P^(1/2) Q P^(1/2)``, for Nesterov in units of the
+        friction: 1 where one temperature serves all directions, infinite where some have no noise.
     curvatures : (d,) float64 [loss/weight^2]
         ``h``, eigenvalues of ``P K``, smallest first.
     directions : (d, d) float64
@@ -100,17 +119,23 @@ class EffectiveTemperature:
         return self.anisotropy <= 1.0 + tolerance
 
 
-def effective_temperature(sgd: SGDNearMinimum | QuadraticLossSGD) -> EffectiveTemperature:
+def effective_temperature(
+    sgd: SGDNearMinimum | QuadraticLossSGD, *, frequency: float | None = None
+) -> EffectiveTemperature:
     r"""Return the temperatures of SGD near its minimum.
 
     .. math:: h_i \operatorname{Var} w_i, \quad \operatorname{Var} v_i / \eta, \quad
-        \eta\,q_i / (2 (1 - \mu))
+        \eta\,q_i / (2 \gamma_i)
 
     Parameters
     ----------
     sgd : SGDNearMinimum or QuadraticLossSGD
-        Stable; the law is that of its map.  Noise that depends on the state counts with its
-        average over the stationary law, which all these second moments know alone.
+        Stable; the law is that of its map, or of its shuffled epochs.  Noise that depends on the
+        state counts with its average over the stationary law, which all these second moments know
+        alone.
+    frequency : float, optional [cycles/step]
+        At which the noise of shuffled epochs is meant, which need it; that of independent batches
+        is the same at all.
 
     Returns
     -------
@@ -118,8 +143,10 @@ def effective_temperature(sgd: SGDNearMinimum | QuadraticLossSGD) -> EffectiveTe
 
     Raises
     ------
+    InputError
+        If epochs are shuffled and there is no frequency.
     UnsupportedError
-        If epochs are shuffled: their noise has no level at low frequency.
+        If epochs are shuffled and the noise depends on the state.
 
     References
     ----------
@@ -137,37 +164,43 @@ def effective_temperature(sgd: SGDNearMinimum | QuadraticLossSGD) -> EffectiveTe
     [2.0, 3.0, 4.0]
     """
     sgd = averaged_noise(sgd)
-    rate = effective_rate(sgd, "the temperature")
+    share = _share(sgd, frequency)
     found = stationary_covariance(sgd)
-    # P is regular where SGD has a stationary law.
-    R, _ = root_of(sgd.preconditioner, sgd.dimension)
-    curvatures, V = np.linalg.eigh(_even(R.T @ sgd.curvature @ R))
-    whiten = np.asarray(np.linalg.solve(R, np.eye(len(R))).T @ V)
-    d = len(V)
-    potential = curvatures * _along(found.matrix, whiten)
+    modes = particles(sgd)
+    d = len(modes.curvatures)
+    potential = modes.curvatures * along(found.matrix, modes.inverse)
     kinetic = np.full(d, np.nan)
     if sgd.momentum > 0.0:
-        kinetic = _along(found.state_matrix[d:, d:], whiten) / rate
-    levels = _even(R.T @ sgd.batch_noise @ R)
-    unit = 0.5 * rate / (1.0 - sgd.momentum)
-    low, high = (float(x) for x in scipy.linalg.eigvalsh(levels)[[0, -1]])
+        kinetic = along(found.state_matrix[d:, d:], modes.inverse) / modes.rate
+    noise = 0.5 * modes.rate * share * np.diag(modes.example) / modes.friction
+    root = np.sqrt(modes.friction)
+    low, high = scipy.linalg.eigvalsh(modes.example / root / root[:, None])[[0, -1]].tolist()
     # An eigenvalue of zero is computed as a few roundings of the largest.
     empty = low <= 4.0 * d * float(np.finfo(np.float64).eps) * high
     return EffectiveTemperature(
         potential=potential,
         kinetic=kinetic,
-        noise=unit * _along(levels, V),
-        mean=unit * float(np.trace(levels)) / d,
+        noise=noise,
+        mean=float(noise.mean()),
         anisotropy=float("inf") if empty else high / low,
-        curvatures=curvatures,
-        directions=R @ V,
-        provenance=provenance(sgd),
+        curvatures=modes.curvatures,
+        directions=modes.directions,
+        provenance=provenance(sgd, frequency),
     )
 
 
-def _even(array: FloatArray) -> FloatArray:
-    return np.asarray(0.5 * (array + array.T))
-
-
-def _along(array: FloatArray, directions: FloatArray) -> FloatArray:
-    return np.asarray(np.einsum("di,di->i", directions, array @ directions))
+def _share(sgd: SGDNearMinimum, frequency: float | None) -> float:
+    # Spectrum of the noise of the steps, in units of the covariance of one example.
+    if sgd.sampling != "shuffled":
+        if frequency is not None:
+            real("frequency", frequency)
+        return batch_share(sgd.batch_size, sgd.dataset_size, sgd.sampling)
+    if frequency is None:
+        msg = (
+            "`frequency` is needed with sampling='shuffled': the noise of an epoch has another "
+            "temperature at each frequency, of equal batches none at the lowest; pass one in "
+            "cycles per step, 0 for slow modes and 0.5 for the fastest"
+        )
+        raise InputError(msg)
+    cycles = np.array([real("frequency", frequency)])
+    return float(epoch_level(sgd.epochs(), cycles)[0])
