@@ -16,6 +16,24 @@ which the largest eigenvalue of
 
 a symmetric problem, falls through 1; where that is nowhere, it is the square of the mean's radius.
 
+A mode with momentum has the polynomial :math:`z^2 + a z + b`, in units of :math:`\sqrt s`, and its
+weight answers to a kick by :math:`(\alpha z + \beta)/(z^2 + a z + b)`.  By Yule's equations of two
+modes the heavy ball, :math:`\alpha = 0` and one ``b`` for all modes, has
+
+.. math::
+    \eta^2 \mathcal D_{s,ij} = \frac{s}{1 - b^2} \big[(1 - b^2)^2 + b (a_i - a_j)^2
+        - (1 - b)^2 a_i a_j\big], \qquad b = \frac\mu s ,
+
+and Nesterov, :math:`\alpha = (1+\mu)/\sqrt s`, :math:`\beta = -\mu/s`,
+:math:`b_i = \mu (1 - k_i)/s` and :math:`a_i = -(1 + \mu)(1 - k_i)/\sqrt s`,
+
+.. math::
+    \eta^2 \mathcal D_{s,ij} = \frac{(1 - b_i)(1 - b_j)\,[(1 + b_i)(1 + b_j) - a_i a_j]
+        + (b_i - b_j)^2}{\alpha^2 (1 - b_i)(1 - b_j) + \beta^2 (1 - b_i b_j)} .
+
+Both are positive for every ``s`` above the square of the mean's radius, where :math:`|b| < 1`; of
+Nesterov's that is seen in this form alone.
+
 **Bounds.**  Where the Rayleigh quotient of some matrix is above 1, :math:`\varrho \ge s`.
 :math:`\varrho < s` is proved by a positive ``Y`` that :math:`\mathcal D_s - \frac fB\mathcal V`
 maps to a positive matrix, as Collatz and Wielandt have it, on the cone of positive matrices: the
@@ -30,7 +48,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy.optimize import brentq
 
-from fracsde.errors import InputError, UnsupportedError
+from fracsde.errors import InputError
 from fracsde.lyapunov.conjugate_gradients import conjugate_gradients
 from fracsde.lyapunov.rounding import EPS
 from fracsde.problems.critical_rate import leading_eigenmatrix
@@ -46,6 +64,7 @@ __all__ = ["SpectralRadius", "second_moment_radius"]
 # Bounds are tried this far from the value, relative to it.
 _GAPS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4)
 _TINY = float(np.finfo(np.float64).tiny)
+_LEAST = 1e-75  # a radius whose powers still are numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +95,7 @@ def second_moment_radius(problem: Any) -> SpectralRadius:
     Parameters
     ----------
     problem : LeastSquaresSGD, GaussianLeastSquaresSGD or QuadraticSGD
-        Stable or not, without Nesterov's look-ahead.
+        Stable or not.
 
     Returns
     -------
@@ -88,7 +107,7 @@ def second_moment_radius(problem: Any) -> SpectralRadius:
     InputError
         If the problem is none of these, or no example moves anything.
     UnsupportedError
-        If the step looks ahead, or epochs are shuffled.
+        If epochs are shuffled.
 
     References
     ----------
@@ -109,12 +128,6 @@ def second_moment_radius(problem: Any) -> SpectralRadius:
             "to the square of the transition's"
         )
         raise InputError(msg)
-    if problem.nesterov:
-        msg = (
-            "Nesterov's step is not served, nesterov=True: its denominators change sign below a "
-            "radius of 1; stability() says on which side of 1 the radius is"
-        )
-        raise UnsupportedError(msg)
     moments, rate = problem.second_moments, problem.learning_rate
     if len(moments.curvatures) == 0:
         msg = "no example moves the weights, so their second moments have no map; give other inputs"
@@ -124,7 +137,7 @@ def second_moment_radius(problem: Any) -> SpectralRadius:
     def value(s: float) -> float:
         return leading_eigenmatrix(moments.spread, _scaled(moments, rate, s))[0]
 
-    low = floor * (1.0 + 1e-12) + _TINY
+    low = floor * (1.0 + 1e-12) + _LEAST
     if value(low) < 1.0:
         upper = _upper(moments, rate, floor)
         return SpectralRadius(value=floor, lower=floor, upper=upper, mean=floor)
@@ -144,14 +157,17 @@ def _radii(moments: SecondMoments, rate: float) -> FloatArray:
     pulls = rate * moments.curvatures
     if not rule.has_velocity:
         return np.asarray(np.abs(1.0 - pulls))
-    a = _slope(rule, pulls).astype(np.complex128)
-    apart = a**2 - 4.0 * rule.momentum
-    return np.asarray(0.5 * np.maximum(np.abs(np.sqrt(apart) - a), np.abs(np.sqrt(apart) + a)))
+    a, b = _polynomial(rule, pulls)
+    root = np.sqrt((a**2 - 4.0 * b).astype(np.complex128))
+    return np.asarray(0.5 * np.maximum(np.abs(root - a), np.abs(root + a)))
 
 
-def _slope(rule: StepRule, pulls: FloatArray) -> FloatArray:
-    # a of the polynomial z^2 + a z + mu whose roots are the eigenvalues of a mode.
-    return np.asarray(rule.gains[0] * pulls - (1.0 + rule.momentum))
+def _polynomial(rule: StepRule, pulls: FloatArray) -> tuple[FloatArray, FloatArray]:
+    # a and b of the polynomial z^2 + a z + b whose roots are the eigenvalues of a mode.
+    mu = rule.momentum
+    if rule.nesterov:
+        return (1.0 + mu) * (pulls - 1.0), mu * (1.0 - pulls)
+    return rule.gains[0] * pulls - (1.0 + mu), np.full_like(pulls, mu)
 
 
 def _scaled(moments: SecondMoments, rate: float, s: float) -> FloatArray:
@@ -161,18 +177,24 @@ def _scaled(moments: SecondMoments, rate: float, s: float) -> FloatArray:
     if not rule.has_velocity:
         left = 1.0 - pulls
         return np.asarray((s - np.multiply.outer(left, left)) / rate**2)
-    # Of the polynomial z^2 + a z + b of each mode, in units of sqrt(s).
-    a, b = _slope(rule, pulls)[:, None] / np.sqrt(s), rule.momentum / s
-    lost = (1.0 - b) * (1.0 + b)
-    bent = b * (a - a.T) ** 2 - (1.0 - b) ** 2 * a * a.T
-    return np.asarray((lost + bent / lost) * s / (rate * rule.gains[0]) ** 2)
+    # Of each mode, in units of sqrt(s), in a column.
+    a, b = (x[:, None] for x in _polynomial(rule, pulls))
+    a, b = a / np.sqrt(s), b / s
+    if not rule.nesterov:
+        lost = (1.0 - b) * (1.0 + b)
+        bent = b * (a - a.T) ** 2 - (1.0 - b) ** 2 * a * a.T
+        return np.asarray((lost + bent / lost) * s / (rate * rule.gains[0]) ** 2)
+    inside = (1.0 - b) * (1.0 - b.T)
+    below = inside * ((1.0 + b) * (1.0 + b.T) - a * a.T) + (b - b.T) ** 2
+    first, second = (1.0 + rule.momentum) ** 2 / s, (rule.momentum / s) ** 2
+    return np.asarray(below / (first * inside + second * (1.0 - b * b.T)) / rate**2)
 
 
 def _upper(moments: SecondMoments, rate: float, value: float) -> float:
     # The least bound for which a proof is found.
     one = np.eye(len(moments.curvatures))
     for gap in _GAPS:
-        s = value * (1.0 + gap) + _TINY
+        s = value * (1.0 + gap) + _LEAST
         D = _scaled(moments, rate, s)
         # The eigenmatrix carries nearly all of the solution; what is left converges fast.
         _, S = leading_eigenmatrix(moments.spread, D)

@@ -214,7 +214,7 @@ def _gap(sgd: SGDNearMinimum, modes: Particles, variances: FloatArray, limits: F
     if not sgd.nesterov:
         return float(0.5 * k[-1] / (1.0 + mu))
     lost, top = (1.0 - mu) * (1.0 + mu), mu**2 * (1.0 + 2.0 * mu)
-    above = (1.0 - mu) * (1.0 + mu - 2.0 * mu**2 - 4.0 * mu**3)
-    above = above + 2.0 * mu * (1.0 + mu - 2.0 * mu**2 - 2.0 * mu**3) * k + top * k**2
+    first = (1.0 - mu) * (1.0 + mu - 2.0 * mu**2 - 4.0 * mu**3)
+    above = first + 2.0 * mu * (1.0 + mu - 2.0 * mu**2 - 2.0 * mu**3) * k + top * k**2
     below = lost + 2.0 * mu * (1.0 + mu - mu**2) * k + top * k**2
     return float(np.abs(0.5 * k * above / ((1.0 - mu) * below)).max())

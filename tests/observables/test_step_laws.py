@@ -111,9 +111,9 @@ def test_exact_relations_at_every_phase_with_what_positions_gain(rule, drawn) ->
 @pytest.mark.parametrize("drawn", ["independent", "equal batches"])
 @pytest.mark.parametrize("rule", ["nesterov", "full"])
 def test_law_of_the_sides_along_simulated_steps(rule: str, drawn: str) -> None:
-    run, chains = run_of(rule, drawn), 20_000
+    run, chains = run_of(rule, drawn), 8_000
     step, name = steps_of(run)[-1], f"sides of {rule} {drawn}"
-    w, v, gamma = simulated_steps(run, chains, 160 // len(steps_of(run)), seed_of(name))
+    w, v, gamma = simulated_steps(run, chains, 80 // len(steps_of(run)), seed_of(name))
     met = np.einsum("cd,cd->c", w, gamma).mean()
     error = step.stderr(step.weights.T @ step.gradient, chains)
     if drawn == "independent":
