@@ -17,14 +17,30 @@ two sides differ by what :math:`|w|^2` has gained, with momentum by what
 :math:`|w'|^2 - \mu |w|^2 + \mu |v'|^2` has, and by nothing else.  The error of their ratio is then
 that of the two ends of a chain, :mod:`fracsde.estimators.ends`.
 
-Contracted with the curvature, for noise that is independent from step to step,
+Nesterov's momentum as in torch, :math:`b' = \mu b + g`, :math:`w' = w - \eta (g + \mu b')`, has
+:math:`x' = x + v'` with the position :math:`x = w - \mu v` behind the look-ahead, and with
+:math:`2\mu \langle v \cdot \eta g \rangle = \eta^2 \langle |g|^2 \rangle
+- (1 - \mu^2) \langle |v|^2 \rangle`, from the buffer's own stationarity,
 
 .. math::
-    \langle |\nabla L|^2 \rangle = \frac{1 + \mu}{2\eta(1 - \tau)} \langle v^T H v \rangle,
+    \langle w \cdot g \rangle = \frac\eta2 \langle |g|^2 \rangle
+        + \frac{\mu(1+\mu)}{2\eta} \langle |v|^2 \rangle ,
+
+where the sides differ by what :math:`|x'|^2 - \mu|x|^2` has gained and by the ends of
+:math:`|v|^2`.
+
+Contracted with the curvature,
+
+.. math::
+    \langle \nabla L \cdot g \rangle = \frac{1 + \mu}{2\eta(1 - \tau)} \langle v^T H v \rangle
+    \quad\text{or}\quad
+    \frac\eta2 \langle g^T H g \rangle + \frac{\mu(1+\mu)}{2\eta} \langle v^T H v \rangle,
 
 exact for a quadratic loss.  Without momentum the right side is
-:math:`\frac\eta2 \langle g^T H g \rangle`.  [Yaida2019]_ has the first with momentum, and the
-second without.
+:math:`\frac\eta2 \langle g^T H g \rangle`.  Where noise is independent from step to step the left
+is :math:`\langle |\nabla L|^2 \rangle`, which scatters less; in shuffled epochs it is not, as the
+noise of a batch is remembered by the others of its epoch.  [Yaida2019]_ has the first with
+momentum, and the second without.
 
 Each is measured as left over right, 1 where it holds, with the error of a ratio of two means of
 one run.  Of the second, and of the first where steps are skipped, nothing telescopes; the error of
@@ -38,7 +54,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fracsde._check import choice, finite_array, integer, real
+from fracsde._check import choice, finite_array, integer, real, truth
 from fracsde.errors import RecordError, ShapeError
 from fracsde.estimators.diagnostics import check_stationary
 from fracsde.estimators.ends import ratio_of_ends
@@ -57,6 +73,7 @@ from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray
+    from fracsde.estimators.fluctuation_streams import Settings
     from fracsde.estimators.loss import DifferentiableLoss
 
 __all__ = [
@@ -99,6 +116,7 @@ def fluctuation_dissipation(
     momentum: float | None = None,
     dampening: float | None = None,
     weight_decay: float | None = None,
+    nesterov: bool | None = None,
     velocity: str | None = None,
     start: int = 0,
     level: float = 1e-3,
@@ -107,6 +125,10 @@ def fluctuation_dissipation(
     r"""Measure the first fluctuation-dissipation relation along a run.
 
     .. math:: \langle w \cdot g \rangle \Big/ \tfrac{1+\mu}{2\eta(1-\tau)} \langle |v|^2 \rangle
+        \quad\text{or}\quad \langle w \cdot g \rangle \Big/ \big[\tfrac\eta2 \langle |g|^2 \rangle
+        + \tfrac{\mu(1+\mu)}{2\eta} \langle |v|^2 \rangle\big]
+
+    The second is that of Nesterov's momentum.
 
     Parameters
     ----------
@@ -126,6 +148,8 @@ def fluctuation_dissipation(
         were recorded without it.
     learning_rate, momentum, dampening, weight_decay : float, optional
         Of the optimiser; by default what a stored run says, else no momentum, dampening or decay.
+    nesterov : bool, optional
+        Whether momentum is Nesterov's, as in torch; by default what a stored run says, else not.
     velocity : {"buffer", "step"}, optional
         What the velocity is: torch's momentum buffer, in units of the gradient, or the step of
         the weights.  By default the unit of the stream of a stored run says it, and of arrays it
@@ -149,7 +173,7 @@ def fluctuation_dissipation(
     RecordError
         If a stream is missing, the record is too short, or it diverged.
     UnsupportedError
-        If the run used Nesterov's momentum, or no plain SGD at all.
+        If the run used another optimiser than SGD, or its learning rate changed.
 
     References
     ----------
@@ -171,15 +195,14 @@ def fluctuation_dissipation(
     (True, True)
     """
     streams, told = streams_of(run)
-    eta, mu, tau, decay = settings_of(told, learning_rate, momentum, dampening, weight_decay)
-    velocity = velocity_of(run, velocity)
+    optimiser = settings_of(told, learning_rate, momentum, dampening, weight_decay, nesterov)
+    of_gradient, of_velocity = _weights_of(optimiser, velocity_of(run, velocity))
     level = real("level", level, low=0.0, high=1.0)
-    cross, square = products_of_streams(streams, decay)
-    right = 0.5 * eta * square
-    if mu > 0.0:
-        speed = stream(streams, "velocity_norm_squared", f"the momentum {mu:g} needs it")
-        unit = eta if velocity == "buffer" else 1.0 / eta
-        right = 0.5 * unit * (1.0 + mu) / (1.0 - tau) * speed
+    cross, square = products_of_streams(streams, optimiser.weight_decay)
+    right = of_gradient * square
+    if of_velocity:
+        why = f"the momentum {optimiser.momentum:g} needs it"
+        right = right + of_velocity * stream(streams, "velocity_norm_squared", why)
     label = quantity or Quantity(name="first fluctuation-dissipation ratio")
     follow = may_be_consecutive(run)
     return _measured(label, cross, right, start, level, telescopes=follow)
@@ -194,7 +217,9 @@ def second_fluctuation_dissipation(
     learning_rate: float,
     momentum: float = 0.0,
     dampening: float = 0.0,
+    nesterov: bool = False,
     velocity: str = "buffer",
+    shuffled: bool = False,
     level: float = 1e-3,
     quantity: Quantity | None = None,
 ) -> FluctuationRatio:
@@ -202,12 +227,17 @@ def second_fluctuation_dissipation(
 
     .. math:: \langle |\nabla L|^2 \rangle \Big/
         \tfrac{1+\mu}{2\eta(1-\tau)} \langle v^T H v \rangle
+        \quad\text{or}\quad \langle |\nabla L|^2 \rangle \Big/ \big[
+        \tfrac\eta2 \langle g^T H g \rangle
+        + \tfrac{\mu(1+\mu)}{2\eta} \langle v^T H v \rangle\big]
+
+    The second is that of Nesterov's momentum.
 
     Parameters
     ----------
     loss : DifferentiableLoss
         The loss that was trained, weight decay included; asked for its gradient and one product
-        at every point.
+        at every point, two of Nesterov's momentum.
     weights, gradients : (chain, draw, P) or (draw, P) array_like
         Weights before a step, and the gradient of the batch of that step, without weight decay.
         Points far apart serve as well as consecutive ones.
@@ -215,8 +245,13 @@ def second_fluctuation_dissipation(
         After the step; needed with momentum.
     learning_rate, momentum, dampening : float
         Of the optimiser.
+    nesterov : bool
+        Whether momentum is Nesterov's, as in torch.
     velocity : {"buffer", "step"}
-        What velocities are: torch's buffer, or the step of the weights.
+        What velocities are: torch's buffer, or the step of the weights; ``v`` of Nesterov's.
+    shuffled : bool
+        Whether batches are those of shuffled epochs: the left side is then that of
+        :math:`\langle \nabla L \cdot g \rangle`, and points must come from all phases alike.
     level : float [1]
         Chance that the interval misses, and that a stationary run is called drifting.
     quantity : Quantity, optional
@@ -226,7 +261,7 @@ def second_fluctuation_dissipation(
     -------
     FluctuationRatio
         Not 1 where the loss is not quadratic over the law of the run, or noise of successive
-        steps is not independent, as in shuffled epochs.
+        steps is not independent, as in shuffled epochs that are not said to be.
 
     Raises
     ------
@@ -259,31 +294,44 @@ def second_fluctuation_dissipation(
     >>> found.interval[0] < 1.0 < found.interval[1], found.stationary
     (True, True)
     """
-    told: dict[str, Any] = {}
-    eta, mu, tau, _ = settings_of(told, learning_rate, momentum, dampening, None)
+    optimiser = settings_of({}, learning_rate, momentum, dampening, None, nesterov)
     choice("velocity", velocity, ("buffer", "step"))
+    shuffled = truth("shuffled", shuffled)
     level = real("level", level, low=0.0, high=1.0)
     w, g = _vectors("weights", weights), _vectors("gradients", gradients)
-    moves = g + float(getattr(loss, "weight_decay", 0.0)) * w
-    factor = 0.5 * eta
-    if mu > 0.0:
+    g = g + float(getattr(loss, "weight_decay", 0.0)) * w
+    pushes = list(zip(_weights_of(optimiser, velocity), (g, g), strict=True))
+    if pushes[1][0]:
         if velocities is None:
-            msg = f"the momentum {mu:g} needs `velocities`; record the momentum buffer"
+            msg = f"the momentum {momentum:g} needs `velocities`; record the momentum buffer"
             raise RecordError(msg)
-        moves = _vectors("velocities", velocities)
-        unit = eta if velocity == "buffer" else 1.0 / eta
-        factor = 0.5 * unit * (1.0 + mu) / (1.0 - tau)
-    if not w.shape == g.shape == moves.shape:
-        msg = f"weights, gradients and velocities must have one shape, got {w.shape}, {g.shape}"
+        pushes[1] = (pushes[1][0], _vectors("velocities", velocities))
+    shapes = [w.shape, g.shape, pushes[1][1].shape]
+    if len(set(shapes)) > 1:
+        msg = f"weights, gradients and velocities must have one shape, got {shapes}"
         raise ShapeError(msg)
     at(loss, w[0, 0])
-    left, right = np.empty(w.shape[:2]), np.empty(w.shape[:2])
+    left, right = np.empty(w.shape[:2]), np.zeros(w.shape[:2])
     for place in np.ndindex(*w.shape[:2]):
         slope = loss.gradient(w[place])
-        left[place] = slope @ slope
-        right[place] = factor * moves[place] @ loss.hessian_vector_product(w[place], moves[place])
+        left[place] = slope @ (g[place] if shuffled else slope)
+        for factor, moves in pushes:
+            if factor:
+                x = moves[place]
+                right[place] += factor * (x @ loss.hessian_vector_product(w[place], x))
     label = quantity or Quantity(name="second fluctuation-dissipation ratio")
     return _measured(label, left, right, 0, level, telescopes=False)
+
+
+def _weights_of(optimiser: Settings, velocity: str) -> tuple[float, float]:
+    # Those of the squares of gradients and of velocities in what the noise pushes.
+    eta, mu = optimiser.learning_rate, optimiser.momentum
+    if mu == 0.0:
+        return 0.5 * eta, 0.0
+    unit = 0.5 * (1.0 + mu) * (eta if velocity == "buffer" else 1.0 / eta)
+    if optimiser.nesterov:
+        return 0.5 * eta, mu * unit
+    return 0.0, unit / (1.0 - optimiser.dampening)
 
 
 def _measured(

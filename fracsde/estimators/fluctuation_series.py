@@ -27,7 +27,9 @@ weight with :math:`L = \frac h2 w^2 + \frac q4 w^4` it is
 Told ``H`` and ``C``, all orders of the quadratic loss from the second are taken out and the rest of
 the bend is measured with its sign: it is zero at every rate where the loss is quadratic.  Without
 them the bend can only be found below what every quadratic loss has, which shows a loss that
-softens; higher orders of a quadratic loss, all positive, make that verdict careful.
+softens; higher orders of a quadratic loss, all positive, make that verdict careful.  Nesterov's
+momentum has :math:`\frac{1 + \mu - 2\mu^2 - 4\mu^3}{1 + \mu}` in place of
+:math:`\frac{1-\mu}{1+\mu}` in ``b``, negative above :math:`\mu = 0.6`: it is served with matrices.
 
 Noise that depends on the weights changes the slope of :math:`\langle |g|^2 \rangle` at the same
 order, by :math:`\frac12 \partial^2 \operatorname{Tr} C : \Sigma / \epsilon`, and leaves that of
@@ -51,7 +53,7 @@ import numpy as np
 from scipy import stats
 
 from fracsde._check import integer, real
-from fracsde.errors import InputError, RecordError, ShapeError
+from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 from fracsde.estimators.diagnostics import check_stationary
 from fracsde.estimators.fluctuation_streams import (
     products_of_streams,
@@ -62,6 +64,8 @@ from fracsde.estimators.fluctuation_streams import (
 from fracsde.estimators.rate_polynomials import (
     MeanSquare,
     Points,
+    bends_of,
+    enough,
     higher_orders,
     modes_of,
     polynomial,
@@ -143,6 +147,7 @@ def fluctuation_dissipation_series(
     momentum: float | None = None,
     dampening: float | None = None,
     weight_decay: float | None = None,
+    nesterov: bool | None = None,
     hessian: ArrayLike | None = None,
     gradient_noise: ArrayLike | None = None,
     start: int | Sequence[int] = 0,
@@ -166,6 +171,8 @@ def fluctuation_dissipation_series(
         Of the runs in their order; by default what stored runs say.
     momentum, dampening, weight_decay : float, optional
         Of all runs; by default what stored runs say, else none.
+    nesterov : bool, optional
+        Whether their momentum is Nesterov's, which needs both matrices.
     hessian, gradient_noise : (P, P) array_like, optional [loss/weight^2, (loss/weight)^2]
         ``H`` and ``C`` of a batch at the minimum: tell anharmonicity from the bend that a quadratic
         loss has.
@@ -188,7 +195,8 @@ def fluctuation_dissipation_series(
     RecordError
         If a stream is missing, or a run diverged or is too short.
     UnsupportedError
-        If noise is not independent from step to step, or the optimiser is not SGD.
+        If noise is not independent from step to step, the optimiser is not SGD, or its momentum
+        is Nesterov's and there are no matrices.
 
     References
     ----------
@@ -215,22 +223,29 @@ def fluctuation_dissipation_series(
     modes = modes_of(hessian, gradient_noise)
     runs = _listed(runs)
     read = [streams_of(run) for run in runs]
-    given = (momentum, dampening, weight_decay)
+    given = (momentum, dampening, weight_decay, nesterov)
     optimisers = settings_of_series([told for _, told in read], learning_rates, given)
-    mu, tau, decay = optimisers[0][1:]
+    _, mu, tau, decay, ahead = optimisers[0]
+    if ahead and modes is None:
+        msg = (
+            "the bend of a quadratic loss under Nesterov's momentum has a sign that depends on the "
+            "momentum, and no bound without matrices; pass `hessian` and `gradient_noise`"
+        )
+        raise UnsupportedError(msg)
     rates = np.array([row[0] for row in optimisers]) * (1.0 - tau) / (1.0 - mu)
     order = np.argsort(rates)
     whole = all(_OF_LOSS in streams for streams, _ in read)
     powers = np.arange(1 if whole else 0, degree + 1)
-    _enough(rates[order], len(powers) + 1)
+    enough(rates[order], len(powers) + 1)
     starts = _starts(start, len(runs))
     squares = []
     for i in order:
         which = f"the run at rate {optimisers[i][0]:g}"
         found = _mean_square(read[i][0], decay, starts[i], level, which, whole=whole)
         squares.append(found)
-    rates, bends = rates[order], (1.0 - mu) / (1.0 + mu)
-    known = np.zeros_like(rates) if modes is None else higher_orders(*modes, rates, bends)
+    rates, bends, known = rates[order], bends_of(mu, nesterov=ahead), np.zeros(len(order))
+    if modes is not None:
+        known = higher_orders(*modes, rates, mu, nesterov=ahead)
     points = Points(rates=rates, powers=powers, known=known, squares=tuple(squares))
     return _series(points, bends, modes, level)
 
@@ -373,22 +388,6 @@ def _listed(runs: Any) -> list[Any]:
         msg = "`runs` is empty; pass one run per learning rate"
         raise InputError(msg)
     return list(runs)
-
-
-def _enough(rates: FloatArray, needed: int) -> None:
-    same = rates[1:][np.diff(rates) <= 1e-12 * rates[1:]]
-    if len(same):
-        msg = (
-            f"two runs have the same effective rate, {same[0]:g}; join them as chains of one "
-            "run, or say which rates they had by `learning_rates`"
-        )
-        raise InputError(msg)
-    if len(rates) < needed:
-        msg = (
-            f"the polynomial and the test of its fit need at least {needed} rates, got "
-            f"{len(rates)}; run SGD at more of them, from a tenth to a third of the critical one"
-        )
-        raise InputError(msg)
 
 
 def _starts(start: Any, count: int) -> list[int]:

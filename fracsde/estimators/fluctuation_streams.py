@@ -7,17 +7,18 @@ are counted from their mean.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fracsde._check import choice, finite_array, real
+from fracsde._check import choice, finite_array, real, truth
 from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
     from fracsde._typing import BoolArray, FloatArray
 
 __all__ = [
+    "Settings",
     "may_be_consecutive",
     "products_of_streams",
     "settings_of",
@@ -236,32 +237,46 @@ def products_of_streams(
     return cross, square
 
 
+class Settings(NamedTuple):
+    """Of an optimiser: SGD with one rate for all weights."""
+
+    learning_rate: float
+    momentum: float
+    dampening: float
+    weight_decay: float
+    nesterov: bool
+
+
 def settings_of(
     told: Mapping[str, Any],
     learning_rate: float | None,
     momentum: float | None,
     dampening: float | None,
     weight_decay: float | None,
-) -> tuple[float, float, float, float]:
-    """Return rate, momentum, dampening and weight decay: as given, else as the run says.
+    nesterov: bool | None,
+) -> Settings:
+    """Return the settings of an optimiser: as given, else as the run says.
 
     Returns
     -------
-    learning_rate, momentum, dampening, weight_decay : float
+    Settings
 
     Raises
     ------
     InputError
-        If the rate is not known, or dampening is given without momentum.
+        If the rate is not known, dampening is given without momentum, or Nesterov's momentum
+        without any or with dampening.
     UnsupportedError
-        If the optimiser is not SGD with heavy-ball momentum and one rate for all weights.
+        If the optimiser is not SGD with one rate for all weights.
     """
     given = {"learning_rate": learning_rate, "momentum": momentum, "dampening": dampening}
-    given |= {"weight_decay": weight_decay}
+    given |= {"weight_decay": weight_decay, "nesterov": nesterov}
     values = {name: told.get(name) if value is None else value for name, value in given.items()}
-    if told.get("nesterov") or told.get("optimizer", "SGD") != "SGD":
-        what = "Nesterov's momentum" if told.get("nesterov") else str(told["optimizer"])
-        msg = f"the relation is that of SGD with heavy-ball momentum, not of {what}"
+    if told.get("optimizer", "SGD") != "SGD":
+        msg = (
+            f"the relation is that of SGD, with or without momentum, not of {told['optimizer']}; "
+            "of an adaptive method ask the theory, fracsde.adaptive_near_minimum"
+        )
         raise UnsupportedError(msg)
     if told.get("groups") or told.get("maximize"):
         what = "parameter groups that differ" if told.get("groups") else "maximize=True"
@@ -274,18 +289,27 @@ def settings_of(
     mu = real("momentum", values["momentum"] or 0.0, low=0.0, high=1.0, closed="low")
     tau = real("dampening", values["dampening"] or 0.0, low=0.0, high=1.0, closed="low")
     decay = real("weight_decay", values["weight_decay"] or 0.0, low=0.0, closed="low")
+    ahead = truth("nesterov", values["nesterov"] or False)
     if tau > 0.0 and mu == 0.0:
         msg = (
             "`dampening` without momentum: torch does not apply it, other optimisers do; put it "
             "into the learning rate if yours does, else leave it out"
         )
         raise InputError(msg)
-    return eta, mu, tau, decay
+    if ahead and (mu == 0.0 or tau > 0.0):
+        msg = (
+            f"`nesterov` needs momentum and no dampening, got momentum={mu:g} and "
+            f"dampening={tau:g}; pass those of the run"
+        )
+        raise InputError(msg)
+    return Settings(eta, mu, tau, decay, ahead)
 
 
 def settings_of_series(
-    told: list[Mapping[str, Any]], learning_rates: Any, given: tuple[float | None, ...]
-) -> list[tuple[float, float, float, float]]:
+    told: list[Mapping[str, Any]],
+    learning_rates: Any,
+    given: tuple[float | None, float | None, float | None, bool | None],
+) -> list[Settings]:
     """Return :func:`settings_of` for runs that differ in their rates alone.
 
     Parameters
@@ -294,12 +318,12 @@ def settings_of_series(
         What each run says of its training.
     learning_rates : (run,) array_like or None
         As given.
-    given : tuple of float or None
-        Momentum, dampening and weight decay, as given.
+    given : tuple
+        Momentum, dampening, weight decay and whether it looks ahead, as given.
 
     Returns
     -------
-    list of (learning_rate, momentum, dampening, weight_decay)
+    list of Settings
 
     Raises
     ------
@@ -321,7 +345,7 @@ def settings_of_series(
     if len(others) > 1:
         msg = (
             "runs of a series differ in the learning rate alone, got (momentum, dampening, weight "
-            f"decay) of {' and '.join(str(other) for other in others)}"
+            f"decay, nesterov) of {' and '.join(str(other) for other in others)}"
         )
         raise InputError(msg)
     return found
@@ -340,6 +364,7 @@ def _check_alike(told: list[Mapping[str, Any]]) -> None:
     if any(each.get("sampling") == "shuffled" for each in told):
         msg = (
             "the relation needs noise that is independent from step to step, and the runs shuffle "
-            "epochs; draw batches with replacement"
+            "epochs, whose batches remember one another; draw batches with replacement, or ask "
+            "fluctuation_dissipation of each run"
         )
         raise UnsupportedError(msg)

@@ -26,7 +26,17 @@ from fracsde.records.measurement import Measurement, Quantity
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
 
-__all__ = ["Fit", "MeanSquare", "Points", "higher_orders", "modes_of", "polynomial", "straight_to"]
+__all__ = [
+    "Fit",
+    "MeanSquare",
+    "Points",
+    "bends_of",
+    "enough",
+    "higher_orders",
+    "modes_of",
+    "polynomial",
+    "straight_to",
+]
 
 _ROUNDS = 3  # of weights from fitted values
 
@@ -169,8 +179,41 @@ def modes_of(hessian: Any, gradient_noise: Any) -> tuple[FloatArray, FloatArray]
     return h, np.einsum("ji,jk,ki->i", U, C, U)
 
 
-def higher_orders(h: FloatArray, noise: FloatArray, rates: FloatArray, bends: float) -> FloatArray:
+def bends_of(mu: float, *, nesterov: bool) -> float:
+    """Return ``4 b / Tr(H^2 C)``, how much a quadratic loss bends.
+
+    Parameters
+    ----------
+    mu : float [1]
+        Momentum.
+    nesterov : bool
+        Whether it is Nesterov's.
+
+    Returns
+    -------
+    float
+        Of Nesterov's momentum negative above about 0.6.
+    """
+    if nesterov:
+        return (1.0 + mu - 2.0 * mu**2 - 4.0 * mu**3) / (1.0 + mu)
+    return (1.0 - mu) / (1.0 + mu)
+
+
+def higher_orders(
+    h: FloatArray, noise: FloatArray, rates: FloatArray, mu: float, *, nesterov: bool
+) -> FloatArray:
     """Return the mean square of the gradient of a quadratic loss, less its first order.
+
+    Parameters
+    ----------
+    h, noise : (P,) float64
+        Curvatures, and the noise along each.
+    rates : (rate,) float64
+        Effective rates ``eta (1 - tau) / (1 - mu)``.
+    mu : float [1]
+        Momentum.
+    nesterov : bool
+        Whether it is Nesterov's.
 
     Returns
     -------
@@ -181,13 +224,49 @@ def higher_orders(h: FloatArray, noise: FloatArray, rates: FloatArray, bends: fl
     InputError
         If the loss is unstable at a rate.
     """
-    # With x = e h and r the ratio of bends, c x / (2 - r x) - c x / 2 = c r x^2 / (2 (2 - r x)).
+    # The mean square of a mode is r c x / 2 with x = e h, the share r - 1 above its first order.
     x = rates[:, None] * h
-    if np.any(bends * x >= 2.0):
-        k = int(np.argmax((bends * x >= 2.0).any(axis=1)))
+    k = (1.0 - mu) * x
+    left = 2.0 * (1.0 + mu) - (1.0 + 2.0 * mu if nesterov else 1.0) * k
+    if np.any(left <= 0.0):
+        at = int(np.argmax((left <= 0.0).any(axis=1)))
         msg = (
             f"a quadratic loss with the largest curvature {h.max():g} is unstable at the effective "
-            f"rate {rates[k]:g}; leave out that run, or give the `hessian` without it"
+            f"rate {rates[at]:g}; leave out that run, or give the `hessian` without it"
         )
         raise InputError(msg)
-    return np.asarray((noise * bends * x**2 / (4.0 - 2.0 * bends * x)).sum(axis=1))
+    if not nesterov:
+        return np.asarray((0.5 * noise * x * k / left).sum(axis=1))
+    above = (1.0 - mu) * (1.0 + mu - 2.0 * mu**2 - 4.0 * mu**3) + mu**2 * (1.0 + 2.0 * mu) * k**2
+    above += 2.0 * mu * (1.0 + mu - 2.0 * mu**2 - 2.0 * mu**3) * k
+    return np.asarray((0.5 * noise * x * k * above / (left * (1.0 - mu + mu * k) ** 2)).sum(axis=1))
+
+
+def enough(rates: FloatArray, needed: int) -> None:
+    """Refuse equal rates, and fewer than a polynomial and the test of its fit need.
+
+    Parameters
+    ----------
+    rates : (rate,) float64
+        Increasing.
+    needed : int
+        How many.
+
+    Raises
+    ------
+    InputError
+        If they are.
+    """
+    same = rates[1:][np.diff(rates) <= 1e-12 * rates[1:]]
+    if len(same):
+        msg = (
+            f"two runs have the same effective rate, {same[0]:g}; join them as chains of one "
+            "run, or say which rates they had by `learning_rates`"
+        )
+        raise InputError(msg)
+    if len(rates) < needed:
+        msg = (
+            f"the polynomial and the test of its fit need at least {needed} rates, got "
+            f"{len(rates)}; run SGD at more of them, from a tenth to a third of the critical one"
+        )
+        raise InputError(msg)

@@ -42,6 +42,7 @@ def run(
     mu=0.0,
     tau=0.0,
     decay=0.0,
+    nesterov=False,
     sampling="with replacement",
     chains=24,
     steps=400,
@@ -63,7 +64,7 @@ def run(
         if t >= burn:
             for name, value in zip(kept, (w, g, b), strict=True):
                 kept[name].append(value)
-        w = w - eta * b
+        w = w - eta * (g + decay * w + mu * b if nesterov else b)
     kept = {name: np.swapaxes(values, 0, 1) for name, values in kept.items()}
     w, g, b = kept.values()
     streams = {
@@ -82,11 +83,14 @@ SETTINGS = [
     {"eta": 0.05, "mu": 0.9},
     {"eta": 0.05, "mu": 0.9, "tau": 0.4, "decay": 0.1},
     {"eta": 0.1, "decay": 0.3},
+    {"eta": 0.05, "mu": 0.9, "decay": 0.1, "nesterov": True},
+    {"eta": 0.1, "mu": 0.5, "nesterov": True, "sampling": "epochs"},
 ]
 
 
 def told(settings):
     names = {"eta": "learning_rate", "mu": "momentum", "tau": "dampening", "decay": "weight_decay"}
+    names["nesterov"] = "nesterov"
     return {names[k]: v for k, v in settings.items() if k in names}
 
 
@@ -124,6 +128,8 @@ def test_law_first_relation_holds_for_any_sampling(settings, seed) -> None:
         ({"eta": 0.05, "mu": 0.9}, {"momentum": 0.8}),
         ({"eta": 0.05, "mu": 0.9, "tau": 0.4}, {"dampening": 0.0}),
         ({"eta": 0.1, "decay": 0.3}, {"weight_decay": 0.0}),
+        ({"eta": 0.1, "mu": 0.7, "nesterov": True}, {"nesterov": False}),
+        ({"eta": 0.1, "mu": 0.7}, {"nesterov": True}),
     ],
 )
 def test_twin_wrong_factors_are_rejected(settings, wrong, seed) -> None:
@@ -150,7 +156,9 @@ def test_a_run_that_drifts_is_named(seed) -> None:
     assert found.value[0] > 5.0
 
 
-def quadratic_run(seed, eta, mu=0.0, sampling="independent", chains=32, draws=60, every=5):
+def quadratic_run(
+    seed, eta, mu=0.0, sampling="independent", nesterov=False, chains=32, draws=60, every=5
+):
     rng = np.random.default_rng(seed)
     H = np.array([[1.0, 0.3], [0.3, 0.5]])
     shifts = np.random.default_rng(1).normal(size=(30, 2))
@@ -167,32 +175,44 @@ def quadratic_run(seed, eta, mu=0.0, sampling="independent", chains=32, draws=60
         b = mu * b + g
         if t >= 150 and (t - 150) % every == 0:
             kept.append((w, g, b))
-        w = w - eta * b
+        w = w - eta * (g + mu * b if nesterov else b)
     w, g, b = np.array(kept).transpose(1, 2, 0, 3)
     return loss, {"weights": w, "gradients": g, "velocities": b}
 
 
-@pytest.mark.parametrize(("eta", "mu"), [(0.4, 0.0), (0.1, 0.8)])
-def test_law_second_relation_is_exact_on_a_quadratic_loss(eta, mu, seed) -> None:
-    loss, vectors = quadratic_run(seed, eta, mu)
-    found = second_fluctuation_dissipation(
-        loss, **vectors, learning_rate=eta, momentum=mu, level=ALARM
-    )
+@pytest.mark.parametrize(
+    ("eta", "mu", "nesterov"), [(0.4, 0.0, False), (0.1, 0.8, False), (0.5, 0.8, True)]
+)
+def test_law_second_relation_is_exact_on_a_quadratic_loss(eta, mu, nesterov, seed) -> None:
+    loss, vectors = quadratic_run(seed, eta, mu, nesterov=nesterov)
+    rule = {"learning_rate": eta, "momentum": mu, "nesterov": nesterov}
+    found = second_fluctuation_dissipation(loss, **vectors, **rule, level=ALARM)
     assert found.interval[0] < 1.0 < found.interval[1]
     assert found.stationary
     assert found.stderr[0] < 0.05
     steps = {**vectors, "velocities": eta * vectors["velocities"]}
-    other = second_fluctuation_dissipation(
-        loss, **steps, learning_rate=eta, momentum=mu, velocity="step"
-    )
+    other = second_fluctuation_dissipation(loss, **steps, **rule, velocity="step")
     assert other.value[0] == pytest.approx(found.value[0], rel=1e-12)
 
 
+@pytest.mark.parametrize("rule", [{}, {"momentum": 0.6}, {"momentum": 0.6, "nesterov": True}])
+def test_law_second_relation_of_shuffled_epochs_knows_what_batches_remember(rule, seed) -> None:
+    # Every seventh step, which meets all phases of an epoch of thirty alike.
+    how = {"mu": rule.get("momentum", 0.0), "nesterov": "nesterov" in rule, "every": 7}
+    loss, vectors = quadratic_run(seed, 0.1, sampling="epochs", draws=150, **how)
+    given = {**vectors, "learning_rate": 0.1, **rule, "level": ALARM}
+    found = second_fluctuation_dissipation(loss, **given, shuffled=True)
+    assert found.interval[0] < 1.0 < found.interval[1]
+    assert found.stderr[0] < 0.1
+    wrong = second_fluctuation_dissipation(loss, **given)  # twin: batches taken for independent
+    assert wrong.interval[1] < 1.0
+
+
 @pytest.mark.twin
-def test_twin_second_relation_fails_for_epochs_and_for_the_printed_momentum(seed) -> None:
-    loss, vectors = quadratic_run(seed, 0.1, sampling="epochs")
-    shuffled = second_fluctuation_dissipation(loss, **vectors, learning_rate=0.1)
-    assert shuffled.interval[1] < 0.9
+def test_twin_second_relation_fails_for_the_printed_momentum_and_for_nesterovs(seed) -> None:
+    loss, vectors = quadratic_run(seed, 0.5, 0.8, nesterov=True)
+    heavy = second_fluctuation_dissipation(loss, **vectors, learning_rate=0.5, momentum=0.8)
+    assert not heavy.interval[0] < 1.0 < heavy.interval[1]
     loss, vectors = quadratic_run(seed, 0.1, 0.8)
     # The relation without momentum, taken over as it is printed.
     printed = second_fluctuation_dissipation(loss, **vectors, learning_rate=0.1)
@@ -225,9 +245,15 @@ def test_reads_a_stored_run_and_what_it_says_of_itself(seed) -> None:
         streams, learning_rate=0.05, momentum=0.9, dampening=0.4, weight_decay=0.1
     )
     assert found.value[0] == pytest.approx(plain.value[0], rel=1e-5)
-    with pytest.raises(UnsupportedError, match="Nesterov"):
+    with pytest.raises(InputError, match="`nesterov` needs momentum and no dampening"):
         fluctuation_dissipation(stored(streams, {**training, "nesterov": True}))
-    with pytest.raises(UnsupportedError, match="Adam"):
+    ahead = {**training, "nesterov": True, "dampening": 0.0}
+    expected = fluctuation_dissipation(
+        streams, learning_rate=0.05, momentum=0.9, weight_decay=0.1, nesterov=True
+    )
+    found = fluctuation_dissipation(stored(streams, ahead))
+    assert found.value[0] == pytest.approx(expected.value[0], rel=1e-5)
+    with pytest.raises(UnsupportedError, match=r"not of Adam.*adaptive_near_minimum"):
         fluctuation_dissipation(stored(streams, {**training, "optimizer": "Adam"}))
     with pytest.raises(UnsupportedError, match="groups that differ"):
         fluctuation_dissipation(stored(streams, {**training, "groups": [{}, {}]}))
@@ -238,7 +264,8 @@ def test_reads_a_stored_run_and_what_it_says_of_itself(seed) -> None:
         fluctuation_dissipation(stored({**streams, "learning_rate": rates}, training))
 
 
-def test_routes_agree_recorded_by_torch_and_by_hand(tmp_path, seed) -> None:
+@pytest.mark.parametrize("rule", [{"dampening": 0.3}, {"nesterov": True}])
+def test_routes_agree_recorded_by_torch_and_by_hand(rule, tmp_path, seed) -> None:
     # Torch's own optimiser with all that it has; the run says of itself what the relation needs.
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
@@ -251,7 +278,7 @@ def test_routes_agree_recorded_by_torch_and_by_hand(tmp_path, seed) -> None:
         with torch.no_grad():
             model.weight.copy_(torch.tensor([[1.9, -0.9, 2.0]]))
         optimizer = torch.optim.SGD(
-            model.parameters(), lr=0.05, momentum=0.8, dampening=0.3, weight_decay=0.1
+            model.parameters(), lr=0.05, momentum=0.8, weight_decay=0.1, **rule
         )
         with record(model, optimizer, tmp_path / "run", chain=chain, gradients=True):
             for _ in range(160):
@@ -264,14 +291,15 @@ def test_routes_agree_recorded_by_torch_and_by_hand(tmp_path, seed) -> None:
     assert found.stationary, found.sentence
     assert found.interval[0] < 1.0 < found.interval[1]
     assert found.stderr[0] < 0.05  # from whole vectors
-    wrong = fluctuation_dissipation(run, start=50, momentum=0.0, dampening=0.0)
+    other = {"momentum": 0.0, "dampening": 0.0} if "dampening" in rule else {"nesterov": False}
+    wrong = fluctuation_dissipation(run, start=50, **other)
     assert not wrong.interval[0] < 1.0 < wrong.interval[1]
     names = ("weight_dot_gradient", "weight_norm_squared", "velocity_norm_squared")
     norms = {
         name: np.stack([run.array(name, c)[1:, 0] for c in run.chains])
         for name in (*names, "gradient_norm_squared")
     }
-    options = {"momentum": 0.8, "dampening": 0.3, "weight_decay": 0.1, "learning_rate": 0.05}
+    options = {"momentum": 0.8, "weight_decay": 0.1, "learning_rate": 0.05, **rule}
     scalars = fluctuation_dissipation(norms, start=50, level=ALARM, **options)
     assert scalars.interval[0] < 1.0 < scalars.interval[1]
     assert scalars.right == pytest.approx(found.right, rel=1e-5)
@@ -323,6 +351,8 @@ def test_refuses_what_it_cannot_measure(seed) -> None:
         fluctuation_dissipation(streams)
     with pytest.raises(InputError, match=r"dampening. without momentum"):
         fluctuation_dissipation(streams, learning_rate=0.1, dampening=0.5)
+    with pytest.raises(InputError, match=r"nesterov. needs momentum"):
+        fluctuation_dissipation(streams, learning_rate=0.1, nesterov=True)
     norms = {name: streams[name] for name in ("weight_dot_gradient", "gradient_norm_squared")}
     with pytest.raises(RecordError, match=r"velocity_norm_squared.*momentum 0.9"):
         fluctuation_dissipation(norms, learning_rate=0.1, momentum=0.9)

@@ -9,7 +9,13 @@ import pytest
 
 from fracsde.errors import InputError, RecordError, ShapeError, UnsupportedError
 from fracsde.estimators import fluctuation_dissipation_series
-from fracsde.estimators.rate_polynomials import MeanSquare, Points, polynomial
+from fracsde.estimators.rate_polynomials import (
+    MeanSquare,
+    Points,
+    bends_of,
+    higher_orders,
+    polynomial,
+)
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.records.store import Stream
 from fracsde.stationary import stationary_covariance
@@ -26,6 +32,30 @@ def closed_form(eta, mu):
     h, U = np.linalg.eigh(H)
     e, noise = eta / (1.0 - mu), np.diagonal(U.T @ C @ U)
     return float(np.sum(noise * (1 + mu) * e * h / (2 * (1 + mu) - (1 - mu) * e * h)))
+
+
+@pytest.mark.parametrize("mu", [0.2, 0.5, 0.9])
+def test_exact_higher_orders_of_nesterov_are_those_of_the_stationary_map(mu):
+    rates = np.array([1e-3, 0.1, 0.5, 0.9])
+    h, U = np.linalg.eigh(H)
+    noise = np.diagonal(U.T @ C @ U)
+    known = higher_orders(h, noise, rates / (1.0 - mu), mu, nesterov=True)
+    for eta, rest in zip(rates, known, strict=True):
+        sgd = SGDNearMinimum(
+            hessian=H,
+            gradient_noise=C,
+            learning_rate=eta,
+            batch_size=1,
+            momentum=mu,
+            nesterov=True,
+        )
+        square = np.trace(H @ stationary_covariance(sgd).matrix @ H)
+        first = 0.5 * np.trace(H @ C) * eta / (1.0 - mu)
+        assert first + rest == pytest.approx(square, rel=1e-11)
+    e = 1e-5
+    bend = higher_orders(h, noise, np.array([e]), mu, nesterov=True)[0] / e**2
+    assert bend == pytest.approx(0.25 * bends_of(mu, nesterov=True) * np.trace(H @ H @ C), rel=1e-3)
+    assert (bend < 0.0) == (mu > 0.6)
 
 
 @pytest.mark.parametrize("mu", [0.0, 0.7])
@@ -73,7 +103,7 @@ def test_limit_a_quartic_weight_adds_its_own_bend():
     assert fit[1] - 0.25 * h**2 * noise == pytest.approx(0.75 * q * noise**2 / h, rel=1e-3)
 
 
-def descend(rng, force, noise, eta, *, mu=0.0, chains=256, draws=1500):
+def descend(rng, force, noise, eta, *, mu=0.0, nesterov=False, chains=256, draws=1500):
     """Streams of SGD with independent Gaussian noise, from near its stationary law."""
     size = len(noise)
     root = np.linalg.cholesky(noise)
@@ -86,7 +116,7 @@ def descend(rng, force, noise, eta, *, mu=0.0, chains=256, draws=1500):
             kept.append(
                 (np.sum(w * g, 1), np.sum(g * g, 1), np.sum(w * w, 1), np.sum(force(w) ** 2, 1))
             )
-        w = w - eta * b
+        w = w - eta * (g + mu * b if nesterov else b)
     names = ("weight_dot_gradient", "gradient_norm_squared", "weight_norm_squared", "whole")
     return dict(zip(names, np.transpose(kept, (1, 2, 0)), strict=True))
 
@@ -129,6 +159,21 @@ def test_law_quadratic_loss_is_measured_and_not_called_anharmonic(mu, whole, see
         assert found.curvature_noise.stderr[0] < 0.02 * np.trace(H @ C)
     else:
         assert within(found.noise, np.trace(C))
+
+
+def test_law_nesterovs_momentum_bends_a_quadratic_loss_its_own_way(seed):
+    rng, rates = np.random.default_rng(seed), RATES * 0.1
+    runs = [descend(rng, lambda w: w @ H, C, eta, mu=0.9, nesterov=True) for eta in rates]
+    runs = [{"loss_gradient_norm_squared": streams["whole"]} for streams in runs]
+    told = {"hessian": H, "gradient_noise": C, "momentum": 0.9, "learning_rates": rates}
+    found = fluctuation_dissipation_series(runs, nesterov=True, level=ALARM, **told)
+    assert not found.anharmonic
+    assert found.bend.value[0] < -6.0 * found.bend.stderr[0]
+    assert within(found.bend, 0.25 * bends_of(0.9, nesterov=True) * np.trace(H @ H @ C))
+    # Twin: beside the bend of a heavy ball it would be a loss that softens.
+    assert fluctuation_dissipation_series(runs, level=ALARM, **told).anharmonic
+    with pytest.raises(UnsupportedError, match="sign that depends on the momentum"):
+        fluctuation_dissipation_series(runs, nesterov=True, momentum=0.9, learning_rates=rates)
 
 
 @pytest.mark.twin
