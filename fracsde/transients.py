@@ -55,7 +55,7 @@ from fracsde.lyapunov.epoch_lags import epoch_autocovariance, epoch_displacement
 from fracsde.lyapunov.evolution import along, evolve, evolve_observed, finite, lifted
 from fracsde.lyapunov.moment_paths import covariances_along, displacements_from
 from fracsde.lyapunov.moments import equal_moments, frozen_noise
-from fracsde.lyapunov.processes import as_epochs, as_linear, require_stationary
+from fracsde.lyapunov.processes import as_epochs, as_linear, require_stationary, white_noise
 from fracsde.lyapunov.propagators import distinct_gaps, gap_law, modes
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
@@ -92,11 +92,12 @@ def mean_at(
     Parameters
     ----------
     process : OUProcess, LinearRecursion, SGDNearMinimum, SubordinatedOU or a structured base
-        Stable or not.
+        Stable or not; the mean knows nothing of the noise, nor of how it is shuffled.
     times : TimeGrid or (t,) array_like [t, or steps]
         Not negative, in any order; whole numbers for a map.
     initial : (k,) or (d,) array_like [x]
-        Observed coordinates or the whole state at time 0.
+        Observed coordinates or the whole state at time 0; where epochs are shuffled the start of
+        one, or a state that knows nothing of its batches.
 
     Returns
     -------
@@ -112,7 +113,7 @@ def mean_at(
     clock = _on_clock(process)
     if clock is not None:
         return clock_mean(clock, read_times("times", times, clock), initial)
-    linear = as_linear(frozen_noise(process))
+    linear = as_linear(white_noise(frozen_noise(process)))
     when = read_times("times", times, linear)
     start = read_state("initial", linear, initial) - linear.mean
     moved = evolve(linear, when, start[:, None])[:, :, 0]
@@ -337,7 +338,8 @@ def relaxation_rates(process: Process) -> NDArray[np.complex128]:
         )
         raise UnsupportedError(msg)
     clock = _on_clock(process)
-    linear = as_linear(frozen_noise(process) if clock is None else small_enough(clock.base))
+    alone = frozen_noise(process) if clock is None else small_enough(clock.base)
+    linear = as_linear(white_noise(alone))
     modal = modes(linear)
     if isinstance(linear, OUProcess):
         values = np.linalg.eigvals(linear.drift) if modal is None else modal.pull

@@ -26,7 +26,7 @@ from fracsde.lyapunov.heavy_ball import heavy_ball
 from fracsde.lyapunov.rounding import EPS, in_own_unit, spectral_tolerance
 from fracsde.problems.epochs import EpochRecursion
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
-from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
+from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD, instead_of
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.status import Status
 
@@ -45,6 +45,7 @@ __all__ = [
     "require_stationary",
     "stationary_state",
     "usable",
+    "white_noise",
 ]
 
 
@@ -102,13 +103,14 @@ def as_linear(process: Any) -> LinearProcess:
     if isinstance(process, EpochRecursion):
         msg = (
             "shuffled epochs are no linear process with independent noise; stationary_covariance, "
-            "phase_covariance, autocovariance and mean_square_displacement know them"
+            "phase_covariance, autocovariance, mean_square_displacement, power_spectrum, mean_at "
+            "and relaxation_rates know them"
         )
         raise UnsupportedError(msg)
     remedy = (
         "ask its near_minimum(), whose noise does not depend on the state"
         if isinstance(process, QuadraticLossSGD)
-        else "wrap matrices as OUProcess(drift=A, noise=Q)"
+        else instead_of(process) or "wrap matrices as OUProcess(drift=A, noise=Q)"
     )
     msg = (
         "`process` must be an OUProcess, a LinearRecursion or an SGDNearMinimum, got "
@@ -132,6 +134,31 @@ def as_epochs(process: Any) -> EpochRecursion | None:
     if isinstance(process, SGDNearMinimum) and process.sampling == "shuffled":
         return process.epochs()
     return process if isinstance(process, EpochRecursion) else None
+
+
+def white_noise(process: Any) -> Any:
+    """Return shuffled epochs as a map with independent noise, which moves the mean alike.
+
+    Parameters
+    ----------
+    process : object
+        What the caller passed.
+
+    Returns
+    -------
+    LinearRecursion or object
+        Of shuffled epochs, with noise of one example's covariance; anything else as it is.
+    """
+    epochs = as_epochs(process)
+    if epochs is None:
+        return process
+    return LinearRecursion(
+        transition=epochs.transition,
+        noise=epochs.kick,
+        mean=np.append(epochs.mean, np.zeros(epochs.dimension - len(epochs.mean))),
+        observe=epochs.observed,
+        context=epochs.context,
+    )
 
 
 def stationary_state(process: LinearProcess, *, method: str = "auto") -> StationaryState:

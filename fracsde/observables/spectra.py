@@ -48,10 +48,10 @@ import scipy.linalg
 
 from fracsde._check import finite_array
 from fracsde.lyapunov.evolution import lifted, weight_ball
-from fracsde.lyapunov.processes import as_epochs, require_stationary
+from fracsde.lyapunov.processes import as_epochs, require_stationary, white_noise
 from fracsde.lyapunov.propagators import modes
 from fracsde.observables._laws import second_order
-from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
+from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.sgd_steps import StepRule
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def power_spectrum(
     array([2., 1.])
     """
     epochs = as_epochs(law)
-    process = second_order(law) if epochs is None else _one_example(epochs)
+    process = second_order(law) if epochs is None else white_noise(epochs)
     cycles = finite_array("frequencies", frequencies, ndim=(0, 1)).reshape(-1)
     U = lifted(process, directions)
     require_stationary(process)
@@ -172,16 +172,6 @@ def _response(process: LinearProcess) -> _Response:
     form, basis = scipy.linalg.schur(F, output="complex")
     noise = basis.conj().T @ process.noise @ basis
     return _Response(basis=basis, pull=form, noise=noise, discrete=not flow)
-
-
-def _one_example(epochs: EpochRecursion) -> LinearRecursion:
-    # The steps of shuffled epochs, driven by white noise of one example's covariance.
-    return LinearRecursion(
-        transition=epochs.transition,
-        noise=epochs.kick,
-        observe=epochs.observed,
-        context=epochs.context,
-    )
 
 
 def epoch_level(epochs: EpochRecursion, cycles: FloatArray) -> FloatArray:

@@ -33,6 +33,7 @@ from fracsde.problems.epochs import (
     read_preconditioner,
     root_of,
 )
+from fracsde.problems.matrix_free import MatrixFreeSGD
 from fracsde.problems.second_moments import SecondMoments, modes_of
 from fracsde.problems.sgd import SAMPLING, SGDNearMinimum
 from fracsde.problems.sgd_limits import StabilityLimits
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray, IntArray
     from fracsde.problems.example_noise import ExampleNoise
 
-__all__ = ["Minimum", "QuadraticLossSGD", "require_near_minimum"]
+__all__ = ["Minimum", "QuadraticLossSGD", "instead_of", "require_near_minimum"]
 
 # The square of a curvature must be a number, and leave room for a condition.
 _LARGEST = 1e120
@@ -328,7 +329,32 @@ def require_near_minimum(sgd: Any) -> None:
     msg = f"`sgd` must be an SGDNearMinimum, got {type(sgd).__name__}"
     if isinstance(sgd, QuadraticLossSGD):
         msg += "; sgd.near_minimum() is this run with the noise of its minimum everywhere"
+    elif other := instead_of(sgd):
+        msg += f"; {other}"
     raise InputError(msg)
+
+
+def instead_of(law: Any) -> str:
+    """Return what to ask in place of a law that holds an SGD near its minimum.
+
+    Parameters
+    ----------
+    law : object
+        What the caller passed.
+
+    Returns
+    -------
+    str
+        Nothing where there is none.
+    """
+    if isinstance(getattr(law, "sgd", None), SGDNearMinimum):
+        return "its `sgd` is the run with the preconditioner that it settles on"
+    if isinstance(law, MatrixFreeSGD):
+        return (
+            "its dense() writes the matrices down; of those too large stationary_trace(sgd, "
+            "'curvature') is twice the loss, stationary_variance_along(sgd, u) a variance"
+        )
+    return ""
 
 
 def _definite(value: object, size: int) -> FloatArray:

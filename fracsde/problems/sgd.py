@@ -322,7 +322,7 @@ class SGDNearMinimum:
             rule=self.rule,
             preconditioner=self.preconditioner,
             mean=self.minimum,
-            context=self.stability().why(),
+            context=self.stability().why(shuffled=True),
         )
 
     def stability(self) -> StabilityLimits:

@@ -74,26 +74,37 @@ class StabilityLimits:
         names = ("flow", "mean", "second_moment")
         return tuple(name for name in names if not self.learning_rate < getattr(self, name))
 
-    def why(self, *, flow: bool = False) -> str:
+    def why(self, *, flow: bool = False, shuffled: bool = False) -> str:
         """Return sentences that say which limit is broken and what to do, or which is nearest.
 
         Parameters
         ----------
         flow : bool
             Whether the question is about the continuum limit, which has no limit on the rate.
+        shuffled : bool
+            Whether batches are blocks of shuffled epochs, which do not let flat directions spread
+            as others do.
 
         Returns
         -------
         str
         """
         said = []
+        spread = (
+            "how far they spread say covariance_at and, by kind of direction, "
+            "fs.variance_growth(fs.SGDNearCriticalPoint(...), steps)."
+        )
+        if shuffled:
+            spread = (
+                "over whole epochs of equal batches that use all examples they do not spread, "
+                "within one they go to and fro as phase_covariance says for a small weight decay."
+            )
         if len(self.flat):
             said.append(
                 f"The curvature of {_several(len(self.flat), 'direction')} is zero to rounding "
                 f"({_listed(self.flat)} among the ascending eigenvectors of the regularised "
                 "Hessian): nothing pulls them back; raise the weight decay, or project them out; "
-                "how far they spread say covariance_at and, by kind of direction, "
-                "fs.variance_growth(fs.SGDNearCriticalPoint(...), steps)."
+                f"{spread}"
             )
         if self.frozen:
             said.append(
