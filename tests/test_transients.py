@@ -390,3 +390,21 @@ def test_directions_need_no_matrix_for_each_lag() -> None:
     assert found.shape == (len(lags), 2)
     # The matrices of the state, and blocks of 2^22 numbers.
     assert peak < 250e6 < len(lags) * 400 * 400 * 8
+
+
+@pytest.mark.parametrize("rule", [{}, {"momentum": 0.6, "nesterov": True}])
+def test_mean_and_rates_know_nothing_of_how_batches_are_shuffled(rule: dict) -> None:
+    given = {
+        "hessian": np.array([[1.0, 0.3], [0.3, 0.5]]),
+        "gradient_noise": np.eye(2),
+        "learning_rate": 0.2,
+        "batch_size": 3,
+        "dataset_size": 10,
+        "minimum": [1.0, -2.0],
+        **rule,
+    }
+    drawn = SGDNearMinimum(sampling="without_replacement", **given)
+    for epochs in (shuffled := SGDNearMinimum(sampling="shuffled", **given), shuffled.epochs()):
+        at = mean_at(epochs, [0, 1, 7, 50], [3.0, 1.0])
+        np.testing.assert_array_equal(at, mean_at(drawn, [0, 1, 7, 50], [3.0, 1.0]))
+        np.testing.assert_array_equal(relaxation_rates(epochs), relaxation_rates(drawn))

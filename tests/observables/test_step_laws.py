@@ -13,6 +13,7 @@ from fracsde.observables import (
     gradient_noise_scale,
     phase_fluctuation_dissipation,
     power_spectrum,
+    stationary_loss,
 )
 from fracsde.problems.least_squares import LeastSquaresSGD
 from fracsde.stationary import stationary_covariance
@@ -239,6 +240,26 @@ def test_exact_noise_scale_is_that_of_the_written_down_law(rule: str, drawn: str
         (found.curvature_weighted, found.small_rate_weighted),
     ):
         assert 0.0 < abs(1.0 - exact / limit) < found.relative_gap
+
+
+@pytest.mark.parametrize("mu", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("share", [1e-6, 0.1, 0.6, 0.95])
+def test_exact_rise_of_one_mode_of_nesterovs_step(mu: float, share: float) -> None:
+    k = share * 2 * (1 + mu) / (1 + 2 * mu)
+    run = sgd(
+        hessian=1.0, gradient_noise=3.0, learning_rate=k, batch_size=3, momentum=mu, nesterov=True
+    )
+    above = 1 - mu**2 + 2 * mu * (1 + mu - mu**2) * k + mu**2 * (1 + 2 * mu) * k**2
+    below = (2 * (1 + mu) - (1 + 2 * mu) * k) * (1 - mu + mu * k) ** 2
+    r = 2 * (1 - mu) * above / below
+    assert stationary_loss(run).regularised == pytest.approx(k * r / (4 * (1 - mu)), rel=1e-12)
+    found = gradient_noise_scale(run)
+    assert found.simple * r == pytest.approx(found.small_rate_simple, rel=1e-12)
+    assert found.relative_gap == pytest.approx(abs(1 - 1 / r), rel=1e-9, abs=1e-15)
+    if share == 1e-6:  # below the small rate's loss for momenta above 0.6: no heavy ball is
+        slope = (1 + mu - 2 * mu**2 - 4 * mu**3) / (2 * (1 - mu**2))
+        assert (r - 1) / k == pytest.approx(slope, rel=1e-3)
+        assert (slope < 0) == (mu > 0.6)
 
 
 @pytest.mark.parametrize(("rule", "drawn"), [e for e in EVERY if e[1] != "a short one"])

@@ -226,7 +226,8 @@ def _step_test(data: Material, few: Material, level: float) -> AssumptionTest:
         msg = "it needs recorded gradients and a stated learning rate; record gradients"
         raise RecordError(msg)
     if training.get("nesterov") or str(training.get("optimizer", "SGD")) != "SGD":
-        msg = "it is asked of heavy-ball SGD alone, and the metadata state another optimiser"
+        other = "Nesterov's momentum" if training.get("nesterov") else "another optimiser"
+        msg = f"it is asked of heavy-ball SGD alone, and the metadata state {other}"
         raise RecordError(msg)
     # A linear rule holds along any direction, so the first coordinates do.
     first = slice(None, MOST_COORDINATES)
