@@ -64,10 +64,9 @@ def second_order(law: Any) -> LinearProcess:
     if as_epochs(law) is not None:
         msg = (
             "shuffled epochs have no process with independent noise and the same autocovariances, "
-            "and what a window or a record shows depends on the phase where it begins; averaged "
-            "over phases the mean of T steps has the covariance sum((T - abs(s)) * R(s)) / T**2 "
-            "over abs(s) < T with R of autocovariance(law, lags), for long windows power_spectrum("
-            "law, [0]) / T"
+            "and squares that a record adds depend on the phases where it begins and ends; ask "
+            "autocovariance(law, lags), mean_square_displacement(law, lags) or averaged_covariance("
+            "law, window), which are averaged over phases"
         )
         raise UnsupportedError(msg)
     offered = getattr(law, "second_order", None)

@@ -30,9 +30,10 @@ import numpy as np
 import scipy.linalg
 
 from fracsde._check import real
+from fracsde.lyapunov.epoch_windows import epoch_window
 from fracsde.lyapunov.evolution import momentum_steps, weight_ball
 from fracsde.lyapunov.mode_powers import step_count, triangle_sum
-from fracsde.lyapunov.processes import require_stationary
+from fracsde.lyapunov.processes import as_epochs, require_stationary
 from fracsde.lyapunov.propagators import modes
 from fracsde.observables._laws import second_order, whole
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
@@ -54,13 +55,19 @@ def averaged_covariance(law: LinearLaw, window: float) -> FloatArray:
     Parameters
     ----------
     law : OUProcess, LinearRecursion, SGDNearMinimum, QuadraticLossSGD or with ``second_order()``
-        Stable; SGD stands for its map.
+        Stable; SGD stands for its map, or for its shuffled epochs: windows then begin at any phase
+        with equal chance.
     window : float [t], or int [steps]
         ``T``: a length of time for a flow, a number of iterates, at least 1, for a map.
 
     Returns
     -------
     (k, k) float64 [x^2]
+
+    Raises
+    ------
+    UnsupportedError
+        If the window averages away the noise of shuffled epochs, down to rounding.
 
     References
     ----------
@@ -78,6 +85,9 @@ def averaged_covariance(law: LinearLaw, window: float) -> FloatArray:
     1.0
     1.0
     """
+    epochs = as_epochs(law)
+    if epochs is not None:
+        return epoch_window(epochs, whole("window", window, low=1, remedy="it counts iterates"))
     process = second_order(law)
     if isinstance(process, OUProcess):
         T = real("window", window, low=0.0)

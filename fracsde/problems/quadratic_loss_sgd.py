@@ -34,6 +34,7 @@ from fracsde.problems.epochs import (
     root_of,
 )
 from fracsde.problems.matrix_free import MatrixFreeSGD
+from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.problems.second_moments import SecondMoments, modes_of
 from fracsde.problems.sgd import SAMPLING, SGDNearMinimum
 from fracsde.problems.sgd_limits import StabilityLimits
@@ -349,6 +350,8 @@ def instead_of(law: Any) -> str:
     """
     if isinstance(getattr(law, "sgd", None), SGDNearMinimum):
         return "its `sgd` is the run with the preconditioner that it settles on"
+    if isinstance(getattr(law, "process", None), LinearRecursion):
+        return "its `process` is the map of its steps, and has what a LinearRecursion has"
     if isinstance(law, MatrixFreeSGD):
         return (
             "its dense() writes the matrices down; of those too large stationary_trace(sgd, "

@@ -68,9 +68,8 @@ ASKED: dict[str, Callable[..., Any]] = {
 OFFERED = {
     ("its shuffled epochs", "phase_covariance"): "near_minimum|got LeastSquaresSGD",
     ("its shuffled epochs", None): "near_minimum",
-    ("shuffled epochs", "averaged_covariance"): r"autocovariance\(law, lags\).*power_spectrum",
-    ("shuffled epochs", "averaging_error"): r"autocovariance\(law, lags\).*power_spectrum",
-    ("shuffled epochs", "ergodicity_breaking"): r"autocovariance\(law, lags\).*power_spectrum",
+    ("shuffled epochs", "averaging_error"): r"autocovariance\(law, lags\).*averaged_covariance",
+    ("shuffled epochs", "ergodicity_breaking"): r"autocovariance\(law, lags\).*mean_square",
     ("shuffled epochs", "covariance_at"): "without_replacement",
     (None, "phase_covariance"): r"stationary_covariance\(process\) has the one",
     ("Adam, RMSprop", "phase_fluctuation_dissipation"): "its `sgd`",
@@ -133,3 +132,20 @@ def test_exact_gradient_of_a_matrix_free_run_follows_from_its_loss() -> None:
     square = 2.0 / run.learning_rate * loss - np.trace(NOISE) / 2
     found = observables.gradient_noise_scale(run.dense())
     assert square == pytest.approx(found.gradient_square, rel=1e-9)
+
+
+def test_refusal_of_decoupled_decay_with_momentum_offers_its_map() -> None:
+    law = fs.adaptive_near_minimum(
+        "adamw",
+        hessian=SYMMETRIC,
+        gradient_noise=NOISE,
+        learning_rate=0.01,
+        batch_size=2,
+        weight_decay=0.1,
+    )
+    assert law.sgd is None
+    for name in ("stationary_loss", "autocovariance", "effective_temperature"):
+        with pytest.raises(InputError, match="its `process` is the map of its steps"):
+            ASKED[name](law)
+    found = observables.power_spectrum(law.process, [0.1])
+    assert found.shape == (1, 3, 3)
