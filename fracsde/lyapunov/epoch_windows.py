@@ -20,7 +20,7 @@ it away.  What the sums have rounded is followed, and fewer than six digits are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["epoch_window"]
 
+# F^n - I, Gamma_n and W_n.
+_Sums: TypeAlias = "tuple[FloatArray, FloatArray, FloatArray]"
+# Relative error beyond which a window is refused.
 _DIGITS = 1e-6
 
 
@@ -116,9 +119,7 @@ def _weighted(away: FloatArray, count: int) -> FloatArray:
     return done[2] - count * one
 
 
-def _joined(
-    one: tuple[FloatArray, ...], two: tuple[FloatArray, ...], count: int
-) -> tuple[FloatArray, ...]:
+def _joined(one: _Sums, two: _Sums, count: int) -> _Sums:
     # ``count`` steps of ``two`` after those of ``one``.
     def later(X: FloatArray) -> FloatArray:
         return np.asarray(X + np.einsum("xai,ayi->xyi", one[0], X))

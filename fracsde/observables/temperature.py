@@ -25,7 +25,7 @@ rate; it is also what the fluctuation-dissipation theorem gives at every frequen
 spectrum :math:`S` of the position and its response :math:`\chi` to a force, if the derivative in
 time is the central difference of the steps, :math:`\sin 2\pi f` in place of :math:`2\pi f`.  For
 :math:`Q = \sigma^2 I/B` it is the :math:`\eta \sigma^2 / (2 B (1-\mu))` of the continuum.
-Dampening multiplies :math:`\eta`.
+Dampening multiplies :math:`\eta` by :math:`1 - \tau`.
 
 **Shuffled epochs.**  Their noise is not white: the theorem gives a temperature for each frequency,
 
@@ -33,8 +33,8 @@ Dampening multiplies :math:`\eta`.
     T^{\mathrm{noise}}_i(f) = \frac{\eta}{2\gamma_i}\,u_i^T S_\xi(f)\,u_i ,
 
 with :math:`S_\xi` of :mod:`fracsde.observables.spectra`.  It is zero at :math:`f = 0` for equal
-batches that use all examples: slow modes are not heated.  No frequency has the temperature of the
-mean of two velocities.  The other temperatures are averages over phases.
+batches that use all examples: slow modes are not heated.  The mean of two velocities then has a
+temperature of no frequency.  Those of weights and velocities are averages over phases.
 
 One temperature describes the law only if :math:`P^{1/2} Q P^{1/2}` is a multiple of the friction
 matrix, of the identity for heavy balls; ``anisotropy`` says how far that is from true.
