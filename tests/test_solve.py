@@ -464,7 +464,7 @@ def test_cells_that_can_nowhere_do_are_refused_before_the_first_step(monkeypatch
     worked = []
     monkeypatch.setattr(outcome, "_marched", lambda *args: worked.append(args))
     monkeypatch.setattr(outcome, "_FAMILIES", ((L1, outcome._marched),))
-    with pytest.raises(ComputationError, match="before the first step, early, about the last"):
+    with pytest.raises(ComputationError, match="before the first step"):
         solve(steep, [1.0], space=FiniteVolume(cells=12), scheme=L1())
     assert not worked
 

@@ -21,14 +21,13 @@ Not here: what happens on given points (:mod:`fracsde._solving.outcome`).
 from __future__ import annotations
 
 from dataclasses import replace
-from math import gamma
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fracsde._solving.foreseeing import refuse_wide_cells
 from fracsde._solving.nouns import Outcome
 from fracsde._solving.outcome import outcome_on
-from fracsde._solving.resolution import refuse_smeared
 from fracsde._solving.trying import tried
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fracsde._solving.nouns import Request
-    from fracsde._solving.trying import Points
     from fracsde.operators.base import Space
     from fracsde.problems.fokker_planck import FokkerPlanck
 
@@ -76,12 +74,12 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
     Raises
     ------
     ComputationError
-        If cells are too wide for the drift wherever the density may be, and the request says that
-        such are refused.
+        If cells are too wide for the drift where the last density will be, and the request says
+        that such are refused.
     """
     generator, points = tried(space, request)
     if request.refuse:
-        _refuse_wide_cells(points[max(points)], request)  # of a pair the fine ones
+        refuse_wide_cells(points[max(points)], request)  # of a pair the fine ones
     if "" in points:
         return generator, outcome_on(points[""], request)
     inner = request
@@ -121,25 +119,6 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
         allowed=1.25 * fine.allowed,
         stats=stats,
         complaint=fine.complaint,
-    )
-
-
-def _refuse_wide_cells(points: Points, request: Request) -> None:
-    # Cells too wide for the drift wherever the density may be, what enters later included.
-    masses, last = points.masses, float(request.wanted[-1])
-    if request.base.source is not None:
-        if points.entering is None:
-            return  # what a source takes away the result shows
-        alpha = 1.0 if request.driven else request.alpha
-        span = last**alpha * request.timescale ** (1.0 - alpha) / gamma(1.0 + alpha)
-        masses = masses + span * points.entering
-    refuse_smeared(
-        points.fluxes,
-        masses,
-        last=last,
-        alpha=request.alpha,
-        timescale=request.timescale,
-        lasting=request.base.source is None,
     )
 
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._solving.resolution import fluxes_of, shares_of
+from fracsde._solving.resolution import fluxes_of
 from fracsde.operators.chain import CellChain
 from fracsde.operators.richardson import ExtrapolatedCells
 from fracsde.operators.tensor import TensorCells
@@ -65,8 +65,8 @@ class Points:
     """From a time to the operator."""
     source_at: Callable[[float], FloatArray] | None
     """From a time to the masses that enter per time, ``(n,)`` [1/t]."""
-    entering: FloatArray | None
-    """Their mean over the run; ``None`` without a source, and of one that is negative somewhere."""
+    entered: tuple[tuple[float, FloatArray], ...]
+    """Some of those times in their order and what enters then; nothing without a source."""
     fluxes: Fluxes | None
     """The cells at some of the times, if it is cells."""
 
@@ -167,15 +167,9 @@ class _Values:
             masses=self.first.project(self.base.initial),
             generator_at=self.generator_at,
             source_at=None if self.base.source is None else self.source_at,
-            entering=self._mean_source(),
+            entered=tuple(self.entered),
             fluxes=fluxes_of(generators, times, request.alpha, cells),
         )
-
-    def _mean_source(self) -> FloatArray | None:
-        if not self.entered or any(rates.min() < 0.0 for _, rates in self.entered):
-            return None
-        shares = shares_of(np.array([t for t, _ in self.entered]))
-        return np.asarray(shares @ np.array([rates for _, rates in self.entered]))
 
 
 def _tags(generator: Any) -> tuple[str, ...]:

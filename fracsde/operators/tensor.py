@@ -94,14 +94,19 @@ class TensorCells(Generator):
         put(self, "_matrix", _matrix(self.shape, self.bonds, self.loss))
         put(self, "_solver", ShiftedSolver(self._matrix, self.shape, self.lines, kept=1))
 
-    def bare(self) -> TensorCells:
+    def bare(self, *, rtol: float = 1e-12) -> TensorCells:
         """Return the same cells, which share all but the factorisations that solves keep.
+
+        Parameters
+        ----------
+        rtol : float [1]
+            Residual at which iterations end.
 
         Returns
         -------
         TensorCells
         """
-        other, solver = copy(self), ShiftedSolver(self._matrix, self.shape, self.lines, kept=1)
+        other, solver = copy(self), self.solver(rtol=rtol, kept=1)
         object.__setattr__(other, "_solver", solver)
         return other
 
@@ -188,21 +193,19 @@ class TensorCells(Generator):
         """
         return self.apply_to_masses(p * self.widths) / self.widths
 
-    def solver(self, method: str = "auto", *, rtol: float = 1e-12) -> ShiftedSolver:
+    def solver(self, method: str = "auto", **options: Any) -> ShiftedSolver:
         """Return an object that solves shifted systems and keeps what it has factorised.
 
         Parameters
         ----------
-        method : {"auto", "lines", "direct", "multigrid"}
-            How, see :class:`fracsde.operators.shifted.ShiftedSolver`.
-        rtol : float [1]
-            Residual at which iterations end.
+        method, **options
+            As of :class:`fracsde.operators.shifted.ShiftedSolver`.
 
         Returns
         -------
         ShiftedSolver
         """
-        return ShiftedSolver(self._matrix, self.shape, self.lines, method=method, rtol=rtol)
+        return ShiftedSolver(self._matrix, self.shape, self.lines, method=method, **options)
 
     def solve_shifted(self, shift: complex, rhs: FloatArray) -> FloatArray:
         """Return the solution ``p`` of ``(shift I - L) p = rhs``.

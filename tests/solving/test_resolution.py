@@ -1,14 +1,13 @@
-"""Cells too wide for the drift: refused before the first step where they can nowhere do."""
+"""Cells too wide for the drift: refused before the first step, where the result would be."""
 
 from functools import partial
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.special import erfcx
 
 from fracsde._solving import outcome, spaces
-from fracsde._solving.resolution import _about, fluxes_of
+from fracsde._solving.resolution import fluxes_of
 from fracsde.errors import ComputationError
 from fracsde.grids import TimeGrid
 from fracsde.operators.bernoulli import artificial_diffusion
@@ -51,28 +50,6 @@ def swirling(x, y):
 # --- what is measured ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_exact_mean_of_a_mode_over_a_random_time(alpha):
-    """The contrast of a cosine relaxes like a Mittag-Leffler function, on the cells too."""
-    box = FokkerPlanck(diffusion=1.0, domain=(0.0, 1.0), initial=lambda x: 1 + np.cos(np.pi * x))
-    chain, time, timescale = FiniteVolume(cells=12).discretise(box), 0.4, 2.5
-    rate = 4 * 12**2 * np.sin(np.pi / 24) ** 2 * timescale ** (1.0 - alpha)
-    sigma = 2.0 / time
-
-    def weighted(u):
-        z = rate * (u / sigma) ** alpha
-        return u * np.exp(-u) * (np.exp(-z) if alpha == 1.0 else erfcx(z))
-
-    expected = quad(weighted, 0.0, 60.0, epsabs=1e-12, limit=200)[0]
-    masses = chain.project(box.initial)
-    mean = _about(chain, masses, time, alpha, timescale)
-    contrast = (12 * mean - 1.0) / (12 * masses - 1.0)
-    assert np.allclose(contrast, expected, rtol=0.0, atol=1e-9)
-    if alpha < 1.0:  # twin: the resolvent alone is the mean over another time
-        once = 1.0 / (1.0 + rate * sigma**-alpha)
-        assert abs(once - expected) > 1e-3
-
-
 def test_exact_variance_that_cells_add_in_a_force_that_comes_and_goes():
     """It is what the diffusion adds times one and the mean artificial diffusion over time."""
     base = FokkerPlanck(
@@ -105,14 +82,15 @@ def test_mean_over_the_jumps_of_a_force_of_a_while(start, stop, scheme, monkeypa
         time_dependent=True,
     )
     seen = []
-    monkeypatch.setattr(spaces, "refuse_smeared", lambda *args, **_: seen.append(args))
+    monkeypatch.setattr(spaces, "refuse_wide_cells", lambda points, _: seen.append(points))
     stopped = tuple((family, _stop) for family, _ in outcome._FAMILIES)
     monkeypatch.setattr(outcome, "_FAMILIES", stopped)
     problem = FractionalFokkerPlanck(base=base, alpha=alpha)
     mesh = TimeGrid.graded(1.0, 400, 4.0)
     with pytest.raises(KeyboardInterrupt):
         solve(problem, mesh, scheme=scheme, space=FiniteVolume(cells=40), save_at=[1.0])
-    ((fluxes, masses),) = seen
+    (points,) = seen
+    fluxes, masses = points.fluxes, points.masses
     share = fluxes.smearing([masses] * len(fluxes.generators))[0]
     share /= artificial_diffusion(np.array([60.0 * width]))[0]
     assert share == pytest.approx(stop**alpha - start**alpha, abs=0.04)
