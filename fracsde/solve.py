@@ -161,7 +161,8 @@ def solve(
     checkpoint_interval : float [s]
         Wall time between two savings; the most that a crash can cost.
     throw : bool
-        Raise if the computation fails, instead of returning the failure in ``status``.
+        Raise if the computation fails, instead of returning the failure in ``status``; before the
+        first step where it is foreseen to, because cells are too wide for the drift.
 
     Returns
     -------
@@ -211,7 +212,7 @@ def solve(
             raise UnsupportedError(msg)
         bar = partial(bar, word="coordinates")
         found = separable_outcome(
-            problem, wanted, scheme=scheme, space=space, engine=engine, bar=bar
+            problem, wanted, scheme=scheme, space=space, engine=engine, bar=bar, refuse=throw
         )
         _raise_failure(found.status, found.detail, throw=throw)
         return _separable(problem, found)
@@ -282,7 +283,9 @@ def _separable(problem: SeparableFokkerPlanck, found: SeparableOutcome) -> Separ
         points=tuple(chain.points for chain in found.chains),
         widths=tuple(chain.widths for chain in found.chains),
         status=found.status,
-        stats=mixture.stats | {"certified": mixture.certified, "measured": mixture.measured},
+        stats=mixture.stats
+        | {"certified": mixture.certified, "measured": mixture.measured}
+        | {"smearing": found.smearing},
         provenance=provenance(
             problem, found.scheme, found.spaces, found.times, backend=found.engine
         ),

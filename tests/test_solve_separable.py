@@ -393,3 +393,37 @@ def test_refuses_questions_that_do_not_fit(ask, error, match):
     solution = solve(separable_problem(well(), well()), TIMES, space=CELLS)
     with pytest.raises(error, match=match):
         ask(solution)
+
+
+# --- cells too wide for the drift -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("walls", ["reflecting", "absorbing"])
+def test_cells_of_each_coordinate_are_judged_by_its_own_density(walls, monkeypatch):
+    """As the coordinate is by itself; where nothing is lost before anything is propagated."""
+    steep = well(rate=80.0, mean=0.7, domain=(-4.0, 4.0))
+    gentle = well(domain=(-4.0, 4.0), boundary=walls)
+    problem = separable_problem(gentle, steep)
+    verdicts, near = [], 1e-5 if walls == "reflecting" else 0.02  # who is left is so by the clock
+    for n in (12, 30, 44, 60):
+        cells = FiniteVolume(cells=n)
+        found = solve(problem, [1.0], space=cells, throw=False)
+        alone = FractionalFokkerPlanck(base=steep, alpha=ALPHA)
+        own = solve(alone, [1.0], space=cells, throw=False).stats["smearing"]
+        assert found.stats["smearing"][1] == pytest.approx(own[0], rel=near)
+        assert found.stats["smearing"][0] < 0.5  # twin: the other coordinate is served
+        too_wide, asked = own[0] > 0.5, Propagator(rtol=1e-2)
+        verdicts.append(too_wide)
+        if not too_wide:
+            assert solve(problem, [1.0], scheme=asked, space=cells).status is Status.SUCCESS
+            continue
+        assert found.status is Status.INACCURATE
+        words = (
+            r"`factors\[1\]`: (foreseen before the first step.*C|c)ells are too wide for the drift"
+        )
+        with monkeypatch.context() as patched:
+            if walls == "reflecting":
+                patched.delattr("fracsde._solving.separable.product_mixture")
+            with pytest.raises(ComputationError, match=words):
+                solve(problem, [1.0], scheme=asked, space=cells)
+    assert {True, False} == set(verdicts)

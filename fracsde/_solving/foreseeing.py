@@ -7,7 +7,7 @@ a run before it begins, by a forecast of that density on the same cells:
 operator               forecast
 =====================  ===========================================================================
 the same at all times  2, 4, 8, ... equal steps of the second backward difference formula, one
-                       factorisation each, until two agree on which side of the limit they are
+                       factorisation each, until it is clear on which side of the limit they end
 of each time its own   the driven equation in implicit steps, one through each piece of time that
                        one of the operators stands for; and with one half of them, and the other
 =====================  ===========================================================================
@@ -21,9 +21,12 @@ Caputo's as
 
 being :math:`s_k` between :math:`b_{k-1}` and :math:`b_k`.
 
-What needs no step: where the artificial diffusion exceeds the limit nowhere, its mean does not; and
-where there is a state at rest :math:`\pi`, a chain that starts with :math:`p_0 \le c\, \pi` stays
-below :math:`c\, \pi` for ever, so that means over its density are at most ``c`` times that at rest.
+What needs no step: where the artificial diffusion ``a`` exceeds the limit nowhere, its mean does
+not.  And where there is a state at rest :math:`\pi`, the part of a start that is at most
+:math:`c\, \pi` stays below it for ever, so that at all times
+
+.. math::
+    \sum_i a_i\, p_i(t) \le c \sum_i a_i\, \pi_i + \max_i a_i \sum_i (p_i(0) - c\, \pi_i)_+ .
 
 Only what every forecast condemns is refused.  Where they disagree the result is judged, as it is
 with ``throw=False``.
@@ -59,6 +62,7 @@ __all__ = ["refuse_wide_cells"]
 
 _ENGINES = {"numba": marching_numba, "numpy": marching_reference}
 _FIRST = 2  # steps of the first forecast
+_CLEAR = 0.4 * SMEARED  # what the first one says is believed, if it is as little half-way too
 _TOGETHER = 3  # forecasts that must agree on a refusal
 _MOST = {1: 512, 2: 64, 3: 32}  # of the last one, in so many dimensions
 _PART = (
@@ -92,7 +96,9 @@ def refuse_wide_cells(points: Points, request: Request) -> None:
     except (BackendUnavailable, ComputationError):
         return  # systems that the run may not need; the result is judged
     if complaint:
-        msg = f"Refused before the first step.  {complaint}"
+        msg = (
+            f"Foreseen before the first step; `throw=False` computes it all the same.  {complaint}"
+        )
         raise ComputationError(Status.INACCURATE, msg)
 
 
@@ -100,12 +106,17 @@ def _harmless(fluxes: Fluxes, points: Points) -> bool:
     # Whether no density can be smeared, or none that starts like this.
     if fluxes.worst() <= SMEARED:
         return True
-    rest = _rest(fluxes.generators[0])
-    if rest is None or len(fluxes.generators) > 1 or points.source_at is not None:
+    if len(fluxes.generators) > 1 or points.source_at is not None:
         return False
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        peak = np.max(points.masses / rest, where=points.masses > 0.0, initial=0.0)
-        return bool(peak * fluxes.smearing([rest]).max() <= SMEARED)
+    rest = _rest(fluxes.generators[0])
+    return rest is not None and _bound(fluxes, points.masses, rest) <= SMEARED
+
+
+def _bound(fluxes: Fluxes, masses: FloatArray, rest: FloatArray) -> float:
+    # The most that a density from this start is smeared at any time, for the best of some ``c``.
+    at_rest, worst = float(fluxes.smearing([rest]).max()), fluxes.worst()
+    times = 0.9 * SMEARED / max(at_rest, 1e-300) * 2.0 ** -np.arange(4.0)
+    return min(float(c * at_rest + worst * np.maximum(masses - c * rest, 0.0).sum()) for c in times)
 
 
 def _rest(generator: Any) -> FloatArray | None:
@@ -123,19 +134,22 @@ def _foreseen(fluxes: Fluxes, points: Points, request: Request) -> str:
     # The complaint about the last density, if it is certain.
     moving = request.base.time_dependent
     found: list[float] = []
-    for masses in (_driven if moving else _steady)(fluxes, points, request):
-        found.append(max(smeared(fluxes, masses)))
+    for states in (_driven if moving else _steady)(fluxes, points, request):
+        found.append(max(smeared(fluxes, states[-1])))
         doubt = np.abs(np.diff(found[-_TOGETHER:]))
         above = found[-1] - SMEARED
+        # Most grids serve, and a look or two say so.
         if above <= 0.0 and (moving or (len(doubt) > 0 and doubt[-1] <= -above)):
-            return ""  # most grids serve, and a look or two say so
+            return ""
+        if len(found) == 1 and all(max(smeared(fluxes, masses)) <= _CLEAR for masses in states):
+            return ""
         if len(doubt) == _TOGETHER - 1 and doubt.max() < above:
-            return judged(fluxes, masses)[1]
+            return judged(fluxes, states[-1])[1]
     return ""
 
 
 def _steady(fluxes: Fluxes, points: Points, request: Request) -> Iterator[FloatArray]:
-    # Masses at the last time, in more and more steps.
+    # Masses at the times of more and more steps.
     last, alpha, steps = float(request.wanted[-1]), request.alpha, _FIRST
     entering = None if points.source_at is None else _entering(points, request)
     while steps <= _most(request):
@@ -148,8 +162,7 @@ def _steady(fluxes: Fluxes, points: Points, request: Request) -> Iterator[FloatA
             scale=request.timescale ** (alpha - 1.0),
             source=entering,
             engine=_ENGINES[request.engine],
-            keep=np.array([steps]),
-        )[0]
+        )[1:]
         steps *= 2
 
 
@@ -195,7 +208,7 @@ def _driven(fluxes: Fluxes, points: Points, request: Request) -> Iterator[FloatA
             timescale=request.timescale,
             source_at=_at(rates, place) if rates else None,
         )
-        yield states[-1]
+        yield states[-1:]
 
 
 def _at(values: Sequence[Any], place: dict[float, int]) -> Callable[[float], Any]:

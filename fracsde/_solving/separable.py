@@ -1,5 +1,8 @@
 """Independent coordinates on one clock: cells of each, the mixture, and how it ended.
 
+Cells of each coordinate are judged by its own density, that of all others summed out.  Where no
+coordinate loses mass it is the density of a problem on a line, and foreseen as such.
+
 Not here: the mixture itself (:mod:`fracsde.schemes.separable`), problems whose coordinates act on
 each other (:mod:`fracsde._solving.outcome`).
 """
@@ -11,8 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fracsde._solving.foreseeing import refuse_wide_cells
+from fracsde._solving.nouns import Request
+from fracsde._solving.resolution import fluxes_of, judged, smeared
 from fracsde._solving.spaces import checked_space
-from fracsde.errors import InputError, ShapeError, UnsupportedError
+from fracsde._solving.trying import Points
+from fracsde.errors import ComputationError, InputError, ShapeError, UnsupportedError
+from fracsde.grids import TimeGrid
 from fracsde.operators.chain import CellChain
 from fracsde.schemes.propagator import Propagator
 from fracsde.schemes.separable import product_mixture
@@ -49,6 +57,8 @@ class SeparableOutcome:
         Cells of each coordinate.
     mixture : ProductMixture
         Weights and factors.
+    smearing : tuple of float [1]
+        Artificial diffusion of each coordinate at the last time, relative to the true one.
     status : Status
         How it ended.
     detail : str
@@ -61,6 +71,7 @@ class SeparableOutcome:
     spaces: tuple[Any, ...]
     chains: tuple[CellChain, ...]
     mixture: ProductMixture
+    smearing: tuple[float, ...]
     status: Status
     detail: str
 
@@ -72,7 +83,8 @@ def separable_outcome(
     scheme: Any,
     space: Any,
     engine: str,
-    bar: Callable[[int], AbstractContextManager[Callable[[int], None] | None]],
+    bar: Callable[..., AbstractContextManager[Callable[[int], None] | None]],
+    refuse: bool = False,
 ) -> SeparableOutcome:
     """Solve for independent coordinates on one clock.
 
@@ -90,6 +102,8 @@ def separable_outcome(
         Engine of the solves.
     bar : callable
         From a number of steps to a context that gives the function to call after each.
+    refuse : bool
+        Whether cells too wide for the drift are refused before anything is propagated.
 
     Returns
     -------
@@ -97,6 +111,8 @@ def separable_outcome(
 
     Raises
     ------
+    ComputationError
+        If they are.
     UnsupportedError
         If the scheme marches: memory in time couples the coordinates.
     """
@@ -116,6 +132,8 @@ def separable_outcome(
             made[key] = _discretised(i, factor, points)
         pairs.append(made[key])
     chains = tuple(chain for chain, _ in pairs)
+    if refuse and wanted[-1] > 0.0 and all(chain.conserves_mass for chain in chains):
+        _refuse_wide_cells(problem, pairs, wanted, scheme, engine, bar)
     with bar(len(made)) as watch:
         mixture = product_mixture(
             chains,
@@ -128,6 +146,9 @@ def separable_outcome(
             watch=watch,
         )
     status, detail = _judged(mixture, _TRUSTED if scheme is None else scheme.rtol)
+    smearing, complaint = _smeared(chains, mixture)
+    if status.ok and complaint:
+        status, detail = Status.INACCURATE, complaint
     return SeparableOutcome(
         times=wanted,
         scheme=Propagator() if scheme is None else scheme,
@@ -135,6 +156,7 @@ def separable_outcome(
         spaces=spaces,
         chains=chains,
         mixture=mixture,
+        smearing=smearing,
         status=status,
         detail=detail,
     )
@@ -150,6 +172,69 @@ def _judged(mixture: ProductMixture, allowed: float) -> tuple[Status, str]:
         )
         return Status.INACCURATE, detail
     return Status.SUCCESS, ""
+
+
+def _refuse_wide_cells(
+    problem: SeparableFokkerPlanck,
+    pairs: list[tuple[CellChain, FloatArray]],
+    wanted: FloatArray,
+    scheme: Propagator | None,
+    engine: str,
+    bar: Any,
+) -> None:
+    # Each different coordinate as a problem on a line.
+    places = {id(pair): i for i, pair in reversed(list(enumerate(pairs)))}
+    for i in sorted(places.values()):
+        chain, start = pairs[i]
+        request = Request(
+            base=problem.factors[i],
+            alpha=problem.alpha,
+            timescale=problem.timescale,
+            grid=TimeGrid.from_times(wanted),
+            mesh_given=False,
+            wanted=wanted,
+            scheme=scheme,
+            engine=engine,
+            bar=bar,
+        )
+        points = Points(
+            generator=chain,
+            masses=start,
+            generator_at=lambda _, chain=chain: chain,
+            source_at=None,
+            entered=(),
+            fluxes=fluxes_of([chain], np.ones(1), problem.alpha),
+        )
+        try:
+            refuse_wide_cells(points, request)
+        except ComputationError as error:
+            raise ComputationError(error.status, _of(i, error.detail)) from None
+
+
+def _smeared(
+    chains: tuple[CellChain, ...], mixture: ProductMixture
+) -> tuple[tuple[float, ...], str]:
+    # What cells do to the last density of each coordinate, and what is wrong with the worst.
+    last = [density[-1] for density in mixture.densities]
+    kept = np.array([d @ chain.widths for chain, d in zip(chains, last, strict=True)])
+    ones = np.ones((1, kept.shape[1]))
+    # What all other coordinates have left of each component.
+    before = np.cumprod(np.concatenate([ones, kept[:-1]]), axis=0)
+    after = np.cumprod(np.concatenate([ones, kept[:0:-1]]), axis=0)[::-1]
+    each = [
+        (fluxes_of([chain], np.ones(1), 1.0), (weights @ density) * chain.widths)
+        for chain, density, weights in zip(
+            chains, last, mixture.weights * before * after, strict=True
+        )
+    ]
+    found = [smeared(fluxes, masses)[0] for fluxes, masses in each if fluxes is not None]
+    worst = int(np.argmax(found))
+    complaint = judged(*each[worst])[1]
+    return tuple(found), _of(worst, complaint) if complaint else ""
+
+
+def _of(i: int, complaint: str) -> str:
+    return f"`factors[{i}]`: {complaint[0].lower()}{complaint[1:]}"
 
 
 def _spaces(problem: SeparableFokkerPlanck, space: Any) -> tuple[Any, ...]:
