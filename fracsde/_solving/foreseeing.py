@@ -193,10 +193,9 @@ def _driven(fluxes: Fluxes, points: Points, request: Request) -> Iterator[FloatA
     # Masses at the last time, with one half of the operators, with the other and with all.
     moments, rates = fluxes.times, [entering for _, entering in points.entered]
     for picked in (slice(1, None, 2), slice(0, None, 2), slice(None)):
-        # The last operator stands for one moment and no piece of time.
-        inner = np.arange(max(len(moments) - 1, 1))[picked]
-        if not len(inner):
-            continue
+        # The last operator stands for one moment and no piece of time, unless it is alone.
+        all_of_them = np.arange(max(len(moments) - 1, 1))
+        inner = all_of_them[picked] if len(all_of_them) > 1 else all_of_them
         clock = (np.append(moments[inner], moments[-1]) / moments[-1]) ** request.alpha
         ends = moments[-1] * pieces_of(clock) ** (1.0 / request.alpha)
         place = {0.0: int(inner[0])} | dict(zip(ends[1:].tolist(), inner.tolist(), strict=True))

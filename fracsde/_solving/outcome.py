@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fracsde._solving.trying import Points
     from fracsde._typing import FloatArray, IntArray
 
-__all__ = ["judge", "nearest", "outcome_on"]
+__all__ = ["judge", "nearest", "outcome_on", "refuse_no_scheme"]
 
 _ENGINES = {"numba": marching_numba, "numpy": marching_reference}
 # The estimated error, relative to the largest density, above which marching serves better than
@@ -59,33 +59,44 @@ def outcome_on(points: Points, request: Request) -> Outcome:
     Returns
     -------
     Outcome
-
-    Raises
-    ------
-    InputError
-        If the scheme is not one.
     """
     scheme = request.scheme
-    solvers = [solver for family, solver in _FAMILIES if isinstance(scheme, family)]
-    if scheme is not None and not solvers:
-        msg = (
-            "`scheme` must be Propagator(), HpCollocation(), L1() or another marching scheme, or "
-            f"None, got {scheme!r}; schemes are values, not names"
-        )
-        raise InputError(msg)
     outcome: Outcome
     if scheme is not None:
-        outcome = solvers[0](scheme, points, request)
+        solver = next(solver for family, solver in _FAMILIES if isinstance(scheme, family))
+        outcome = solver(scheme, points, request)
     elif request.base.time_dependent or request.base.source is not None:
         outcome = _collocated(HpCollocation(), points, request)
     else:
         found = _propagated(None, points, request)
         outcome = _marched(L1(), points, request) if found is None else found
     last = outcome.density[-1] * points.generator.widths
-    smearing, complaint = judged(points.fluxes, last)
+    # In no time nothing is smeared.
+    smearing, complaint = judged(points.fluxes if request.wanted[-1] > 0.0 else None, last)
     if smearing:
         outcome.stats["smearing"] = smearing
     return replace(outcome, complaint=complaint)
+
+
+def refuse_no_scheme(scheme: Any) -> None:
+    """Refuse what is no scheme.
+
+    Parameters
+    ----------
+    scheme : object
+        What was asked for.
+
+    Raises
+    ------
+    InputError
+        If it is neither a scheme nor None.
+    """
+    if scheme is not None and not isinstance(scheme, tuple(family for family, _ in _FAMILIES)):
+        msg = (
+            "`scheme` must be Propagator(), HpCollocation(), L1() or another marching scheme, or "
+            f"None, got {scheme!r}; schemes are values, not names"
+        )
+        raise InputError(msg)
 
 
 def _collocated(scheme: HpCollocation, points: Points, request: Request) -> Outcome:

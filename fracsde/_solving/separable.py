@@ -200,7 +200,7 @@ def _refuse_wide_cells(
         points = Points(
             generator=chain,
             masses=start,
-            generator_at=lambda _, chain=chain: chain,
+            generator_at=dict.fromkeys([0.0], chain).__getitem__,
             source_at=None,
             entered=(),
             fluxes=fluxes_of([chain], np.ones(1), problem.alpha),

@@ -27,7 +27,7 @@ import numpy as np
 
 from fracsde._solving.foreseeing import refuse_wide_cells
 from fracsde._solving.nouns import Outcome
-from fracsde._solving.outcome import outcome_on
+from fracsde._solving.outcome import outcome_on, refuse_no_scheme
 from fracsde._solving.trying import tried
 from fracsde.errors import InputError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
@@ -77,6 +77,7 @@ def solve_in(space: Any, request: Request) -> tuple[Any, Outcome]:
         If cells are too wide for the drift where the last density will be, and the request says
         that such are refused.
     """
+    refuse_no_scheme(request.scheme)
     generator, points = tried(space, request)
     if request.refuse:
         refuse_wide_cells(points[max(points)], request)  # of a pair the fine ones

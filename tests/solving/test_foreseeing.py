@@ -8,7 +8,7 @@ from scipy.special import gamma
 
 from fracsde._solving import foreseeing, spaces
 from fracsde._solving.foreseeing import _bound, _entering, _rest, _steady
-from fracsde.errors import ComputationError
+from fracsde.errors import ComputationError, InputError
 from fracsde.grids import TimeGrid
 from fracsde.operators.finite_volume import FiniteVolume
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian, PointMass
@@ -276,3 +276,29 @@ def test_nothing_is_foreseen_where_a_result_is_wanted_all_the_same(monkeypatch):
     problem, mesh = CASES["in the plane"][0], TimeGrid.uniform(0.5, 5)
     solve(problem, mesh, scheme=L1(), space=FiniteVolume(cells=10), throw=False)
     assert seen == []
+
+
+def test_a_run_of_one_step_and_the_smallest_orders_are_foreseen(monkeypatch):
+    """There is one operator, which stands for all of the run."""
+    for alpha in (0.001, 1.0):
+        problem = line(alpha, force=lambda t, x: -80.0 * x * (1 + t), time_dependent=True)
+        mesh = TimeGrid.uniform(1.0, 1 if alpha == 1.0 else 40)
+        job = partial(solve, problem, mesh, scheme=STEPS, space=FiniteVolume(cells=12))
+        assert refused(job, monkeypatch)
+        assert job(throw=False).status is Status.INACCURATE
+
+
+def test_the_start_alone_is_no_result_of_cells():
+    """Densities at time 0 are the start, on cells however wide."""
+    problem = line(potential=lambda x: 40.0 * x**2)
+    job = partial(
+        solve, problem, TimeGrid.uniform(1.0, 5), scheme=L1(), space=FiniteVolume(cells=12)
+    )
+    assert job(save_at=[0.0]).status is Status.SUCCESS
+    assert job(save_at=[1.0], throw=False).status is Status.INACCURATE  # twin
+
+
+def test_what_is_no_scheme_is_refused_first():
+    problem = line(potential=lambda x: 40.0 * x**2)
+    with pytest.raises(InputError, match="schemes are values, not names"):
+        solve(problem, [1.0], scheme="L1", space=FiniteVolume(cells=12))
