@@ -13,7 +13,11 @@ The product keeps four rows by four vectors of sums in registers; every multipli
 is fused, in the order of the columns: the numbers depend neither on the machine nor on
 which other chains share a table.  The record transposes blocks of 8 by 8 numbers (16 by 16 in
 single precision) in registers and writes each chain's part of the record in one run, into memory
-that has been asked for before the numbers were made.
+that has been asked for while the numbers were made.
+
+Inner loops are compiled without counts of references to arrays
+(:func:`fracsde.backends.vectors.uncounted`): a count is a locked instruction, which waits until
+every store before it is in the cache, those of the record too.
 
 Not here: normals (:mod:`fracsde.backends.lane_normals`) and the loops over steps
 (:mod:`fracsde.backends.lane_kernels`).
@@ -28,11 +32,10 @@ from numba import types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
-from fracsde._compiled import njit
 from fracsde.backends.vector_code import BYTES, Table, constant, fused, shuffled
-from fracsde.backends.vectors import fma, wide_vectors
+from fracsde.backends.vectors import fma, uncounted, wide_vectors
 
-__all__ = ["ROWS", "VECTORS", "advance", "expect", "push", "record", "step", "turn"]
+__all__ = ["ROWS", "VECTORS", "advance", "push", "record", "step", "turn"]
 
 ROWS, VECTORS = 4, 4
 """Rows and vectors of the sums that a product keeps in registers."""
@@ -188,26 +191,11 @@ _one_tile, _one_column = (_tile(n, products=1) for n in (VECTORS, 1))
 _two_tile, _two_column = (_tile(n, products=2) for n in (VECTORS, 1))
 
 
-def _expected(typingctx: Any, out: Any, place: Any) -> Any:
-    # Ask for the line of memory that holds out[place], to be written.
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        table, number = Table(context, builder, signature.args[0], args[0]), ir.IntType(32)
-        bytes_ = ir.IntType(8).as_pointer()
-        pointer = builder.bitcast(builder.gep(table.data, [args[1]]), bytes_)
-        kind = ir.FunctionType(ir.VoidType(), [bytes_, number, number, number])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(ask, [pointer, *(ir.Constant(number, k) for k in (1, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.none(out, place), generate
-
-
-_expect: Any = intrinsic(_expected)
 _take_steps, _take_step = _vector_steps(_TOGETHER), _vector_steps(1)
 _put_block: Any = intrinsic(_turned_block)
 
 
-@njit(cache=True, error_model="numpy")
+@uncounted
 def turn(out: Any, to: Any, M: Any, X: Any, place: Any) -> None:
     """Write ``M @ X[place]`` to the rows of a table from ``to`` on.
 
@@ -236,7 +224,7 @@ def turn(out: Any, to: Any, M: Any, X: Any, place: Any) -> None:
             _one_column(out, target + at, size, (M, row * d, d, flat, first + at, d))
 
 
-@njit(cache=True, error_model="numpy")
+@uncounted
 def step(out: Any, L: Any, z: Any, place: Any, extent: Any, E: Any, X: Any) -> None:
     """Write ``L @ Z + E @ X`` for one step of several chains.
 
@@ -272,7 +260,7 @@ def step(out: Any, L: Any, z: Any, place: Any, extent: Any, E: Any, X: Any) -> N
             _two_column(out, target + at, size, (*noise, E, row * d, d, flat, at, d))
 
 
-@njit(cache=True, error_model="numpy")
+@uncounted
 def push(states: Any, force: Any, d: Any, rule: Any) -> None:
     """Take one step ``x = x + b v + r u``, ``v = mu v + u``.
 
@@ -295,7 +283,7 @@ def push(states: Any, force: Any, d: Any, rule: Any) -> None:
         v[i] = fma(mu, v[i], u[i])
 
 
-@njit(cache=True, error_model="numpy")
+@uncounted
 def advance(y: Any, rho: Any, sigma: Any, z: Any, out: Any) -> None:
     """Take several steps ``y = rho[t] y + sigma[t] z[t]``.
 
@@ -321,7 +309,7 @@ def advance(y: Any, rho: Any, sigma: Any, z: Any, out: Any) -> None:
         _take_step(y, at, rho, sigma, d, z, lane, out, count, size)
 
 
-@njit(cache=True, error_model="numpy")
+@uncounted
 def record(source: Any, mean: Any, out: Any, first: Any, gap: Any, rows: Any, chains: Any) -> None:
     """Write ``source[r, c] + mean[r]`` to ``out[first + c gap + r]``.
 
@@ -349,22 +337,3 @@ def record(source: Any, mean: Any, out: Any, first: Any, gap: Any, rows: Any, ch
         place = first + c * gap
         for r in range(whole if c < full else 0, rows):
             out[place + r] = source[r, c] + mean[r]
-
-
-@njit(cache=True, error_model="numpy")
-def expect(out: Any, first: Any, gap: Any, rows: Any, chains: Any) -> None:
-    """Have the memory that :func:`record` will write brought near while numbers are made.
-
-    A processor reads a line of memory before it writes a part of it, and waits.
-
-    Parameters
-    ----------
-    out, first, gap, rows, chains
-        As for :func:`record`.
-    """
-    width = BYTES // out.itemsize
-    for c in range(chains if rows > 0 else 0):
-        place = first + c * gap
-        for r in range(0, rows, width):
-            _expect(out, place + r)
-        _expect(out, place + rows - 1)

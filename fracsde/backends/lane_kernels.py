@@ -3,8 +3,10 @@
 A group of chains and a tile of steps are worked on at a time, chains innermost
 (:mod:`fracsde.backends.chain_lanes`), so that normals, steps and products are vectors from end to
 end and stay in the caches.  The record of a tile is written in one run for each chain, by the
-thread that made it.  A path is the same whatever the number of chains, of threads and of chains
-in a group.  Comments name the lines of :mod:`fracsde.backends.reference` that a kernel stands for.
+thread that made it.  Steps are compiled without counts of references to arrays, see
+:mod:`fracsde.backends.chain_lanes`.  A path is the same whatever the number of chains, of threads
+and of chains in a group.  Comments name the lines of :mod:`fracsde.backends.reference` that a
+kernel stands for.
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ import numpy as np
 from numba import prange
 
 from fracsde._compiled import njit
-from fracsde.backends.chain_lanes import advance, expect, push, record, step, turn
-from fracsde.backends.lane_normals import fill_chains
+from fracsde.backends.ars import round_keys
+from fracsde.backends.chain_lanes import advance, push, record, step, turn
+from fracsde.backends.lane_normals import fill_chains_ahead
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
 from fracsde.backends.vector_code import BYTES
+from fracsde.backends.vectors import uncounted
 
 __all__ = ["decoupled_lanes", "dense"]
 
-_TILE = 640  # blocks of normals whose numbers and states stay in the first-level cache
+_TILE = 1280  # blocks of normals whose numbers and states stay in the first-level cache
 
 
 @njit(cache=True, error_model="numpy")
@@ -147,13 +151,26 @@ def _dense_group(
     X = _aligned(high * size, out).reshape(high, size)
     new = _aligned(tall * size, out).reshape(tall, size)
     _load_states(X, start, first, held)
+    law, script = (transition, factor, extents, rule), (which, slot, observed, means)
+    run, addresses = (first * gap, gap, held, count), (starts, round_keys(k0, k1))
+    _dense_steps(law, script, run, addresses, (noise, z, seen, X, new), flat)
+
+
+@uncounted
+def _dense_steps(law: Any, script: Any, run: Any, addresses: Any, scratch: Any, flat: Any) -> None:
+    # All steps of a group of chains, whose part of the record begins at first in runs a gap apart.
+    (transition, factor, extents, rule), (which, slot, observed, means) = law, script
+    (first, gap, held, count), (starts, keys) = run, addresses
+    noise, z, seen, X, new = scratch
+    steps, lanes, k = which.shape[0], z.shape[0], observed.shape[0]
+    rank, size = factor.shape[2], seen.shape[1]
     pending, draw = 0, 0
     for n in range(steps):
         t = n % count
         if t == 0:
             draws, begin = _recorded(slot, n, min(n + count, steps))
-            expect(flat, first * gap + begin * k, gap, draws * k, held)
-            fill_chains(z, starts, n // lanes, k0, k1)
+            place = first + begin * k
+            fill_chains_ahead(z, starts, n // lanes, keys, flat, place, gap, draws * k, held)
         # X @ E.T + z @ L.T, or x @ M.T + z @ L.T
         kind, place = which[n], t % lanes * z.shape[1] + (t // lanes) * rank * size
         step(new, factor[kind], noise, place, extents[kind], transition[kind], X)
@@ -167,12 +184,12 @@ def _dense_group(
                 _copy(seen[pending * k + r], X[observed[r]])
             pending += 1
         if pending > 0 and (t == count - 1 or n == steps - 1):
-            place = first * gap + (draw - pending + 1) * k
+            place = first + (draw - pending + 1) * k
             record(seen, means, flat, place, gap, pending * k, held)
             pending = 0
 
 
-@njit(cache=True, error_model="numpy")
+@uncounted
 def _recorded(slot: Any, begin: Any, end: Any) -> Any:
     # How many of these steps are recorded, and the draw of the first of them.
     count, first = 0, 0
@@ -182,7 +199,7 @@ def _recorded(slot: Any, begin: Any, end: Any) -> Any:
     return count, first
 
 
-@njit(cache=True, error_model="numpy")
+@uncounted
 def _copy(target: Any, source: Any) -> None:
     for c in range(target.shape[0]):
         target[c] = source[c]
@@ -253,19 +270,32 @@ def _decoupled_group(
     starts = _addresses(rows, d, size, first, BYTES // out.itemsize, purpose)
     z = _aligned(lanes * rows * d * size, out).reshape(lanes, -1)
     y = _aligned(d * size, out).reshape(d, size)
-    # States go straight to the record where none is turned and each is recorded.
-    plain, wide = basis.shape[0] == 0, k + basis.shape[0]
+    wide = k + basis.shape[0]
     path = _aligned(count * d * size, out).reshape(count, d, size)
     seen = _aligned((count * k + wide) * size, out).reshape(-1, size)
     rho, sigma = np.empty((count, d), out.dtype), np.empty((count, d), out.dtype)
     kinds = np.full(count, -1)
     _load_states(y, start, first, held)
+    law, script = (decay, scale, basis), (which, slot, means)
+    run, addresses = (first * gap, gap, held, k), (starts, round_keys(k0, k1))
+    _decoupled_steps(law, script, run, addresses, (z, y, path, seen, rho, sigma, kinds), flat)
+
+
+@uncounted
+def _decoupled_steps(
+    law: Any, script: Any, run: Any, addresses: Any, scratch: Any, flat: Any
+) -> None:
+    # As _dense_steps.
+    (decay, scale, basis), (which, slot, means) = law, script
+    (first, gap, held, k), (starts, keys) = run, addresses
+    z, y, path, seen, rho, sigma, kinds = scratch
+    (count, d, size), steps, lanes = path.shape, which.shape[0], z.shape[0]
+    plain = basis.shape[0] == 0  # states go straight to the record where each is recorded
     for begin in range(0, steps, count):
         n = min(count, steps - begin)
         draws, draw = _recorded(slot, begin, begin + n)
-        place = first * gap + draw * k
-        expect(flat, place, gap, draws * k, held)
-        fill_chains(z, starts, begin // lanes, k0, k1)
+        place = first + draw * k
+        fill_chains_ahead(z, starts, begin // lanes, keys, flat, place, gap, draws * k, held)
         for t in range(n):
             if kinds[t] != which[begin + t]:
                 kinds[t] = which[begin + t]

@@ -14,15 +14,11 @@ so that :math:`2 \cdot 10^{-17}` and :math:`1.4 \cdot 10^{-11}` of the law are c
 distribution function of a float32 normal is within :math:`10^{-7}` of the exact one.  Two words
 make one of 64 bits, the first below.
 
-Logarithm, sine and cosine are polynomials, best in the largest error, with every multiplication and
-addition fused as written: the normals have the same bits on every machine.  The quarter of the
-circle is taken from the two top bits of the second word and the angle within it from the others,
-which makes :math:`2\pi v = \tfrac{\pi}{2}(n + x)`, :math:`|x| \le \tfrac12`.
-
 Words become normals in registers, four vectors side by side: a polynomial is a chain in which each
 operation waits for the last, and one chain would keep an eighth of the machine busy.
 
-Not here: the words (:mod:`fracsde.backends.ars`), choosing addresses, a few normals at a time
+Not here: the words (:mod:`fracsde.backends.ars`), the map of a vector of them
+(:mod:`fracsde.backends.box_muller_code`), choosing addresses, a few normals at a time
 (:mod:`fracsde.backends.normals`), and what all of this is checked against
 (:mod:`fracsde.backends.lane_normals_reference`).
 
@@ -31,7 +27,6 @@ Reference: [BoxMuller1958]_.
 
 from __future__ import annotations
 
-from math import log, pi
 from typing import Any
 
 import numpy as np
@@ -48,75 +43,13 @@ from fracsde.backends.ars import (
     encrypted,
     round_keys,
 )
-from fracsde.backends.normals import COS, LN2_HIGH, LN2_LOW, LOG, SIN
+from fracsde.backends.box_muller_code import radius, turn
 from fracsde.backends.vector_code import BYTES, Lanes, Table, shuffled
-from fracsde.backends.vectors import wide_vectors
+from fracsde.backends.vectors import counted, expect, uncounted, wide_vectors
 
-__all__ = ["fill_chains", "fill_lanes", "normals_of_words"]
+__all__ = ["fill_chains", "fill_chains_ahead", "fill_lanes", "normals_of_words"]
 
 _TOGETHER = 4  # vectors worked on side by side
-
-_ONE_BITS, _ROOT_HALF_BITS = 0x3FF0000000000000, 0x3FE6A09E00000000
-_EXPONENT, _SIGN, _SWAP = 0xFFF << 52, 1 << 63, 1 << 62
-
-# As LOG, COS and SIN of the other module, best in single precision.
-_LOG_SINGLE = (
-    -0.666678214786,
-    0.500026740931,
-    -0.399261274992,
-    0.331551682528,
-    -0.298295349248,
-    0.285349853761,
-    -0.174008936452,
-)
-_COS_SINGLE = (1.0, -1.23370054938, 0.253669410485, -0.0208615297081, 0.000906743540434)
-_SIN_SINGLE = (0.5 * pi, -0.645964020039, 0.0796870381847, -0.0046219945716)
-_ONE_BITS32, _ROOT_HALF_BITS32 = 0x3F800000, 0x3F3504F3
-_EXPONENT32, _SIGN32, _SWAP32 = 0x1FF << 23, 1 << 31, 1 << 30
-
-
-def _radius(word: Lanes) -> Lanes:
-    # sqrt(-2 log u), u = 1 - k / 2**52: a float64 in [1, 2) with random bits needs no conversion.
-    bits = (word.same(2.0) - ((word >> 12) | _ONE_BITS).as_reals()).as_bits()
-    exponent = bits.minus(_ROOT_HALF_BITS) & _EXPONENT
-    m = bits.minus(exponent).as_reals()  # between sqrt(1/2) and sqrt(2)
-    power = exponent.signed_shift(52).from_signed()
-    # A division would save ten multiplications and take longer than twenty.
-    f = m - 1.0
-    square = f * f
-    low = f.split_polynomial(square, LOG).fma(f, 1.0).fma(square, power * LN2_LOW)
-    return power.fma(LN2_HIGH, f.fma(-2.0, low)).sqrt()
-
-
-def _turn(word: Lanes) -> tuple[Lanes, Lanes]:
-    # cos and sin of (pi / 2) (n + x): n the two top bits, x the others less one half.
-    x = (((word << 2) >> 12) | _ONE_BITS).as_reals() - 1.5
-    cosine, sine = (x * x).polynomials((1.0, *COS), (0.5 * pi, *SIN))
-    return _quartered(word, cosine, sine * x, _SWAP, _SIGN)
-
-
-def _quartered(word: Lanes, c: Lanes, s: Lanes, swap: int, sign: int) -> tuple[Lanes, Lanes]:
-    # n = 0..3: (c, s), (-s, c), (-c, -s), (s, -c)
-    a, b = (word & swap).choose(s, c)
-    flip = (word ^ (word << 1)) & sign
-    return (a.as_bits() ^ flip).as_reals(), (b.as_bits() ^ (word & sign)).as_reals()
-
-
-def _radius32(word: Lanes) -> Lanes:
-    bits = word.from_unsigned().fma(2.0**-32, 2.0**-33).as_bits()
-    above = bits.minus(_ROOT_HALF_BITS32)
-    m = bits.minus(above & _EXPONENT32).as_reals()
-    power = above.signed_shift(23).from_signed()
-    f = m - 1.0
-    square = f * f
-    low = f.split_polynomial(square, _LOG_SINGLE).fma(f, 1.0).fma(square, f * -2.0)
-    return power.fma(-2.0 * log(2.0), low).sqrt()
-
-
-def _turn32(word: Lanes) -> tuple[Lanes, Lanes]:
-    x = (((word << 2) >> 9) | _ONE_BITS32).as_reals() - 1.5
-    cosine, sine = (x * x).polynomials(_COS_SINGLE, _SIN_SINGLE)
-    return _quartered(word, cosine, sine * x, _SWAP32, _SIGN32)
 
 
 def _vectors(together: int, source_kind: str) -> Any:
@@ -140,9 +73,8 @@ def _vectors(together: int, source_kind: str) -> Any:
                 blocks = encrypted(context, builder, blocks, _schedule(builder, schedule, word))
             words = _transposed(builder, blocks, lanes)
             for lane in range(0, lanes, 2):
-                radius, angle = (Lanes(builder, words[lane + k]) for k in range(2))
-                length = _radius(radius) if out.item == 8 else _radius32(radius)
-                for k, side in enumerate(_turn(angle) if out.item == 8 else _turn32(angle)):
+                length = radius(Lanes(builder, words[lane]))
+                for k, side in enumerate(turn(Lanes(builder, words[lane + 1]))):
                     row = builder.add(at, builder.mul(stride, ir.Constant(word, lane + k)))
                     for n, value in enumerate((length * side).vectors):
                         place = builder.add(row, ir.Constant(word, n * out.width))
@@ -269,51 +201,116 @@ def _tabled_lanes(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> None:
     normals_of_words(z, words)
 
 
-@njit(cache=True, error_model="numpy")
-def _encrypted_chains(z: Any, starts: Any, shift: Any, k0: Any, k1: Any) -> None:
+@uncounted
+def _encrypted_chains(
+    z: Any, starts: Any, shift: Any, keys: Any, out: Any, first: Any, gap: Any, rows: Any, runs: Any
+) -> None:
     wide_vectors()
-    keys, flat, stride, width = round_keys(k0, k1), z.reshape(-1), z.shape[1], BYTES // z.itemsize
-    n = starts.shape[0] * width
-    many = n - n % (_TOGETHER * width)
-    for i in range(0, many, _TOGETHER * width):
-        _of_chains(flat, stride, i, starts, shift, keys)
-    for i in range(many, n, width):
-        _of_chain(flat, stride, i, starts, shift, keys)
+    stride, width, n = z.shape[1], BYTES // z.itemsize, starts.shape[0]
+    lines = (rows + 2 * width - 2) // width  # that a run may lie in
+    run = line = asked = 0
+    for j in range(0, n, _TOGETHER):
+        # All at once would wait for one another and keep the arithmetic waiting.
+        goal = lines * runs * min(j + _TOGETHER, n) // n
+        while asked < goal:
+            expect(out, first + run * gap + min(line * width, rows - 1))
+            asked, line = asked + 1, line + 1
+            if line == lines:
+                run, line = run + 1, 0
+        if j + _TOGETHER <= n:
+            _of_chains(z, stride, j * width, starts, shift, keys)
+        else:
+            for i in range(j, n):
+                _of_chain(z, stride, i * width, starts, shift, keys)
 
 
-@njit(cache=True, error_model="numpy")
-def _tabled_chains(z: Any, starts: Any, shift: Any, k0: Any, k1: Any) -> None:
+# Callers count no references, see chain_lanes, but this needs memory.
+@counted
+def _tabled_chains(
+    z: Any, starts: Any, shift: Any, keys: Any, out: Any, first: Any, gap: Any, rows: Any, runs: Any
+) -> None:
     width = BYTES // z.itemsize
     counters = np.empty((starts.shape[0] * width, 4), np.uint32)
     for i in range(counters.shape[0]):
         counters[i] = starts[i // width]
         counters[i, 2] += np.uint32(i % width)
-    _tabled_lanes(z, counters, shift, k0, k1)
+    words = np.empty_like(counters)
+    ars_words(counters, shift, keys, words)
+    normals_of_words(z, words)
 
 
+# Compiled code only, see `fill_lanes` and `fill_chains`; the stamps of kernels kept on disk follow
+# the names in here.
 def _lanes(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> None:
-    raise NotImplementedError  # compiled code only, see `fill_lanes`
+    raise NotImplementedError(_encrypted_lanes, _tabled_lanes)
 
 
-def _chains(z: Any, starts: Any, shift: Any, k0: Any, k1: Any) -> None:
-    raise NotImplementedError  # compiled code only, see `fill_chains`
+def _chains(
+    z: Any, starts: Any, shift: Any, keys: Any, out: Any, first: Any, gap: Any, rows: Any, runs: Any
+) -> None:
+    raise NotImplementedError(_encrypted_chains, _tabled_chains)
 
 
 def _chosen(quick: Any, tabled: Any) -> Any:
     # By what the target of the compiler can do.
-    def choose(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> Any:
-        kernel = quick if cipher_bits(cpu_target.target_context) > 0 else tabled
-
-        def run(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> None:
-            kernel(z, counters, shift, k0, k1)
-
-        return run
-
-    return choose
+    return quick if cipher_bits(cpu_target.target_context) > 0 else tabled
 
 
-overload(_lanes)(_chosen(_encrypted_lanes, _tabled_lanes))
-overload(_chains)(_chosen(_encrypted_chains, _tabled_chains))
+@overload(_lanes)
+def _choose_lanes(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> Any:
+    kernel = _chosen(_encrypted_lanes, _tabled_lanes)
+
+    def run(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> None:
+        kernel(z, counters, shift, k0, k1)
+
+    return run
+
+
+@overload(_chains)
+def _choose_chains(
+    z: Any, starts: Any, shift: Any, keys: Any, out: Any, first: Any, gap: Any, rows: Any, runs: Any
+) -> Any:
+    kernel = _chosen(_encrypted_chains, _tabled_chains)
+
+    def run(
+        z: Any,
+        starts: Any,
+        shift: Any,
+        keys: Any,
+        out: Any,
+        first: Any,
+        gap: Any,
+        rows: Any,
+        runs: Any,
+    ) -> None:
+        kernel(z, starts, shift, keys, out, first, gap, rows, runs)
+
+    return run
+
+
+@njit(cache=True, error_model="numpy")
+def fill_chains_ahead(
+    z: Any, starts: Any, shift: Any, keys: Any, out: Any, first: Any, gap: Any, rows: Any, runs: Any
+) -> None:
+    """Do as :func:`fill_chains` while memory that will be written next is brought near.
+
+    A processor reads a line of memory before it writes a part of it, and waits; here the lines are
+    asked for a few at a time, between the normals of four vectors and the next.
+
+    Parameters
+    ----------
+    z, starts, shift
+        As for :func:`fill_chains`.
+    keys : (ROUNDS + 1, 2) uint64
+        From :func:`fracsde.backends.ars.round_keys`.
+    out : (n,) ndarray
+        Of the kind of ``z``; left as it is.
+    first, gap : int
+        Where the first run of ``out`` begins, and from run to run.
+    rows, runs : int
+        How many numbers each run has, and how many there are.
+    """
+    _chains(z, starts, shift, keys, out, first, gap, rows, runs)
 
 
 @njit(cache=True, error_model="numpy")
@@ -335,7 +332,7 @@ def fill_chains(z: Any, starts: Any, shift: Any, k0: Any, k1: Any) -> None:
     k0, k1 : uint32
         Key words, see :func:`fracsde.backends.philox.seed_key`.
     """
-    _chains(z, starts, shift, k0, k1)
+    _chains(z, starts, shift, round_keys(k0, k1), z.reshape(-1), 0, 0, 0, 0)
 
 
 @njit(cache=True, error_model="numpy")

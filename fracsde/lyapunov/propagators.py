@@ -137,10 +137,12 @@ def distinct_gaps(times: FloatArray) -> tuple[FloatArray, IntArray]:
     reach = np.maximum(np.abs(times[1:]), np.abs(times[:-1]))[order]
     rounding = 4.0 * float(np.finfo(np.float64).eps) * reach
     starts, first = [0], 0
-    for i, gap in enumerate(ordered):
-        if gap - ordered[first] > min(max(rounding[first], rounding[i]), _ONE_GAP * gap):
-            starts.append(i)
-            first = i
+    allowed = np.minimum(np.maximum(rounding[0], rounding), _ONE_GAP * ordered)
+    if np.any(ordered - ordered[0] > allowed):  # more than one, which takes a loop to see
+        for i, gap in enumerate(ordered):
+            if gap - ordered[first] > min(max(rounding[first], rounding[i]), _ONE_GAP * gap):
+                starts.append(i)
+                first = i
     index[order] = np.searchsorted(starts, np.arange(len(gaps)), side="right") - 1
     stops = [*starts[1:], len(gaps)]
     middles = [0.5 * (ordered[a] + ordered[b - 1]) for a, b in zip(starts, stops, strict=True)]

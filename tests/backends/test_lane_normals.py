@@ -13,8 +13,13 @@ from numba.core.codegen import get_host_cpu_features
 from scipy import stats
 
 from fracsde.backends import lane_normals
-from fracsde.backends.ars import ars4x32_reference
-from fracsde.backends.lane_normals import fill_chains, fill_lanes, normals_of_words
+from fracsde.backends.ars import ars4x32_reference, round_keys
+from fracsde.backends.lane_normals import (
+    fill_chains,
+    fill_chains_ahead,
+    fill_lanes,
+    normals_of_words,
+)
 from fracsde.backends.lane_normals_reference import (
     ars_normals_reference,
     ars_singles_reference,
@@ -72,6 +77,18 @@ def test_engine_chains_are_lanes_whose_third_words_count_up(vectors: int, precis
     np.testing.assert_array_equal(z, expected)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("rows", "runs"), [(0, 3), (1, 1), (100, 3), (7, 0)])
+def test_exact_normals_do_not_depend_on_the_memory_asked_for(rows, runs, precision: type) -> None:
+    starts, vectors = addresses(6), 6 * 64 // np.dtype(precision).itemsize
+    z, expected = empty(vectors, precision), empty(vectors, precision)
+    out = np.ones(runs * 120 + 3, dtype=precision)
+    fill_chains(expected, starts, 2, *KEY)
+    fill_chains_ahead(z, starts, 2, round_keys(*KEY), out, 3, 120, rows, runs)
+    np.testing.assert_array_equal(z, expected)
+    np.testing.assert_array_equal(out, 1.0)
+
+
 @pytest.mark.twin
 def test_comparison_rejects_an_address_off_by_one() -> None:
     expected = ars_normals_reference(addresses(100, 1), KEY)
@@ -96,7 +113,8 @@ def test_exact_bits_are_those_of_words_from_tables(n: int, precision: type) -> N
     lane_normals._tabled_lanes(z, addresses(n), 3, *KEY)
     np.testing.assert_array_equal(z, lanes(n, precision, shift=3))
     z, expected = (empty(n * 64 // np.dtype(precision).itemsize, precision) for _ in range(2))
-    lane_normals._tabled_chains(z, addresses(n), 3, *KEY)
+    none = np.empty(0, dtype=precision)
+    lane_normals._tabled_chains(z, addresses(n), 3, round_keys(*KEY), none, 0, 0, 0, 0)
     fill_chains(expected, addresses(n), 3, *KEY)
     np.testing.assert_array_equal(z, expected)
 
