@@ -33,6 +33,8 @@ from fracsde._compiled import njit
 from fracsde.backends.vector_code import call, shuffled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "ars_words",
     "cipher_bits",
     "encrypted",
+    "encrypting",
     "round_keys",
 ]
 
@@ -207,10 +210,32 @@ def encrypted(context: Any, builder: Any, blocks: list[Any], keys: list[Any]) ->
     -------
     list of <8 x i64>
     """
-    blocks = [builder.xor(block, keys[0]) for block in blocks]
-    for r, key in enumerate(keys[1:], start=1):
-        blocks = [_round(context, builder, block, key, last=r == ROUNDS) for block in blocks]
+    blocks = list(blocks)
+    for _ in encrypting(context, builder, blocks, keys):
+        pass
     return blocks
+
+
+def encrypting(context: Any, builder: Any, blocks: list[Any], keys: list[Any]) -> Iterator[None]:
+    """Encrypt as :func:`encrypted` does, and pause after each instruction.
+
+    Parameters
+    ----------
+    context, builder, keys
+        As for :func:`encrypted`.
+    blocks : list of <8 x i64>
+        Overwritten.
+
+    Yields
+    ------
+    None
+    """
+    for n, block in enumerate(blocks):
+        blocks[n] = builder.xor(block, keys[0])
+    for r, key in enumerate(keys[1:], start=1):
+        for n, block in enumerate(blocks):
+            blocks[n] = _round(context, builder, block, key, last=r == ROUNDS)
+            yield
 
 
 def _round(context: Any, builder: Any, block: Any, key: Any, *, last: bool) -> Any:

@@ -14,11 +14,8 @@ so that :math:`2 \cdot 10^{-17}` and :math:`1.4 \cdot 10^{-11}` of the law are c
 distribution function of a float32 normal is within :math:`10^{-7}` of the exact one.  Two words
 make one of 64 bits, the first below.
 
-Words become normals in registers, four vectors side by side: a polynomial is a chain in which each
-operation waits for the last, and one chain would keep an eighth of the machine busy.
-
-Not here: the words (:mod:`fracsde.backends.ars`), the map of a vector of them
-(:mod:`fracsde.backends.box_muller_code`), choosing addresses, a few normals at a time
+Not here: the words (:mod:`fracsde.backends.ars`), the code of vectors of
+normals (:mod:`fracsde.backends.lane_code`), choosing addresses, a few normals at a time
 (:mod:`fracsde.backends.normals`), and what all of this is checked against
 (:mod:`fracsde.backends.lane_normals_reference`).
 
@@ -30,125 +27,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
 from fracsde._compiled import njit
-from fracsde.backends.ars import (
-    ROUNDS,
-    ars_words,
-    cipher_bits,
-    encrypted,
-    round_keys,
-)
-from fracsde.backends.box_muller_code import radius, turn
-from fracsde.backends.vector_code import BYTES, Lanes, Table, shuffled
+from fracsde.backends.ars import ars_words, cipher_bits, round_keys
+from fracsde.backends.lane_code import TOGETHER, vectors, woven
+from fracsde.backends.vector_code import BYTES
 from fracsde.backends.vectors import counted, expect, uncounted, wide_vectors
 
 __all__ = ["fill_chains", "fill_chains_ahead", "fill_lanes", "normals_of_words"]
 
-_TOGETHER = 4  # vectors worked on side by side
-
-
-def _vectors(together: int, source_kind: str) -> Any:
-    # z[lane stride + at + i] of `together` vectors of blocks, from the "addresses" of blocks, from
-    # those of the first "chain" of each vector, or from "words".
-    def build(
-        typingctx: Any, z: Any, stride: Any, at: Any, source: Any, shift: Any, keys: Any
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            out, table, schedule = (
-                Table(context, builder, signature.args[k], args[k]) for k in (0, 3, 5)
-            )
-            _, stride, at, _, shift, _ = args
-            word, lanes = at.type, 16 // out.item
-            if source_kind == "chains":
-                blocks = _counted(builder, table, at, shift, together, out.width)
-            else:
-                blocks = _listed(builder, table, at, shift, together * out.width // 4)
-            blocks = [builder.bitcast(block, ir.VectorType(ir.IntType(64), 8)) for block in blocks]
-            if source_kind != "words":
-                blocks = encrypted(context, builder, blocks, _schedule(builder, schedule, word))
-            words = _transposed(builder, blocks, lanes)
-            for lane in range(0, lanes, 2):
-                length = radius(Lanes(builder, words[lane]))
-                for k, side in enumerate(turn(Lanes(builder, words[lane + 1]))):
-                    row = builder.add(at, builder.mul(stride, ir.Constant(word, lane + k)))
-                    for n, value in enumerate((length * side).vectors):
-                        place = builder.add(row, ir.Constant(word, n * out.width))
-                        out.store_vector(place, value)
-            return context.get_dummy_value()
-
-        return types.none(z, stride, at, source, shift, keys), generate
-
-    return intrinsic(build)
-
-
-def _listed(builder: Any, table: Table, at: Any, shift: Any, count: int) -> list[Any]:
-    # Four addresses or words at a time.
-    first, added = builder.mul(at, ir.Constant(at.type, 4)), _offsets(builder, table, shift, 0, 0)
-    places = [builder.add(first, ir.Constant(at.type, 16 * k)) for k in range(count)]
-    return [builder.add(table.load_vector(place), added) for place in places]
-
-
-def _counted(
-    builder: Any, table: Table, at: Any, shift: Any, together: int, width: int
-) -> list[Any]:
-    # The address of the first block of each vector, in the others with the next chains.
-    four = ir.VectorType(table.vector.element, 4)
-    added = [_offsets(builder, table, shift, first, 1) for first in range(0, width, 4)]
-    entry = builder.udiv(at, ir.Constant(at.type, width // 4))
-    blocks = []
-    for n in range(together):
-        start = table.load_vector(builder.add(entry, ir.Constant(at.type, 4 * n)), four)
-        spread = shuffled(builder, start, start, list(range(4)) * 4)
-        blocks += [builder.add(spread, offset) for offset in added]
-    return blocks
-
-
-def _offsets(builder: Any, table: Table, shift: Any, first: int, gap: int) -> Any:
-    # What is added to four addresses: a shift of steps, and chains that count up.
-    kind = table.vector
-    found = ir.Constant(kind, [first + gap * (k // 4) if k % 4 == 2 else 0 for k in range(16)])
-    number = builder.trunc(shift, kind.element)
-    for lane in range(1, kind.count, 4):
-        found = builder.insert_element(found, number, ir.Constant(ir.IntType(32), lane))
-    return found
-
-
-def _schedule(builder: Any, keys: Table, word: Any) -> list[Any]:
-    # The key of each round, for four blocks.
-    pair = ir.VectorType(ir.IntType(64), 2)
-    found = [keys.load_vector(ir.Constant(word, 2 * r), pair) for r in range(ROUNDS + 1)]
-    return [shuffled(builder, key, key, [0, 1] * 4) for key in found]
-
-
-def _transposed(builder: Any, blocks: list[Any], lanes: int) -> list[list[Any]]:
-    # Vectors of the first, the second, ... word of 64 or of 32 bits of blocks, in their order.
-    if lanes == 2:
-        pairs = list(zip(blocks[0::2], blocks[1::2], strict=True))
-        return [
-            [shuffled(builder, a, b, range(half, 16, 2)) for a, b in pairs] for half in range(2)
-        ]
-    words = ir.VectorType(ir.IntType(32), 16)
-    blocks = [builder.bitcast(block, words) for block in blocks]
-    found: list[list[Any]] = [[], [], [], []]
-    for k in range(0, len(blocks), 4):
-        for half in range(2):
-            # Two of the words of eight blocks, and of the next eight.
-            order = [4 * i + 2 * half + j for j in range(2) for i in range(8)]
-            low, high = (shuffled(builder, blocks[n], blocks[n + 1], order) for n in (k, k + 2))
-            for j in range(2):
-                order_2 = [16 * n + 8 * j + i for n in range(2) for i in range(8)]
-                found[2 * half + j].append(shuffled(builder, low, high, order_2))
-    return found
-
-
-_of_addresses, _of_address = (_vectors(n, "addresses") for n in (_TOGETHER, 1))
-_of_chains, _of_chain = (_vectors(n, "chains") for n in (_TOGETHER, 1))
-_of_words, _of_word = (_vectors(n, "words") for n in (_TOGETHER, 1))
+_of_addresses, _of_address = (vectors(n, "addresses") for n in (TOGETHER, 1))
+_of_chain = vectors(1, "chains")
+_first_chains, _middle_chains, _last_chains = (woven(s) for s in ("first", "middle", "last"))
+_of_words, _of_word = (vectors(n, "words") for n in (TOGETHER, 1))
 
 
 @njit(cache=True, error_model="numpy")
@@ -156,8 +49,8 @@ def _encrypted_lanes(z: Any, counters: Any, shift: Any, k0: Any, k1: Any) -> Non
     wide_vectors()
     keys, flat, stride, n = round_keys(k0, k1), z.reshape(-1), z.shape[1], counters.shape[0]
     width = BYTES // z.itemsize
-    many, whole = n - n % (_TOGETHER * width), n - n % width
-    for i in range(0, many, _TOGETHER * width):
+    many, whole = n - n % (TOGETHER * width), n - n % width
+    for i in range(0, many, TOGETHER * width):
         _of_addresses(flat, stride, i, counters, shift, keys)
     for i in range(many, whole, width):
         _of_address(flat, stride, i, counters, shift, keys)
@@ -182,8 +75,8 @@ def normals_of_words(z: Any, words: Any) -> None:
     wide_vectors()
     keys, flat, stride, n = round_keys(0, 0), z.reshape(-1), z.shape[1], words.shape[0]
     width = BYTES // z.itemsize
-    many, whole = n - n % (_TOGETHER * width), n - n % width
-    for i in range(0, many, _TOGETHER * width):
+    many, whole = n - n % (TOGETHER * width), n - n % width
+    for i in range(0, many, TOGETHER * width):
         _of_words(flat, stride, i, words, 0, keys)
     for i in range(many, whole, width):
         _of_word(flat, stride, i, words, 0, keys)
@@ -209,16 +102,21 @@ def _encrypted_chains(
     stride, width, n = z.shape[1], BYTES // z.itemsize, starts.shape[0]
     lines = (rows + 2 * width - 2) // width  # that a run may lie in
     run = line = asked = 0
-    for j in range(0, n, _TOGETHER):
+    many = n - n % TOGETHER
+    if many > 0:
+        _first_chains(z, stride, 0, starts, shift, keys)
+    for j in range(0, n, TOGETHER):
         # All at once would wait for one another and keep the arithmetic waiting.
-        goal = lines * runs * min(j + _TOGETHER, n) // n
+        goal = lines * runs * min(j + TOGETHER, n) // n
         while asked < goal:
             expect(out, first + run * gap + min(line * width, rows - 1))
             asked, line = asked + 1, line + 1
             if line == lines:
                 run, line = run + 1, 0
-        if j + _TOGETHER <= n:
-            _of_chains(z, stride, j * width, starts, shift, keys)
+        if j + TOGETHER < many:
+            _middle_chains(z, stride, j * width, starts, shift, keys)
+        elif j < many:
+            _last_chains(z, stride, j * width, starts, shift, keys)
         else:
             for i in range(j, n):
                 _of_chain(z, stride, i * width, starts, shift, keys)

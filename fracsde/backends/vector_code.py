@@ -84,10 +84,14 @@ class Lanes:
         Of an intrinsic.
     vectors : iterable
         Values of one vector type.
+    after : callable, optional
+        Called when the code of an operation has been emitted, to emit some other in between.
     """
 
-    def __init__(self, builder: Any, vectors: Iterable[Any]) -> None:
-        self.builder, self.vectors = builder, list(vectors)
+    def __init__(
+        self, builder: Any, vectors: Iterable[Any], after: Callable[[], object] | None = None
+    ) -> None:
+        self.builder, self.vectors, self.after = builder, list(vectors), after
         kind = self.vectors[0].type
         self.bits = 64 if kind.element in (ir.DoubleType(), ir.IntType(64)) else 32
         self.integers = ir.VectorType(ir.IntType(self.bits), kind.count)
@@ -97,13 +101,17 @@ class Lanes:
     def each(self, operate: Callable[..., Any], *others: Any) -> Lanes:
         """Apply an operation to every vector, its partners being lanes or numbers."""
         columns = [self._matched(other) for other in others]
-        return Lanes(
-            self.builder, [operate(*row) for row in zip(self.vectors, *columns, strict=True)]
-        )
+        found = [operate(*row) for row in zip(self.vectors, *columns, strict=True)]
+        if self.after is not None:
+            self.after()
+        return self._of(found)
+
+    def _of(self, vectors: Iterable[Any]) -> Lanes:
+        return Lanes(self.builder, vectors, self.after)
 
     def same(self, value: Any) -> Lanes:
         """Return a real number in every lane."""
-        return Lanes(self.builder, [constant(self.reals, float(value))] * len(self.vectors))
+        return self._of([constant(self.reals, float(value))] * len(self.vectors))
 
     def _matched(self, other: Any) -> list[Any]:
         if isinstance(other, Lanes):
@@ -163,7 +171,7 @@ class Lanes:
         pairs = zip(where, first.vectors, second.vectors, strict=True)
         both = [(self.builder.select(w, a, b), self.builder.select(w, b, a)) for w, a, b in pairs]
         chosen, other = zip(*both, strict=True)
-        return Lanes(self.builder, chosen), Lanes(self.builder, other)
+        return self._of(chosen), self._of(other)
 
     def as_bits(self) -> Lanes:
         """Read reals as whole numbers."""

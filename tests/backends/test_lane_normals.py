@@ -64,7 +64,7 @@ def test_engine_lanes_equal_reference_to_rounding(n: int, precision: type) -> No
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("vectors", [1, 4, 6])
+@pytest.mark.parametrize("vectors", [1, 4, 6, 13])
 def test_engine_chains_are_lanes_whose_third_words_count_up(vectors: int, precision: type) -> None:
     starts = addresses(vectors)
     starts[:, 2] = 100 * np.arange(vectors)
