@@ -23,13 +23,8 @@ from fracsde.lyapunov.processes import as_linear, require_stationary
 from fracsde.lyapunov.propagators import distinct_gaps
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.provenance import provenance
-from fracsde.schemes.paths import (
-    DecoupledSteps,
-    ExactOU,
-    MomentumSteps,
-    exact_steps,
-    noise_factor,
-)
+from fracsde.schemes.decoupled import Decoupled, DecoupledSteps, decoupled
+from fracsde.schemes.paths import ExactOU, MomentumSteps, coupled_steps, noise_factor
 from fracsde.schemes.subordinated import Subordinated
 
 if TYPE_CHECKING:
@@ -63,6 +58,8 @@ class LinearRun:
         Its kernels.
     state : (chain, d) float64 [x]
         At the first time, relative to the mean.
+    modal : (chain, d) float64, optional
+        The same in the coordinates of decoupled steps, where they were drawn in these.
     plan : tuple, optional
         Steps, the kind of each, and the draw each ends in; nothing where there is one time.
     key : two uint32
@@ -75,6 +72,7 @@ class LinearRun:
     times: FloatArray
     engine: ModuleType
     state: FloatArray
+    modal: FloatArray | None
     plan: tuple[Steps, IntArray, IntArray] | None
     key: Any
     provenance: Provenance
@@ -89,7 +87,7 @@ class LinearRun:
         """
         values[:, 0] = (self.state + self.process.mean)[:, self.process.observed]
         if self.plan is not None:
-            _run(self.engine, self.process, self.plan, self.state, values, self.key)
+            _run(self, self.plan, values)
 
 
 def prepared(
@@ -143,48 +141,58 @@ def prepared(
     name, engine = require(backend)
     key = seed_key(rng, "rng")
     seed = rng if isinstance(rng, int) else f"key {key[0]} {key[1]}"
-    state = _start(linear, start, chains, engine, key)
+    state, modal = _given(linear, start, chains), None
+    exact = scheme is None or type(scheme) is ExactOU
+    form = decoupled(linear) if exact or state is None else None
+    if state is None:
+        state, modal = _stationary(linear, form, chains, engine, key)
+    plan = _plan(linear, form, when, scheme) if len(when) > 1 else None
+    if plan is not None and getattr(plan[0], "basis", None) is not getattr(form, "basis", None):
+        modal = None  # the scheme has coordinates of its own
     return LinearRun(
         process=linear,
         times=when,
         engine=engine,
         state=state,
-        plan=_plan(linear, when, scheme) if len(when) > 1 else None,
+        modal=modal,
+        plan=plan,
         key=key,
         provenance=provenance(linear, when, scheme, start, chains, backend=name, seed=seed),
     )
 
 
 def _plan(
-    process: LinearProcess, times: FloatArray, scheme: PathScheme | None
+    process: LinearProcess, form: Decoupled | None, times: FloatArray, scheme: PathScheme | None
 ) -> tuple[Steps, IntArray, IntArray]:
     # The steps, the kind of each, and the draw each ends in (-1: none).
     if isinstance(process, OUProcess):
         gaps, which = distinct_gaps(times)
-        chosen = ExactOU() if scheme is None else scheme
-        return chosen.steps(process, gaps), which, np.arange(1, len(times), dtype=np.int64)
+        own = None if type(scheme) is ExactOU else scheme
+        steps = _exact(process, form, gaps) if own is None else own.steps(process, gaps)
+        return steps, which, np.arange(1, len(times), dtype=np.int64)
     gaps = np.diff(times)
     if gaps[0] >= COMPOSED_GAP and np.all(gaps == gaps[0]):
         which = np.zeros(len(gaps), dtype=np.int64)
-        return exact_steps(process, gaps[:1]), which, np.arange(1, len(times), dtype=np.int64)
+        steps = _exact(process, form, gaps[:1])
+        return steps, which, np.arange(1, len(times), dtype=np.int64)
     total = int(gaps.sum())
     slot = np.full(total, -1, dtype=np.int64)
     slot[np.cumsum(gaps).astype(np.int64) - 1] = np.arange(1, len(times))
-    return exact_steps(process, np.ones(1)), np.zeros(total, dtype=np.int64), slot
+    return _exact(process, form, np.ones(1)), np.zeros(total, dtype=np.int64), slot
 
 
-def _start(
-    process: LinearProcess, start: Any, chains: int, engine: ModuleType, key: Any
-) -> FloatArray:
-    # States at the first time, relative to the mean: (chain, d).
+def _exact(process: LinearProcess, form: Decoupled | None, gaps: FloatArray) -> Steps:
+    return coupled_steps(process, gaps) if form is None else form.steps(gaps)
+
+
+def _given(process: LinearProcess, start: Any, chains: int) -> FloatArray | None:
+    # States at the first time, relative to the mean: (chain, d); nothing where they are drawn.
     size, observed = process.dimension, process.observed
     if isinstance(start, str):
         if start != "stationary":
             msg = f"`start` must be 'stationary' or an array of positions, got {start!r}"
             raise InputError(msg)
-        factor = noise_factor(require_stationary(process).matrix)
-        z = engine.standard_normals(chains, factor.shape[1], step=0, purpose=PURPOSE_START, key=key)
-        return np.asarray(z @ factor.T)
+        return None
     given = finite_array("start", start, ndim=(0, 1, 2))
     given = np.atleast_1d(given)
     columns = given.shape[-1]
@@ -199,17 +207,25 @@ def _start(
     return np.asarray(state - process.mean)
 
 
-def _run(
-    engine: ModuleType,
-    process: LinearProcess,
-    plan: tuple[Steps, IntArray, IntArray],
-    state: FloatArray,
-    values: NDArray[Any],
-    key: Any,
-) -> None:
-    steps, which, slot = plan
-    observed = np.ascontiguousarray(process.observed)
-    mean = process.mean[observed]
+def _stationary(
+    process: LinearProcess, form: Decoupled | None, chains: int, engine: ModuleType, key: Any
+) -> tuple[FloatArray, FloatArray | None]:
+    # States of the stationary law, relative to the mean, and in decoupled coordinates.
+    deviation = None if form is None else form.stationary()
+    if form is None or deviation is None:
+        factor = noise_factor(require_stationary(process).matrix)
+        z = engine.standard_normals(chains, factor.shape[1], step=0, purpose=PURPOSE_START, key=key)
+        return np.asarray(z @ factor.T), None
+    z = engine.standard_normals(chains, len(deviation), step=0, purpose=PURPOSE_START, key=key)
+    z *= deviation
+    plain = np.array_equal(form.basis, np.eye(len(deviation)))
+    return z if plain else np.asarray(z @ form.basis.T), z
+
+
+def _run(run: LinearRun, plan: tuple[Steps, IntArray, IntArray], values: NDArray[Any]) -> None:
+    (steps, which, slot), engine, state, key = plan, run.engine, run.state, run.key
+    observed = np.ascontiguousarray(run.process.observed)
+    mean = run.process.mean[observed]
     if isinstance(steps, MomentumSteps):
         engine.momentum_paths(
             state, steps.pull, steps.factor, steps.rule, slot, observed, mean, values, key
@@ -221,7 +237,7 @@ def _run(
         )
         return
     turn = steps.basis[observed]
-    begin = state @ steps.inverse.T
+    begin = state @ steps.inverse.T if run.modal is None else run.modal
     same = turn.shape[0] == turn.shape[1] and np.array_equal(turn, np.eye(len(turn)))
     engine.decoupled_paths(
         begin, steps.decay, steps.scale, which, slot, None if same else turn, mean, values, key

@@ -44,6 +44,7 @@ __all__ = [
     "LOG",
     "SIN",
     "box_muller",
+    "fill_normal_rows",
     "fill_normals",
     "philox_normal_pair",
     "philox_normals_reference",
@@ -203,6 +204,40 @@ def fill_normals(out: Any, first: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: A
             part[2 * i + 1] = odd[i]
         if whole < n:
             part[2 * whole] = even[whole]
+
+
+@njit(cache=True, error_model="numpy")
+def fill_normal_rows(out: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> None:
+    """Write standard normals into rows, each as :func:`fill_normals` does from block 0 on.
+
+    Parameters
+    ----------
+    out : (row, column) float64
+        Overwritten.
+    c1, c3 : int
+        Counter words.
+    c2 : int
+        The third counter word of the first row; the next rows count up.
+    k0, k1 : int
+        Key words.
+    """
+    rows, columns = out.shape
+    pairs = (columns + 1) // 2
+    total = rows * pairs
+    size = min(_TILE, total)
+    z, counters = np.empty((2, size)), np.empty((3, size), dtype=np.uint64)
+    counters[1] = np.uint64(c1)
+    for start in range(0, total, _TILE):
+        n = min(size, total - start)
+        for i in range(n):
+            counters[0, i] = np.uint64((start + i) % pairs)
+            counters[2, i] = np.uint64(c2 + (start + i) // pairs)
+        _doubles(z, counters[0, :n], counters[1], counters[2], 0, c3, k0, k1)
+        for i in range(n):
+            row, column = (start + i) // pairs, 2 * ((start + i) % pairs)
+            out[row, column] = z[0, i]
+            if column + 1 < columns:
+                out[row, column + 1] = z[1, i]
 
 
 def philox_normals_reference(

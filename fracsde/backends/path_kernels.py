@@ -15,13 +15,14 @@ from numba import prange
 
 from fracsde._compiled import njit
 from fracsde.backends.lane_normals import fill_lanes
-from fracsde.backends.normals import fill_normals
+from fracsde.backends.normals import fill_normal_rows
 from fracsde.backends.reference import PURPOSE_SINGLE, PURPOSE_STEP
 from fracsde.backends.vectors import wide_vectors
 
 __all__ = ["add_into", "decoupled", "dense_few", "fill"]
 
 _TILE = 1024  # numbers that stay in the first-level cache
+_TOGETHER = 64  # chains whose normals of one step are made in one run
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -38,8 +39,9 @@ def fill(out: Any, step: Any, purpose: Any, k0: Any, k1: Any) -> None:
         Key of the normals.
     """
     # reference.standard_normals.
-    for chain in prange(out.shape[0]):
-        fill_normals(out[chain], 0, step, chain, purpose, k0, k1)
+    for part in prange((out.shape[0] + _TOGETHER - 1) // _TOGETHER):
+        first = part * _TOGETHER
+        fill_normal_rows(out[first : first + _TOGETHER], step, first, purpose, k0, k1)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

@@ -33,7 +33,8 @@ from fracsde.lyapunov.evolution import finite
 from fracsde.lyapunov.propagators import composed, gap_law
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.structured import DiagonalOU
-from fracsde.schemes.paths import _decoupled, noise_factor
+from fracsde.schemes.decoupled import decoupled
+from fracsde.schemes.paths import noise_factor
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -132,10 +133,10 @@ def random_gap(base: BaseProcess) -> RandomGap:
         return _Scalars(pull=base.drift, noise=base.noise, basis=None, inverse=None)
     if not isinstance(base, OUProcess):
         return _Split(base)
-    decoupled = _decoupled(base)
-    if decoupled is not None:
-        modal, variance, basis, inverse = decoupled
-        return _Scalars(pull=modal.pull, noise=variance, basis=basis, inverse=inverse)
+    form = decoupled(base)
+    if form is not None:
+        pull, noise = form.modal.pull, form.variance
+        return _Scalars(pull=pull, noise=noise, basis=form.basis, inverse=form.inverse)
     return _Digits(base)
 
 

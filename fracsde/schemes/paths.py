@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from fracsde._check import integer
-from fracsde.lyapunov.propagators import Modes, composed, gap_law, modes
+from fracsde.lyapunov.propagators import composed, gap_law
 from fracsde.problems.ornstein_uhlenbeck import OUProcess
+from fracsde.schemes.decoupled import DecoupledSteps, decoupled
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -48,6 +49,7 @@ __all__ = [
     "MomentumSteps",
     "PathScheme",
     "Steps",
+    "coupled_steps",
     "exact_steps",
     "noise_factor",
 ]
@@ -70,26 +72,6 @@ class DenseSteps:
 
     transition: FloatArray
     factor: FloatArray
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DecoupledSteps:
-    """Independent scalar steps in the coordinates ``y = inverse (X - m)``.
-
-    Parameters
-    ----------
-    decay : (g, d) float64 [1]
-        Factor of each coordinate over each gap.
-    scale : (g, d) float64
-        Standard deviation of its noise.
-    basis, inverse : (d, d) float64
-        ``W`` and its inverse.
-    """
-
-    decay: FloatArray
-    scale: FloatArray
-    basis: FloatArray
-    inverse: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -223,21 +205,30 @@ def exact_steps(process: LinearProcess, gaps: FloatArray) -> Steps:
     DenseSteps, DecoupledSteps or MomentumSteps
         Decoupled wherever the process allows it; with momentum for single steps of such a map.
     """
-    decoupled = _decoupled(process)
-    if decoupled is None:
-        steps = _with_velocity(process) if np.all(gaps == 1.0) else None
-        if steps is not None:
-            return steps
-        law = gap_law(process)
-        return _stacked([(E, G) for E, _, G in (law(float(gap)) for gap in gaps)])
-    modal, variance, basis, inverse = decoupled
-    growth = np.array([np.diag(modal.spread(float(gap))) for gap in gaps])
-    return DecoupledSteps(
-        decay=modal.decay(gaps),
-        scale=np.sqrt(np.maximum(variance * growth, 0.0)),
-        basis=basis,
-        inverse=inverse,
-    )
+    form = decoupled(process)
+    return coupled_steps(process, gaps) if form is None else form.steps(gaps)
+
+
+def coupled_steps(process: LinearProcess, gaps: FloatArray) -> DenseSteps | MomentumSteps:
+    """Return the exact step over each gap, of all coordinates together.
+
+    Parameters
+    ----------
+    process : OUProcess or LinearRecursion
+        Stable or not.
+    gaps : (g,) float64 [t, or steps]
+        Positive.
+
+    Returns
+    -------
+    DenseSteps or MomentumSteps
+        With momentum for single steps of such a map.
+    """
+    steps = _with_velocity(process) if np.all(gaps == 1.0) else None
+    if steps is not None:
+        return steps
+    law = gap_law(process)
+    return _stacked([(E, G) for E, _, G in (law(float(gap)) for gap in gaps)])
 
 
 def noise_factor(covariance: FloatArray) -> FloatArray:
@@ -308,45 +299,3 @@ def _quarters(matrix: FloatArray) -> list[list[FloatArray]]:
 def _near(found: FloatArray, wanted: FloatArray, size: FloatArray) -> bool:
     # Within the roundings of a few operations on numbers of this size.
     return bool(np.all(np.abs(found - wanted) <= 8.0 * np.finfo(np.float64).eps * size))
-
-
-def _decoupled(
-    process: LinearProcess,
-) -> tuple[Modes, FloatArray, FloatArray, FloatArray] | None:
-    # Modes, noise of each, and the change of coordinates; nothing where there is none.
-    modal = modes(process)
-    if modal is not None:
-        modal = _aligned(modal)
-        noise = modal.basis.T @ process.noise @ modal.basis
-        if _off_diagonal(noise) <= 1e-14 * float(np.abs(noise).max()):
-            return modal, np.diag(noise), modal.basis, modal.basis.T
-    values, vectors = np.linalg.eigh(process.noise)
-    if values[0] <= 1e-6 * values[-1]:
-        return None
-    # In coordinates where the noise is the identity, detailed balance is symmetry.
-    root, unroot = vectors * np.sqrt(values), (vectors / np.sqrt(values)).T
-    flow = isinstance(process, OUProcess)
-    matrix = process.drift if isinstance(process, OUProcess) else process.transition
-    inner = unroot @ matrix @ root
-    if float(np.abs(inner - inner.T).max()) > 1e-13 * float(np.abs(inner).max()):
-        return None
-    even = 0.5 * (inner + inner.T)
-    pull, turn = np.linalg.eigh(even if flow else np.eye(len(even)) - even)
-    modal = Modes(basis=turn, pull=pull, discrete=not flow)
-    return modal, np.ones(len(pull)), root @ turn, turn.T @ unroot
-
-
-def _aligned(modal: Modes) -> Modes:
-    # Modes that are the coordinates themselves, in the order of the coordinates.
-    place = np.abs(modal.basis).argmax(axis=0)
-    unit = np.zeros_like(modal.basis)
-    unit[place, np.arange(len(place))] = 1.0
-    if not np.array_equal(np.abs(modal.basis), unit) or len(set(place.tolist())) < len(place):
-        return modal
-    return Modes(
-        basis=np.eye(len(place)), pull=modal.pull[np.argsort(place)], discrete=modal.discrete
-    )
-
-
-def _off_diagonal(array: FloatArray) -> float:
-    return float(np.abs(array - np.diag(np.diag(array))).max())

@@ -8,7 +8,11 @@ from numba import njit, prange
 from scipy import stats
 
 from fracsde.backends import normals
-from fracsde.backends.normals import fill_normals, philox_normals_reference
+from fracsde.backends.normals import (
+    fill_normal_rows,
+    fill_normals,
+    philox_normals_reference,
+)
 from fracsde.backends.philox import seed_key
 
 KEY = seed_key(20240607)
@@ -37,6 +41,15 @@ def test_normals_do_not_depend_on_how_the_array_is_cut() -> None:
     for start, stop in [(0, 2), (2, 700), (700, 2222), (2222, 4000)]:
         fill_normals(parts[start:stop], start // 2, 3, 5, 7, *KEY)
     np.testing.assert_array_equal(whole, parts)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 3), (1, 1), (70, 9), (3, 600)])
+def test_exact_rows_are_the_normals_of_each_row(rows: int, columns: int) -> None:
+    found, expected = np.full((rows, columns), np.nan), np.empty((rows, columns))
+    fill_normal_rows(found, 3, 5, 7, *KEY)
+    for row in range(rows):
+        fill_normals(expected[row], 0, 3, 5 + row, 7, *KEY)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_normals_do_not_depend_on_threads() -> None:
