@@ -20,11 +20,13 @@ makes no direction flat.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde._closure.linear import leading_recursion, stationary_weights
+from fracsde._closure.linear import leading_recursion, modal_denominators, stationary_weights
+from fracsde._closure.pairs import Pairs, pairs_of
 from fracsde._closure.third import Bends, Skewness, bends, skewness
 
 if TYPE_CHECKING:
@@ -105,22 +107,46 @@ class Frame:
 
     def look(self, state: State, watch: Callable[[int, int], None]) -> Bends:
         """Differentiate curvature and noise at a state."""
-        sd = _unit(self.law(state)[0].diagonal())
-        return bends(self.at, state.mean, sd, watch)
+        pairs = self.pairs
+        sd = pairs.means(_unit(self.law(state)[0].diagonal()), self.spread(state))
+        return bends(self.at, state.mean, pairs, pairs.steps(sd), watch)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The vectors in which modes are paired."""
+        outside = self.spread(self.start) > 0.0
+        return pairs_of(self.at, self.frozen.diagonal(), outside=outside)
 
     def skewness(self, state: State, found: Bends) -> Skewness:
         """Return the third cumulants of a state's law, and what they do."""
-        hessian, rest, noise = self._linear(state)
-        k, p = self.at.rank, found.loss.shape[1]
+        hessian, rest, noise = self._paired(state)
         return skewness(
             found,
-            hessian[:k],
-            rest[: p - k],
-            noise[:p, :p],
+            hessian,
+            rest,
+            noise,
             rate=self.rate,
             momentum=self.momentum,
             factors=self.factors,
         )
+
+    def _paired(self, state: State) -> tuple[FloatArray, FloatArray, FloatArray]:
+        # Curvature of the leading modes, that of the other vectors, and the noise of all.
+        k, pairs = self.at.rank, self.pairs
+        columns, rest, noise = self._linear(state)
+        n = pairs.single
+        h = np.concatenate([columns[:k].diagonal(), rest])
+        h_all = pairs.means(h, state.bend * self.at.rest_curvature)
+        Q = np.zeros((len(h_all),) * 2)
+        Q[:n, :n] = noise[:n, :n]
+        if n < len(h_all):
+            # A vector of many modes has their mean variance.
+            one = modal_denominators(self.rate * h, self.momentum).diagonal()
+            mean = pairs.means(noise.diagonal() / one, (self.spread(state) / self.rate) ** 2)
+            each = np.arange(n, len(h_all))
+            below = modal_denominators(self.rate * h_all, self.momentum).diagonal()
+            Q[each, each] = (mean * below)[n:]
+        return columns[:k], h_all[k:], Q
 
     def packed_noise(self, extra: FloatArray) -> FloatArray:
         """Return what an extra noise adds to :meth:`pack`."""

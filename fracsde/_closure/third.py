@@ -26,9 +26,9 @@ What Stein's lemma left out of the second moments is ``X``, and adds to them the
 which is that of a white noise :math:`\Delta Q`.  In eigenvectors of the curvature ``M`` is two by
 two for each mode, so that every triple of modes is a system of eight equations.
 
-The leading modes feel pairs of ``p`` modes, four times as many as there are leading ones.  In these
-the curvature is taken as diagonal outside the leading block, and third derivatives as zero where
-none of the three is along a leading mode.
+The leading modes feel pairs of all modes, or of ``p`` vectors that stand for them
+(:mod:`fracsde._closure.pairs`).  In these the curvature is taken as diagonal outside the leading
+block, and third derivatives as zero where none of the three is along a leading mode.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._closure.minimum import LossMinimum
+    from fracsde._closure.pairs import Pairs
     from fracsde._typing import FloatArray
 
-__all__ = ["Bends", "Skewness", "bends", "largest_share", "pairs_of", "skewness"]
+__all__ = ["MOST", "Bends", "Skewness", "bends", "largest_share", "skewness"]
 
-MOST = 100  # modes whose pairs are looked at; 8 p^2 k numbers are held
-WIDER = 4  # times as many as leading ones
+MOST = 100  # leading modes; 8 p^2 k numbers are held
 HELD = 2**22  # numbers held at once
 
 
@@ -71,29 +71,24 @@ class Skewness:
     noise: FloatArray  # (k, k): the white noise that would change the covariance as X does
 
 
-def pairs_of(at: LossMinimum) -> int:
-    """Return how many modes are paired."""
-    return min(len(at.curvatures), max(at.rank, min(WIDER * at.rank, MOST)))
-
-
 def bends(
-    at: LossMinimum, mean: FloatArray, sd: FloatArray, watch: Callable[[int, int], None]
+    at: LossMinimum,
+    mean: FloatArray,
+    pairs: Pairs,
+    steps: FloatArray,
+    watch: Callable[[int, int], None],
 ) -> Bends:
-    r"""Differentiate curvature and noise at the mean of a law, by central differences.
-
-    A difference over :math:`\sqrt 3` standard deviations averages a derivative over a Gaussian law
-    along its own direction, to the next order.
+    """Differentiate curvature and noise at the mean of a law, by central differences.
 
     Returns
     -------
     Bends
     """
-    loss, k, p = at.loss, at.rank, pairs_of(at)
+    loss, k, U = at.loss, at.rank, pairs.vectors
+    p = U.shape[1]
     centre = at.position + at.modes @ mean
-    U = np.ascontiguousarray(at.modes[:, :p])
     T, D = np.empty((k, p, p)), np.empty((p, p, p))
-    for i in range(p):
-        step = 3.0**0.5 * float(sd[i])
+    for i, step in enumerate(steps):
         points = centre + np.multiply.outer((step, -step), U[:, i])
         noises = loss.noises(points, U)[0]
         D[:, :, i] = (noises[0] - noises[1]) / (2.0 * step)
@@ -102,7 +97,12 @@ def bends(
             T[i] = (H[0] - H[1]) / (2.0 * step)
         watch(i + 1, p)
     T = 0.5 * (T + T.transpose(0, 2, 1))
-    return Bends(loss=T, noise=D, third=_third(at, centre, U))
+    both = pairs.weights
+    return Bends(
+        loss=T * both,
+        noise=D * both[:, :, None] * both[:, None, :] * both,
+        third=_third(at, centre, U) * both[:, :, None],
+    )
 
 
 def _third(at: LossMinimum, point: FloatArray, U: FloatArray) -> FloatArray:
