@@ -338,7 +338,7 @@ def gaussian_closure(
             minimum,
             rate=sgd.learning_rate,
             momentum=sgd.momentum,
-            factors=(float(sgd.batch_noise[0, 0]), _third_share(sgd)),
+            factors=_shares(sgd),
         ),
         rng=np.random.default_rng(rng),
         draws=draws,
@@ -356,14 +356,16 @@ def gaussian_closure(
     return _result(search, status, detail, provenance(*inputs, seed=seed))
 
 
-def _third_share(sgd: SGDNearMinimum) -> float:
-    # Third cumulant of the mean over a batch, over that of one example.
-    share = 1.0 / sgd.batch_size**2
+def _shares(sgd: SGDNearMinimum) -> tuple[float, float, float]:
+    # Second, third and fourth cumulant of the mean over a batch, over those of one example; the
+    # fourth, of which only the size is used, without what a finite data set makes of it beyond.
+    second = float(sgd.batch_noise[0, 0])
+    third, fourth = 1.0 / sgd.batch_size**2, second / sgd.batch_size**2
     if sgd.sampling != "with_replacement":
         assert sgd.dataset_size is not None  # checked on construction
         N, B = sgd.dataset_size, sgd.batch_size
-        share *= (N - B) * (N - 2 * B) / max((N - 1) * (N - 2), 1)
-    return share
+        third *= (N - B) * (N - 2 * B) / max((N - 1) * (N - 2), 1)
+    return second, third, fourth
 
 
 def _result(search: Search, status: Status, detail: str, origin: Provenance) -> GaussianClosure:

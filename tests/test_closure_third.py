@@ -8,11 +8,11 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_lyapunov
-from scipy.special import ndtri
 from scipy.stats import binom
 
 from fracsde._closure import search as module
 from fracsde._closure import state as states
+from fracsde._closure.fourth import Along
 from fracsde._closure.linear import stationary_weights
 from fracsde._closure.third import Bends, skewness
 from fracsde.closure import examine_minimum, gaussian_closure
@@ -22,11 +22,23 @@ from fracsde.status import Status
 from fracsde.transients import autocovariance
 from tests.support.laws import seed_of
 from tests.support.orders import observed_order
-
-RATE = 0.4
-
+from tests.support.wells import (
+    RATE,
+    SHARES,
+    Chebyshev,
+    Z,
+    averages,
+    exact,
+    pairs,
+    rows_of,
+    spaced,
+    well,
+)
 
 # The linear algebra, against the equations of the docstring without modes.
+
+
+UNSEEN = Along(**dict.fromkeys(Along.__dataclass_fields__, np.empty(0)))
 
 
 def symmetric(A: np.ndarray) -> np.ndarray:
@@ -78,7 +90,7 @@ def test_routes_agree_triples_of_modes_and_whole_tensors(tensors, momentum) -> N
     H, N, T, D, K = tensors
     options = {"rate": RATE, "momentum": momentum}
     change, kappa, X = dense(H, N, T, 0.5 * D, 0.25 * K, momentum)
-    whole = Bends(loss=T, noise=D, third=K)
+    whole = Bends(loss=T, noise=D, third=K, along=UNSEEN)
     found = skewness(whole, H, np.empty(0), N, **options, factors=(0.5, 0.25))
     plain, more = (
         stationary_weights(H, np.empty(0), Q, **options)[0] for Q in (N, N + found.noise)
@@ -105,98 +117,12 @@ def test_exact_leading_block_where_the_others_are_not_coupled_by_curvature(
     else:
         N = apart * N
     _, kappa, X = dense(H, N, T, D, K, momentum)
-    part = Bends(loss=T[:k], noise=D, third=K[:, :, :k])
+    part = Bends(loss=T[:k], noise=D, third=K[:, :, :k], along=UNSEEN)
     found = skewness(
         part, H[:k, :k], H.diagonal()[k:], N, rate=RATE, momentum=momentum, factors=(1.0, 1.0)
     )
     np.testing.assert_allclose(found.cumulants, kappa[:k, :k, :k], atol=1e-11 * np.abs(kappa).max())
     np.testing.assert_allclose(found.beyond, X[:k, :k], atol=1e-11 * np.abs(X).max())
-
-
-# One or two weights, or a weight and its velocity: exact averages from the operator that takes a
-# function to its mean one step later, on Chebyshev nodes; noise of finitely many values, so that
-# all of it is exact.
-
-
-def well(cubic: float, quartic: float, bend: float) -> StochasticLoss:
-    """V = w^2/2 + cubic w^3/6 + quartic w^4/24, noise C = (1 + bend w)^2."""
-    return StochasticLoss(
-        gradient=lambda w: w + cubic * w**2 / 2 + quartic * w**3 / 6,
-        hessian_products=lambda w, V: (1 + cubic * w + quartic * w**2 / 2)[:, :, None] * V,
-        projected_noise=lambda w, V: ((1 + bend * w) ** 2)[:, :, None] * np.ones((len(w), 1, 1)),
-        batched=True,
-    )
-
-
-class Chebyshev:
-    """Functions on [-reach, reach] by their values at nodes."""
-
-    def __init__(self, reach: float, count: int) -> None:
-        x = np.cos(np.pi * (np.arange(count) + 0.5) / count)
-        self._inverse = np.linalg.inv(np.polynomial.chebyshev.chebvander(x, count - 1))
-        self.reach, self.count, self.nodes = reach, count, reach * x
-
-    def rows(self, at: np.ndarray) -> np.ndarray:
-        degree = self.count - 1
-        return np.polynomial.chebyshev.chebvander(at / self.reach, degree) @ self._inverse
-
-
-def pairs(X: Chebyshev, Y: Chebyshev) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(part.ravel() for part in np.meshgrid(X.nodes, Y.nodes, indexing="ij"))
-
-
-def rows_of(X: Chebyshev, Y: Chebyshev, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (X.rows(x)[:, :, None] * Y.rows(y)[:, None, :]).reshape(len(x), -1)
-
-
-def averages(operator: np.ndarray) -> np.ndarray:
-    """Return the weights of the nodes in averages that the operator leaves as they are."""
-    rows = operator.T - np.eye(len(operator))
-    rows[-1], right = 1.0, np.zeros(len(operator))
-    right[-1] = 1.0
-    return np.linalg.solve(rows, right)
-
-
-Z, SHARES = np.polynomial.hermite_e.hermegauss(5)  # as a Gaussian, up to the ninth moment
-SHARES = SHARES / SHARES.sum()
-
-
-def exact(loss, batch, momentum=0.0, *, values=None, shares=SHARES, bend=0.0):
-    """Return mean, variance, third cumulant and covariance over one step of one weight."""
-    values = Z / batch**0.5 if values is None else values
-    count = 40 if momentum == 0.0 else 22
-    reach = 6.0 * (RATE / batch / (2.0 - RATE) / (1.0 - momentum)) ** 0.5
-    W, V = Chebyshev(reach, count), Chebyshev(1.2 * reach, count)
-    w, v = pairs(W, V) if momentum > 0.0 else (W.nodes, np.zeros(count))
-    operator, later = np.zeros((len(w), len(w))), np.zeros(len(w))
-    for value, share in zip(values, shares, strict=True):
-        slope = loss.gradients(w[:, None])[:, 0] + value * (1 + bend * w)
-        faster = momentum * v - RATE * slope
-        moved = w + faster
-        operator += share * (rows_of(W, V, moved, faster) if momentum > 0.0 else W.rows(moved))
-        later += share * moved
-    nu = averages(operator)
-    mean = float(nu @ w)
-    moments = [float(nu @ (w - mean) ** n) for n in (2, 3)]
-    return mean, *moments, float(nu @ ((w - mean) * (later - mean)))
-
-
-def spaced(rng, draws: int, modes: int, rank: int) -> np.ndarray:
-    """Return four equal groups of normal quantiles, second and fourth moments exact.
-
-    Random draws would leave an error of their own, of first order in the width of the law.
-    """
-    size = draws // 4 if modes == 1 else 32
-    z = ndtri(0.5 + (np.arange(size) + 0.5) / (2 * size))
-    a, b = 1.0, 0.0
-    for _ in range(20):  # Newton's method for z -> a z + b z^3
-        y = a * z + b * z**3
-        off = [np.mean(y**2) - 1.0, np.mean(y**4) - 3.0]
-        slopes = [[n * np.mean(y ** (n - 1) * z**m) for m in (1, 3)] for n in (2, 4)]
-        a, b = np.array([a, b]) - np.linalg.solve(slopes, off)
-    y = a * z + b * z**3
-    points = [part.ravel() for part in np.meshgrid(y, [*y, *-y])] if modes == 2 else [y]
-    return np.tile(np.array(points).T, (4, 1, 1))
 
 
 @pytest.fixture
@@ -232,7 +158,7 @@ def test_order_of_the_error_is_two_in_a_skewed_well_where_that_of_a_gaussian_law
     found = {c: {n: close(loss, n, c, momentum=momentum) for n in SIZES} for c in (2, 3)}
 
     def errors(cumulants: int):
-        return lambda n: abs(found[cumulants][n].variances[0] / true[n][1] - 1.0)
+        return lambda n: abs(found[cumulants][n].variances[0] / true[n].variance - 1.0)
 
     table = observed_order(errors(3), SIZES, 2.0)
     assert table.agrees(), table
@@ -245,11 +171,11 @@ def test_order_of_the_error_is_two_in_a_skewed_well_where_that_of_a_gaussian_law
     assert abs(stated[-1] - 1.0) < 0.01
     assert all(errors(3)(n) < found[3][n].truncation for n in SIZES)
     # To leading order the third cumulant itself.
-    skew = observed_order(lambda n: abs(found[3][n].third[0, 0, 0] / true[n][2] - 1), SIZES, 1.0)
+    skew = observed_order(lambda n: abs(found[3][n].third[0, 0, 0] / true[n].third - 1), SIZES, 1.0)
     assert skew.agrees(), skew
     if momentum == 0.0:
         lag = observed_order(
-            lambda n: abs(autocovariance(found[3][n].law(), [1]).item() / true[n][3] - 1.0),
+            lambda n: abs(autocovariance(found[3][n].law(), [1]).item() / true[n].later - 1.0),
             SIZES,
             2.0,
         )
@@ -269,11 +195,13 @@ def test_twin_without_one_of_the_third_derivatives_the_order_is_lost(
     )
     loss = well(1.0, 0.6, 0.5)
     table = observed_order(
-        lambda n: abs(close(loss, n).variances[0] / exact(loss, n, bend=0.5)[1] - 1.0), SIZES, 2.0
+        lambda n: abs(close(loss, n).variances[0] / exact(loss, n, bend=0.5).variance - 1.0),
+        SIZES,
+        2.0,
     )
     assert not table.agrees()
     gaussian = close(loss, SIZES[-1], 2)
-    error = abs(gaussian.variances[0] / exact(loss, SIZES[-1], bend=0.5)[1] - 1.0)
+    error = abs(gaussian.variances[0] / exact(loss, SIZES[-1], bend=0.5).variance - 1.0)
     assert abs(gaussian.truncation / error - 1.0) > 0.01
 
 
@@ -297,7 +225,7 @@ def test_exact_operator_sees_the_skewness_of_the_batch(smooth) -> None:
         values=(3.0 * count / batch - 1.0) / 2.0**0.5,
         shares=binom(batch, 1 / 3).pmf(count),
         bend=0.3,
-    )[1]
+    ).variance
     with_skew, without, gaussian = (
         close(problem, batch, cumulants, draws=128).variances[0] / true - 1.0
         for problem, cumulants in ((loss, 3), (plain, 3), (loss, 2))
@@ -394,7 +322,7 @@ def test_cumulants_too_large_for_an_expansion_are_a_status() -> None:
     found = close(loss, 2, draws=256, throw=False)
     assert found.status is Status.INACCURATE
     assert "expansion in them is trusted up to" in found.detail
-    true = exact(loss, 2)[1]
+    true = exact(loss, 2).variance
     gaussian = close(loss, 2, 2, draws=256, throw=False)
     assert gaussian.status is Status.INACCURATE
     assert "Third cumulants, left out here, would change" in gaussian.detail

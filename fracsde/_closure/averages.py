@@ -47,6 +47,7 @@ class Averages:
     noise: FloatArray  # (G, k, k), of one example
     trace: FloatArray  # (G,)
     residual: FloatArray  # (G, k, k): R
+    odd: FloatArray  # (k,): variance of the odd part of R's gradient
     rest_residual: FloatArray  # (G,): trace of Cov(g_+) over the other modes
     bend: FloatArray  # (G,): mean curvature of the other modes, weighted by variance, over H's
 
@@ -148,7 +149,7 @@ def average(
     # Symmetric among the leading modes, whatever the last digits of the products.
     hessian[:, :k] = 0.5 * (hessian[:, :k] + hessian[:, :k].transpose(0, 2, 1))
     even, odd = 0.5 * (gradients[:, 0] + gradients[:, 1]), 0.5 * (gradients[:, 0] - gradients[:, 1])
-    residual, rest = _residual(even, odd, moved, hessian.mean(axis=0))
+    residual, rest, turned = _residual(even, odd, moved, hessian.mean(axis=0))
     pulled = np.sum(odd[:, :, k:] * moved[:, :, k:], axis=(1, 2))
     frozen = np.sum(at.curvatures[k:] * moved[:, :, k:] ** 2, axis=(1, 2))
     return Averages(
@@ -157,6 +158,7 @@ def average(
         noise=noise / (2 * size),
         trace=trace / (2 * size),
         residual=residual,
+        odd=turned,
         rest_residual=rest,
         bend=np.divide(pulled, frozen, out=np.ones(groups), where=frozen > 0.0),
     )
@@ -169,7 +171,7 @@ def _outside(at: LossMinimum, spread: float, count: int, key: tuple[int, int]) -
 
 def _residual(
     even: FloatArray, odd: FloatArray, moved: FloatArray, hessian: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     k, count = hessian.shape[1], even.shape[0] * even.shape[1]
     bend = even - even.mean(axis=(0, 1))
     turn = odd[:, :, :k] - moved @ hessian
@@ -177,4 +179,4 @@ def _residual(
     square *= count / max(count - 1, 1)
     square += np.einsum("gni,gnj->gij", turn, turn)
     rest = np.sum(bend[:, :, k:] ** 2, axis=(1, 2))
-    return square / even.shape[1], rest / even.shape[1]
+    return square / even.shape[1], rest / even.shape[1], np.mean(turn**2, axis=(0, 1))

@@ -76,7 +76,7 @@ def pairs_of(at: LossMinimum, variances: FloatArray, *, outside: bool) -> Pairs:
     if r <= single + BINS * EACH:
         single = r
     rest = single + np.argsort(-variances[single:], kind="stable")
-    bins = list(np.array_split(rest, BINS)) if single < r else []
+    bins = list(np.array_split(rest, BINS)) if single < r and BINS else []
     rng = np.random.default_rng(2)
     columns = [at.modes[:, :single]]
     for own in bins:

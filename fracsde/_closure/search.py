@@ -14,7 +14,7 @@ import numpy as np
 
 from fracsde._closure.averages import average, matched_draws
 from fracsde._closure.fixed_point import Secants
-from fracsde._closure.third import MOST, largest_share
+from fracsde._closure.third import MOST, shares_of
 from fracsde.errors import NotFiniteError
 from fracsde.status import Status
 
@@ -55,6 +55,7 @@ class Search:
         self._progress = progress
         self._third = third
         self.skew: Skewness | None = None
+        self.odd = np.zeros(at.rank)
         self.truncation = float("nan")
 
     def run(self, rtol: float, limit: int) -> tuple[Status, str]:
@@ -114,6 +115,7 @@ class Search:
         )
         if frame.bends is not None:
             self.skew = frame.skewness(self.state, frame.bends)
+        self.odd = found.odd
         image = frame.image(self.state, found, self.skew)
         here, there = frame.pack(self.state), frame.pack(image)
         self.deviations = frame.deviations(found)
@@ -138,25 +140,32 @@ class Search:
         self.residual = float("inf")
 
     def _judged(self) -> tuple[Status, str]:
-        # Cumulants are an expansion: where the third make much of the noise it does not hold, with
-        # them or without.
+        # Cumulants are an expansion: where they make much of the noise it does not hold, with the
+        # third or without.
         frame, noise = self.frame, self.state.noise
         if self.skew is not None:
-            skew, whole, which = self.skew, noise - self.skew.noise, "Third cumulants"
+            skew, bends = self.skew, frame.bends
+            whole, which = noise - skew.noise, "Third cumulants"
         elif frame.at.rank <= MOST:
-            skew = frame.skewness(self.state, frame.look(self.state, self._watch))
+            bends = frame.look(self.state, self._watch)
+            skew = frame.skewness(self.state, bends)
             self.rounds += 1
             whole, which = noise, "Third cumulants, left out here, would"
         else:
             return Status.SUCCESS, ""
-        self.truncation = largest_share(skew.noise, whole)
+        assert bends is not None  # there is a skew
+        third = shares_of(skew.noise, whole)
+        fourth = frame.fourth(self.state, bends, self.odd)
+        worst = int(np.argmax(third + fourth))
+        self.truncation = float(third[worst] + fourth[worst])
         if self.truncation <= EXPANDS:
             return Status.SUCCESS, ""
         return Status.INACCURATE, (
-            f"{which} change the noise of one step by {100.0 * self.truncation:.0f} % along one "
-            f"mode, and the expansion in them is trusted up to {100.0 * EXPANDS:.0f} %; lower the "
-            "learning rate, enlarge the batch, or examine fewer modes (rank) if flat ones are to "
-            "blame; throw=False returns the law as it is."
+            f"{which} change the noise of one step by {100.0 * third[worst]:.0f} % along one "
+            f"mode, and fourth ones by {100.0 * fourth[worst]:.0f} %; the expansion in them is "
+            f"trusted up to {100.0 * EXPANDS:.0f} %; lower the learning rate, enlarge the batch, "
+            "or examine fewer modes (rank) if flat ones are to blame; throw=False returns the law "
+            "as it is."
         )
 
     def _move(self, tried: State, plain: State) -> None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde._closure.fourth import fourth_shares
 from fracsde._closure.linear import leading_recursion, modal_denominators, stationary_weights
 from fracsde._closure.pairs import Pairs, pairs_of
 from fracsde._closure.third import Bends, Skewness, bends, skewness
@@ -66,7 +67,7 @@ class Frame:
         *,
         rate: float,
         momentum: float,
-        factors: tuple[float, float],
+        factors: tuple[float, float, float],
     ) -> None:
         self.at, self.rate, self.momentum, self.factors = at, rate, momentum, factors
         self.factor = factors[0]
@@ -125,6 +126,19 @@ class Frame:
             hessian,
             rest,
             noise,
+            rate=self.rate,
+            momentum=self.momentum,
+            factors=self.factors,
+        )
+
+    def fourth(self, state: State, found: Bends, odd: FloatArray) -> FloatArray:
+        """Return the share of each leading variance that fourth cumulants are."""
+        k = self.at.rank
+        return fourth_shares(
+            found.along,
+            state.hessian[:k].diagonal(),
+            self.law(state)[0].diagonal()[:k],
+            odd,
             rate=self.rate,
             momentum=self.momentum,
             factors=self.factors,

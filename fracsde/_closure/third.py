@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fracsde._closure.fourth import Along
 from fracsde._closure.linear import modal_denominators
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from fracsde._closure.pairs import Pairs
     from fracsde._typing import FloatArray
 
-__all__ = ["MOST", "Bends", "Skewness", "bends", "largest_share", "skewness"]
+__all__ = ["MOST", "Bends", "Skewness", "bends", "shares_of", "skewness"]
 
 MOST = 100  # leading modes; 8 p^2 k numbers are held
 HELD = 2**22  # numbers held at once
@@ -55,11 +56,12 @@ HELD = 2**22  # numbers held at once
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bends:
-    """Third derivatives, ``k`` leading modes against pairs of ``p``."""
+    """Derivatives: ``k`` leading modes against pairs of ``p``, and along the leading ones."""
 
     loss: FloatArray  # T: (k, p, p), of the loss
     noise: FloatArray  # D: (p, p, p), of the noise of one example; the last index differentiates
     third: FloatArray  # (p, p, k), third cumulant of one example's gradient
+    along: Along
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,6 +90,9 @@ def bends(
     p = U.shape[1]
     centre = at.position + at.modes @ mean
     T, D = np.empty((k, p, p)), np.empty((p, p, p))
+    curved, loud, skewed = np.empty((k, 3)), np.empty((k, 3)), np.zeros((k, 3))
+    curved[:, 1] = np.sum(U[:, :k] * loss.products(centre[None], U[:, :k])[0], axis=0)
+    loud[:, 1] = loss.noises(centre[None], U[:, :k])[0][0].diagonal()
     for i, step in enumerate(steps):
         points = centre + np.multiply.outer((step, -step), U[:, i])
         noises = loss.noises(points, U)[0]
@@ -95,26 +100,51 @@ def bends(
         if i < k:
             H = U.T @ loss.products(points, U)
             T[i] = (H[0] - H[1]) / (2.0 * step)
+            curved[i, ::2], loud[i, ::2] = H[::-1, i, i], noises[::-1, i, i]
+            skewed[i, ::2] = [_skewed(loss.examples(w), U[:, i]) for w in points[::-1]]
         watch(i + 1, p)
     T = 0.5 * (T + T.transpose(0, 2, 1))
-    both = pairs.weights
+    both, rows = pairs.weights, loss.examples(centre)
+    third, fourth = np.zeros((p, p, k)), np.zeros(k)
+    if rows is not None:
+        third = _third(rows @ U, k)
+        away = rows @ U[:, :k]
+        away = away - away.mean(axis=0)
+        fourth = np.mean(away**4, axis=0) - 3.0 * np.mean(away**2, axis=0) ** 2
+    near = steps[:k]
     return Bends(
         loss=T * both,
         noise=D * both[:, :, None] * both[:, None, :] * both,
-        third=_third(at, centre, U) * both[:, :, None],
+        third=third * both[:, :, None],
+        along=Along(
+            third=np.einsum("iii->i", T[:, :k, :k]),
+            fourth=_second(curved) / near**2,
+            slope=np.einsum("iii->i", D[:k, :k, :k]),
+            bend=_second(loud) / near**2,
+            skewness=np.einsum("iii->i", third[:k, :k]),
+            skewness_slope=(skewed[:, 2] - skewed[:, 0]) / (2.0 * near),
+            kurtosis=fourth,
+        ),
     )
 
 
-def _third(at: LossMinimum, point: FloatArray, U: FloatArray) -> FloatArray:
-    # Products and projections do not tell it: their noise is taken as not skewed.
-    k, p = at.rank, U.shape[1]
-    rows = at.loss.examples(point)
-    total = np.zeros((p, p * k))
+def _second(values: FloatArray) -> FloatArray:
+    return np.asarray(values[:, 2] - 2.0 * values[:, 1] + values[:, 0])
+
+
+def _skewed(rows: FloatArray | None, u: FloatArray) -> float:
+    # Third cumulant of one example's gradient along a mode; products and projections do not tell.
     if rows is None:
-        return total.reshape(p, p, k)
+        return 0.0
+    along = rows @ u
+    return float(np.mean((along - along.mean()) ** 3))
+
+
+def _third(along: FloatArray, k: int) -> FloatArray:
+    p = along.shape[1]
+    total = np.zeros((p, p * k))
     step = max(1, HELD // (p * k))
-    along = rows @ U
-    along -= along.mean(axis=0)
+    along = along - along.mean(axis=0)
     for start in range(0, len(along), step):
         part = along[start : start + step]
         total += part.T @ (part[:, :, None] * part[:, None, :k]).reshape(len(part), -1)
@@ -129,7 +159,7 @@ def skewness(
     *,
     rate: float,
     momentum: float,
-    factors: tuple[float, float],
+    factors: tuple[float, ...],
 ) -> Skewness:
     """Solve for the third cumulants of a law and for what they do to the second.
 
@@ -181,18 +211,18 @@ def skewness(
     )
 
 
-def largest_share(part: FloatArray, whole: FloatArray) -> float:
-    """Return the largest share of a variance along a mode that another matrix is.
+def shares_of(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Return which share of the variance along each mode another matrix is, 0 where there is none.
 
     Combinations of modes are not looked at: along the quietest of them any change is large.
 
     Returns
     -------
-    float
+    (k,) float64
     """
-    noisy = whole.diagonal() > 0.0
-    shares = np.abs(part.diagonal()[noisy]) / whole.diagonal()[noisy]
-    return float(shares.max(initial=0.0))
+    here = whole.diagonal()
+    out = np.zeros_like(here)
+    return np.divide(np.abs(part.diagonal()), here, out=out, where=here > 0.0)
 
 
 def _both(turn: FloatArray, A: FloatArray) -> FloatArray:
