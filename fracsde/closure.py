@@ -23,6 +23,8 @@ wrong at first order.  It describes one basin, relaxed, with finite variance.
 
 With ``cumulants=3`` the law has third cumulants too, from the same balance of one step
 (:mod:`fracsde._closure.third`), and skewed wells are met to second order in the width of the law.
+What is left out, third cumulants and fourth ones (:mod:`fracsde._closure.fourth`), is in
+``truncation`` either way.
 
 Not here: how the averages are made (:mod:`fracsde._closure.averages`), and how fast it is found
 (:mod:`fracsde._closure.fixed_point`).
@@ -92,12 +94,11 @@ class GaussianClosure:
     third : (k, k, k) float64 [weight^3], or None
         Third cumulants of the leading modes, where they were asked for.
     truncation : float [1]
-        Largest share of the noise of one step, along any mode, that third cumulants are worth:
-        about the relative error of a variance where they are left out, and more than what is left
-        of it where they are taken.  Even cumulants are not counted, and decide where third ones
-        are small and the rate over one minus the momentum is twice the inverse curvature or more;
-        NaN where there is no fixed point, or more leading modes than third cumulants are computed
-        for.
+        Largest share of the noise of one step, along any mode, that third and fourth cumulants are
+        worth to leading order: about the relative error of a variance where they are left out, and
+        more than what is left of it where third ones are taken.  Third cumulants are summed over
+        all pairs of modes, fourth ones follow one mode at a time.  NaN where there is no fixed
+        point, or more leading modes than third cumulants are computed for.
     rounds : int
         Averages taken over all draws, and one more for third derivatives.
     residual : float [1]
@@ -252,10 +253,11 @@ def gaussian_closure(
         Hessian with the leading modes.
     cumulants : {2, 3}
         Whether the law is Gaussian, or has third cumulants as well, to leading order and for at
-        most 100 leading modes.  They take ``8 rank`` more evaluations of the noise, in ``4 rank``
-        modes, and a round or two.  A Gaussian law of as few modes looks at them once, without those
-        rounds, to say what it leaves out.  The noise of a batch counts as skewed only where
-        gradients of the examples are known.
+        most 100 leading modes.  They take two evaluations of the noise for each of about 100 modes,
+        or of vectors that stand for many, and a round or two.  A Gaussian law of as few modes
+        looks at them once, without those rounds, to say what it leaves out.  The noise of a batch
+        counts as skewed only where gradients of the examples are known.  Fourth cumulants are
+        looked at in either, and taken in none.
     rtol : float [1]
         Rounds go on until one changes curvature, noise and mean by less, in units of the frozen
         law.
@@ -280,8 +282,8 @@ def gaussian_closure(
         If there is no fixed point: the rate is beyond the critical one, or variances grow from
         round to round.
     ComputationError
-        If the rounds run out, a callable returns what is not finite, or third cumulants are too
-        large to be left out or expanded in.
+        If the rounds run out, a callable returns what is not finite, or third and fourth cumulants
+        are too large to be left out or expanded in.
 
     Examples
     --------

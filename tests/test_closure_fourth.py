@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from fracsde._closure.fourth import _Mode, fourth_shares
 from fracsde.closure import examine_minimum, gaussian_closure
 from fracsde.problems.stochastic_loss import StochasticLoss
 from fracsde.status import Status
-from tests.support.laws import seed_of, sigmas
+from tests.support.laws import follows, seed_of, sigmas
 from tests.support.orders import observed_order
 from tests.support.wells import RATE, exact, spaced, well
 
@@ -221,13 +222,9 @@ def crowd(size: int) -> StochasticLoss:
 
     def products(w, V):
         along = w @ A
-        out = h[:, None] * V + w[:, :1, None] * (A @ V)
-        out = (
-            out
-            + along[:, :, None] * V[0]
-            + unit[:, None] * np.einsum("ni,ik->nk", along, V)[:, None]
-        )
-        return out
+        pulled = np.einsum("ni,ik->nk", along, V)
+        turned = h[:, None] * V + w[:, :1, None] * (A @ V)
+        return turned + along[:, :, None] * V[0] + unit[:, None] * pulled[:, None]
 
     return StochasticLoss(
         gradient=lambda w: (
@@ -239,20 +236,47 @@ def crowd(size: int) -> StochasticLoss:
     )
 
 
-def stated(loss: StochasticLoss, size: int, monkeypatch, single: int, bins: int) -> float:
-    monkeypatch.setattr(paired, "SINGLE", single)
-    monkeypatch.setattr(paired, "BINS", bins)
+def stated(loss: StochasticLoss, size: int) -> float:
     at = examine_minimum(loss, np.zeros(size), rank=1)
-    found = gaussian_closure(at, learning_rate=RATE, batch_size=4, draws=96, throw=False)
-    return found.truncation
+    return gaussian_closure(at, learning_rate=RATE, batch_size=4, draws=96, throw=False).truncation
 
 
 def test_routes_agree_all_modes_and_few_vectors_for_them(monkeypatch) -> None:
-    """Of all pairs, those of the stiffest modes alone are a small part."""
-    size = 160
+    """Of all pairs those of the stiffest modes are a small part."""
+    size = 120
     loss = crowd(size)
-    whole = stated(loss, size, monkeypatch, size, 12)
-    few = stated(loss, size, monkeypatch, 52, 12)
+    few = stated(loss, size)
+    monkeypatch.setattr(paired, "SINGLE", size)
+    whole = stated(loss, size)
     assert abs(few / whole - 1.0) < 0.15
-    alone = stated(loss, size, monkeypatch, 52, 0)
-    assert not abs(alone / whole - 1.0) < 0.5  # twin: the stiffest alone
+    chosen = paired.pairs_of
+
+    def alone(*args, **options):
+        found = chosen(*args, **options)
+        stiff = np.arange(size) < 52
+        return replace(found, weights=found.weights * np.outer(stiff, stiff))
+
+    monkeypatch.setattr(state, "pairs_of", alone)
+    assert not abs(stated(loss, size) / whole - 1.0) < 0.5  # twin: the stiffest alone
+
+
+def test_exact_sum_over_pairs_is_the_mean_over_signs(monkeypatch) -> None:
+    """Of two forms, over vectors of many draws of signs; the twin counts equal vectors too."""
+    size = 60
+    rng = np.random.default_rng(seed_of("forms"))
+    A, B = (M @ M.T / size for M in rng.standard_normal((2, size, size)))
+    monkeypatch.setattr(paired, "SINGLE", 8)
+    monkeypatch.setattr(paired, "BINS", 2)
+    at = SimpleNamespace(modes=np.eye(size), rank=1)
+    right, plain, fixed = [], [], np.random.default_rng
+    for seed in range(400):
+        monkeypatch.setattr(np.random, "default_rng", lambda _, seed=seed: fixed(seed))
+        found = paired.pairs_of(at, np.linspace(1.0, 0.5, size), outside=False)
+        U = found.vectors
+        products = (U.T @ A @ U) * (U.T @ B @ U)
+        right.append(float(np.sum(products * found.weights**2)))
+        plain.append(float(np.sum(products)))
+    exact_sum = float(np.sum(A * B))
+    for sums, agrees in ((right, True), (plain, False)):
+        error = float(np.std(sums)) / len(sums) ** 0.5
+        assert follows(float(np.mean(sums)), exact_sum, error) == agrees

@@ -76,7 +76,7 @@ def pairs_of(at: LossMinimum, variances: FloatArray, *, outside: bool) -> Pairs:
     if r <= single + BINS * EACH:
         single = r
     rest = single + np.argsort(-variances[single:], kind="stable")
-    bins = list(np.array_split(rest, BINS)) if single < r and BINS else []
+    bins = list(np.array_split(rest, BINS)) if single < r else []
     rng = np.random.default_rng(2)
     columns = [at.modes[:, :single]]
     for own in bins:
@@ -88,7 +88,7 @@ def pairs_of(at: LossMinimum, variances: FloatArray, *, outside: bool) -> Pairs:
         bins.append(np.empty(0, dtype=np.int64))
     vectors = np.ascontiguousarray(np.hstack(columns))
     weights = np.ones((vectors.shape[1],) * 2)
-    for b in range(len(bins)):
-        own = slice(single + b * EACH, single + (b + 1) * EACH)
-        weights[own, own] = (EACH / (EACH - 1)) ** 0.5 * (1.0 - np.eye(EACH))
+    for start in range(single, len(weights), EACH):
+        same = slice(start, start + EACH)
+        weights[same, same] = (EACH / (EACH - 1)) ** 0.5 * (1.0 - np.eye(EACH))
     return Pairs(vectors=vectors, single=single, bins=tuple(bins), weights=weights)

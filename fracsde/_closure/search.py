@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Search"]
 
-EXPANDS = 0.1  # largest share of the noise of one step that third cumulants may be
+EXPANDS = 0.1  # largest share of the noise of one step that third and fourth cumulants may be
 GROWN = 1e4  # times the variance at the minimum: no fixed point is looked for beyond
 
 
@@ -82,7 +82,7 @@ class Search:
             )
         return Status.NOT_CONVERGED, (
             f"After {limit} rounds curvature, noise and mean still change by {self.residual:.3g}, "
-            f"asked for {rtol:.3g}; raise max_rounds, or lower the learning rate."
+            f"asked for {rtol:.3g}; raise max_rounds, or {self._remedy()}."
         )
 
     def stderr(self) -> FloatArray:
@@ -163,9 +163,9 @@ class Search:
         return Status.INACCURATE, (
             f"{which} change the noise of one step by {100.0 * third[worst]:.0f} % along one "
             f"mode, and fourth ones by {100.0 * fourth[worst]:.0f} %; the expansion in them is "
-            f"trusted up to {100.0 * EXPANDS:.0f} %; lower the learning rate, enlarge the batch, "
-            "or examine fewer modes (rank) if flat ones are to blame; throw=False returns the law "
-            "as it is."
+            f"trusted up to {100.0 * EXPANDS:.0f} %; {self._remedy()}, enlarge "
+            "the batch, or examine fewer modes (rank) if flat ones are to blame; throw=False "
+            "returns the law as it is."
         )
 
     def _move(self, tried: State, plain: State) -> None:
@@ -187,27 +187,39 @@ class Search:
         if not low > 0.0:
             return (
                 f"There is no fixed point in reach: {where} the mean curvature has the eigenvalue "
-                f"{low / frame.rate:.3g}; lower the learning rate, or raise the weight decay."
+                f"{low / frame.rate:.3g}; {self._remedy()}, or raise the weight decay."
             )
         if not high < limit:
             return (
                 f"There is no fixed point in reach: {where} learning rate times mean curvature is "
-                f"{high:.4g}, and the limit is {limit:g}; lower the learning rate."
+                f"{high:.4g}, and the limit is {limit:g}; {self._remedy()}."
             )
         noise = self.state.noise
         if self.skew is not None and np.linalg.eigvalsh(noise)[0] < -1e-12 * np.trace(noise):
             return (
                 f"There is no fixed point in reach: {where} third cumulants take more from the "
-                "noise of one step than there is; lower the learning rate, or enlarge the batch."
+                f"noise of one step than there is; {self._remedy()}, or enlarge the batch."
             )
         k = frame.at.rank
         total, before = (float(np.trace(part[:k, :k])) for part in (sigma, frame.frozen))
         if total > GROWN * before:
             return (
                 f"There is no fixed point in reach: {where} the variance is {total:.3g}, at the "
-                f"minimum {before:.3g}; noise grows with it faster than curvature holds it."
+                f"minimum {before:.3g}; noise grows with it faster than curvature holds it; "
+                f"{self._remedy()}, or enlarge the batch."
             )
         return ""
+
+    def _remedy(self) -> str:
+        # With momentum it is the effective rate that counts.
+        frame = self.frame
+        if frame.momentum == 0.0:
+            return "lower the learning rate"
+        rate = frame.rate / (1.0 - frame.momentum) * float(frame.at.curvatures[0])
+        return (
+            "lower the learning rate or the momentum (over one minus the momentum the rate is "
+            f"{rate:.3g} inverse curvatures)"
+        )
 
     def _watch(self, done: int, total: int) -> None:
         if self._progress is not None:
