@@ -5,7 +5,7 @@ A leading mode ``j`` feels sums over all pairs of modes, such as
 .. math:: \sum_{kl} T_{ikl}\,\kappa_{klj} ,
 
 and hundreds of flat modes, each with little, may decide them.  The stiffest modes are taken one by
-one.  The others are sorted by their variance into bins, and in a bin of ``n`` modes a few vectors
+one, and only these correct a law.  To say what is left out the others are sorted by their variance into bins, and in a bin of ``n`` modes a few vectors
 
 .. math:: e_s = q^{-1/2} \sum_{k \in \text{bin}} z_{sk}\,u_k, \qquad z_{sk} = \pm 1, \quad
           s = 1 \dots q,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Pairs", "pairs_of"]
 
 SINGLE = 52  # stiff modes at least that are taken one by one
+WIDER, MANY = 4, 100  # or so many times the leading ones, up to this
 BINS = 12  # of the others, unless they are no more than the vectors for them
 EACH = 4  # vectors for a bin
 
@@ -72,7 +73,7 @@ def pairs_of(at: LossMinimum, variances: FloatArray, *, outside: bool) -> Pairs:
     Pairs
     """
     size, r = at.modes.shape
-    single = max(SINGLE, at.rank)
+    single = max(SINGLE, at.rank, min(WIDER * at.rank, MANY))
     if r <= single + BINS * EACH:
         single = r
     rest = single + np.argsort(-variances[single:], kind="stable")

@@ -144,17 +144,15 @@ class Search:
         # third or without.
         frame, noise = self.frame, self.state.noise
         if self.skew is not None:
-            skew, bends = self.skew, frame.bends
-            whole, which = noise - skew.noise, "Third cumulants"
+            bends, noise, which = frame.bends, noise - self.skew.noise, "Third cumulants"
         elif frame.at.rank <= MOST:
             bends = frame.look(self.state, self._watch)
-            skew = frame.skewness(self.state, bends)
+            which = "Third cumulants, left out here, would"
             self.rounds += 1
-            whole, which = noise, "Third cumulants, left out here, would"
         else:
             return Status.SUCCESS, ""
         assert bends is not None  # there is a skew
-        third = shares_of(skew.noise, whole)
+        third = shares_of(frame.skewness(self.state, bends, whole=True).noise, noise)
         fourth = frame.fourth(self.state, bends, self.odd)
         worst = int(np.argmax(third + fourth))
         self.truncation = float(third[worst] + fourth[worst])

@@ -118,14 +118,23 @@ class Frame:
         outside = self.spread(self.start) > 0.0
         return pairs_of(self.at, self.frozen.diagonal(), outside=outside)
 
-    def skewness(self, state: State, found: Bends) -> Skewness:
-        """Return the third cumulants of a state's law, and what they do."""
+    def skewness(self, state: State, found: Bends, *, whole: bool = False) -> Skewness:
+        """Return the third cumulants of a state's law, and what they do.
+
+        From pairs of the stiffest modes, or of the whole: vectors that stand for many modes sample
+        their sum, well enough for the size of an error.
+
+        Returns
+        -------
+        Skewness
+        """
         hessian, rest, noise = self._paired(state)
+        n = len(noise) if whole else self.pairs.single
         return skewness(
-            found,
+            found.among(n),
             hessian,
-            rest,
-            noise,
+            rest[: n - len(hessian)],
+            noise[:n, :n],
             rate=self.rate,
             momentum=self.momentum,
             factors=self.factors,

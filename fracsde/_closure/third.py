@@ -63,6 +63,15 @@ class Bends:
     third: FloatArray  # (p, p, k), third cumulant of one example's gradient
     along: Along
 
+    def among(self, n: int) -> Bends:
+        """Return those of pairs of the first ``n``."""
+        return Bends(
+            loss=self.loss[:, :n, :n],
+            noise=self.noise[:n, :n, :n],
+            third=self.third[:n, :n],
+            along=self.along,
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Skewness:
