@@ -5,7 +5,8 @@ A leading mode ``j`` feels sums over all pairs of modes, such as
 .. math:: \sum_{kl} T_{ikl}\,\kappa_{klj} ,
 
 and hundreds of flat modes, each with little, may decide them.  The stiffest modes are taken one by
-one, and only these correct a law.  To say what is left out the others are sorted by their variance into bins, and in a bin of ``n`` modes a few vectors
+one, and only these correct a law.  To say what is left out, the others are sorted by their variance
+into bins, and in a bin of ``n`` modes a few vectors
 
 .. math:: e_s = q^{-1/2} \sum_{k \in \text{bin}} z_{sk}\,u_k, \qquad z_{sk} = \pm 1, \quad
           s = 1 \dots q,
