@@ -23,8 +23,7 @@ wrong at first order.  It describes one basin, relaxed, with finite variance.
 
 With ``cumulants=3`` the law has third cumulants too, from the same balance of one step
 (:mod:`fracsde._closure.third`), and skewed wells are met to second order in the width of the law.
-What is left out, third cumulants and fourth ones (:mod:`fracsde._closure.fourth`), is in
-``truncation`` either way.
+``truncation`` says what is left out, fourth ones (:mod:`fracsde._closure.fourth`) too.
 
 Not here: how the averages are made (:mod:`fracsde._closure.averages`), and how fast it is found
 (:mod:`fracsde._closure.fixed_point`).
@@ -253,11 +252,9 @@ def gaussian_closure(
         Hessian with the leading modes.
     cumulants : {2, 3}
         Whether the law is Gaussian, or has third cumulants as well, to leading order and for at
-        most 100 leading modes.  They take two evaluations of the noise for each of about 100 modes,
-        or of vectors that stand for many, and a round or two.  A Gaussian law of as few modes
-        looks at them once, without those rounds, to say what it leaves out.  The noise of a batch
-        counts as skewed only where gradients of the examples are known.  Fourth cumulants are
-        looked at in either, and taken in none.
+        most 100 leading modes.  They take some 200 evaluations of the noise and a round or two.  A
+        Gaussian law of as few modes looks at them once, without those rounds, to say what it leaves
+        out.  The noise of a batch counts as skewed only where gradients of the examples are known.
     rtol : float [1]
         Rounds go on until one changes curvature, noise and mean by less, in units of the frozen
         law.
@@ -359,8 +356,7 @@ def gaussian_closure(
 
 
 def _shares(sgd: SGDNearMinimum) -> tuple[float, float, float]:
-    # Second, third and fourth cumulant of the mean over a batch, over those of one example; the
-    # fourth, of which only the size is used, without what a finite data set makes of it beyond.
+    # Cumulants of the mean over a batch, over those of one example; the fourth roughly.
     second = float(sgd.batch_noise[0, 0])
     third, fourth = 1.0 / sgd.batch_size**2, second / sgd.batch_size**2
     if sgd.sampling != "with_replacement":
