@@ -207,24 +207,37 @@ def test_picture_of_the_validity_is_drawn_and_the_stored_runs_are_those_of_the_t
     gentle = [point for point in points if point["settings"]["rate"] <= 1.0]
     assert len(gentle) < len(points)
     assert all(abs(np.median(point["closure"]) - 1.0) < 0.02 for point in gentle)
-    assert all(abs(np.median(point["third"]) - 1.0) < 0.025 for point in gentle)
+    assert all(abs(np.median(point["third"]) - 1.0) < 0.03 for point in gentle)
     assert max(np.median(point["map"]) for point in points) > 1.5
 
 
+def within(point: dict, name: str, share: float = 1.0) -> bool:
+    """Whether all variances are as near as a share of what is said, beyond the errors of both."""
+    said = point["said"][name]
+    error = np.hypot(point["stderr"], said["stderr"])
+    off = np.abs(np.array(point[name]) - 1.0)
+    return bool(np.all(off < share * said["truncation"] + 4.5 * error))
+
+
 @pytest.mark.parametrize("name", ["closure", "third"])
-def test_closures_of_the_map_are_as_near_as_they_say_up_to_the_inverse_curvature(name):
-    """Beyond the errors of both; from twice that on even cumulants are missing, says the page."""
+def test_closures_of_the_map_are_as_near_as_they_say(name):
+    """At every rate, and where a tenth is exceeded the status says so."""
     points = script("closure_validity").stored()
     assert len(points) == 23
     for point in points:
         said = point["said"][name]
-        assert said["status"] == "SUCCESS"
-        off = np.array(point[name]) - 1.0
-        if point["settings"]["rate"] <= 1.0:
-            error = np.hypot(point["stderr"], said["stderr"])
-            assert np.all(abs(off) < said["truncation"] + 4.5 * error), point["settings"]
-        else:
-            assert np.median(off) < -4.0 * said["truncation"], point["settings"]
+        assert within(point, name), point["settings"]
+        assert (said["status"] == "INACCURATE") == (said["truncation"] > 0.1)
+    doubted = [point for point in points if point["said"][name]["status"] == "INACCURATE"]
+    assert [point["settings"]["rate"] for point in doubted] == [3.0]
+    assert np.max(np.abs(np.array(doubted[0][name]) - 1.0)) > 0.1
+
+
+@pytest.mark.twin
+def test_closures_of_the_map_are_not_as_near_as_pairs_of_stiff_modes_say():
+    """Of 226 modes the stiffest 24 knew a tenth of it at the largest rate; a third is too little."""
+    points = script("closure_validity").stored()
+    assert not all(within(point, "closure", 1 / 3) for point in points)
 
 
 # --- displacement laws ----------------------------------------------------------------------------

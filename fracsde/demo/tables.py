@@ -83,7 +83,7 @@ def tables(
                 "network and regime",
                 "outcome",
                 "rounds",
-                "noise that third cumulants are worth",
+                "noise that third and fourth cumulants are worth",
                 "largest third cumulant [sd³]",
                 "variance, closure / map",
                 "largest standard error",
