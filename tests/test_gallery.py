@@ -235,7 +235,7 @@ def test_closures_of_the_map_are_as_near_as_they_say(name):
 
 @pytest.mark.twin
 def test_closures_of_the_map_are_not_as_near_as_pairs_of_stiff_modes_say():
-    """Of 226 modes the stiffest 24 knew a tenth of it at the largest rate; a third is too little."""
+    """The 24 stiffest of 226 knew a tenth of it at the largest rate; a third is too little."""
     points = script("closure_validity").stored()
     assert not all(within(point, "closure", 1 / 3) for point in points)
 
