@@ -14,6 +14,17 @@ Noise of variance :math:`s^2` in the curvature of a batch keeps a direction stat
     h_- < h < h_+, \qquad
     \eta h_\pm = (1 + \mu) \Bigl[1 \pm \sqrt{1 - \frac{\eta^2 s^2}{1 - \mu^2}}\Bigr] .
 
+Directions that scatter into each other hold each other up.  With :math:`g_i(\rho)` what kicks that
+grow at the rate :math:`\rho` add up to along direction ``i``, their variances grow together at the
+rate where
+
+.. math::
+    \text{the largest eigenvalue of}\quad \sqrt{g_i(\rho)}\; \eta^2 s^2_{ij} \sqrt{g_j(\rho)}
+    \quad\text{is}\quad 1 ,
+
+which counts where it makes confined directions something else, or diffusive ones unstable, and
+for unstable ones.
+
 References: [Ignashin2026]_ for the split of directions, without momentum.
 """
 
@@ -23,6 +34,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.sparse.csgraph import connected_components
 
 from fracsde._check import integer, real
 from fracsde.errors import InputError, UnstableError
@@ -57,8 +70,10 @@ class Directions:
     directions : (d, d) float64
         Unit eigenvectors, one per column.
     rates : (d,) float64 [1/step]
-        Rate at which the variance along a direction grows once it forgot its start; negative where
-        it settles.
+        Rate at which the variance along a direction grows once it forgot its start, while
+        directions of another kind have not spread; negative where it settles.  Directions that
+        scatter into each other have that of all together where it changes what they are, and
+        where they are unstable.
     slopes : (d,) float64 [weight^2/step]
         Growth of the variance per step where nothing pulls, ``eta^2 q / (1 - mu)^2``: twice the
         diffusion coefficient.
@@ -212,6 +227,8 @@ def classified(problem: SGDNearCriticalPoint, modes: CriticalModes, horizon: int
     with np.errstate(divide="ignore"):  # what is forgotten in one step has the rate -inf
         growth = 0.5 * np.log1p(np.maximum(2.0 * values.real + np.abs(values) ** 2, -1.0))
     rates = growth.max(axis=1)
+    if modes.scatter is not None:
+        rates = _together(modes, rates, horizon)
     kinds = np.where(rates * horizon > 1.0, "unstable", "diffusive")
     kinds[rates * horizon < -1.0] = "confined"
     limits = np.full(len(rates), np.inf)
@@ -226,6 +243,48 @@ def classified(problem: SGDNearCriticalPoint, modes: CriticalModes, horizon: int
         limits=limits,
         kinds=tuple(str(kind) for kind in kinds),
     )
+
+
+def _together(modes: CriticalModes, alone: FloatArray, horizon: int) -> FloatArray:
+    # Rates of directions that are no longer confined, or diffusive, beside those they scatter into,
+    # and of unstable ones.
+    rates = alone.copy()
+    for edge in (-1.0 / horizon, 1.0 / horizon):
+        for members in _groups(modes, np.flatnonzero(rates < edge)):
+            rates[members] = _joint_rate(edge, modes, members, rates[members])
+    for members in _groups(modes, np.flatnonzero(rates > 1.0 / horizon)):
+        edge = rates[members].max() * (1.0 + 1e-9)
+        rates[members] = _joint_rate(edge, modes, members, rates[members])
+    return rates
+
+
+def _groups(modes: CriticalModes, held: IntArray) -> list[IntArray]:
+    # Directions, two or more, that scatter into each other, one way or another.
+    assert modes.scatter is not None  # the caller looked
+    scatter = modes.scatter[np.ix_(held, held)]
+    count, group = connected_components(scatter > 0.0, directed=False)
+    groups = [held[group == i] for i in range(count)]
+    return [members for members in groups if len(members) > 1]
+
+
+def _joint_rate(
+    low: float, modes: CriticalModes, members: IntArray, alone: FloatArray
+) -> FloatArray | float:
+    # That of the variances of all members where it is above `low`, else those of each alone.
+    if _excess(low, modes, members) <= 0.0:
+        return alone
+    step = abs(low)
+    while _excess(low + step, modes, members) > 0.0:
+        step *= 2.0
+    return float(brentq(_excess, low, low + step, (modes, members), xtol=1e-300, rtol=1e-14))
+
+
+def _excess(rate: float, modes: CriticalModes, members: IntArray) -> float:
+    # Positive where variances grow faster together.
+    assert modes.scatter is not None  # the caller looked
+    root = np.sqrt(modes.gains(rate, members))
+    coupled = root[:, None] * modes.scatter[np.ix_(members, members)] * root
+    return float(np.linalg.eigvalsh(coupled)[-1]) - 1.0
 
 
 def _limits(problem: SGDNearCriticalPoint, modes: CriticalModes, held: IntArray) -> FloatArray:

@@ -236,6 +236,49 @@ def test_limit_of_coupled_directions_is_where_they_settle() -> None:
     assert np.all(found.limits > 1.01 * alone.limits)
 
 
+def equal_and_coupled(momentum: float, **changes) -> SGDNearCriticalPoint:
+    # Eight directions, each inside its window, whose noisy curvature scatters into all.
+    bend = 1.5 * stationary_curvatures(learning_rate=ETA, hessian_noise=1.0, momentum=momentum)[0]
+    given = {"hessian": bend * np.eye(8), "gradient_noise": np.eye(8), "hessian_noise": 1.0}
+    return line(0.0, **{**given, "momentum": momentum, **changes})
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_routes_agree_on_the_rate_at_which_coupled_directions_grow_together(momentum) -> None:
+    sgd = equal_and_coupled(momentum)
+    found = classify_directions(sgd, 10_000)
+    early, late = variance_growth(sgd, [1000, 1100]).variance
+    np.testing.assert_allclose(found.rates, np.log(late / early) / 100, rtol=1e-9)
+    assert set(found.kinds) == {"unstable"}
+    assert np.all(np.isinf(found.limits))
+    # Alone each of them settles, and five steps do not show that together they do not.
+    alone = classify_directions(equal_and_coupled(momentum, hessian_noise=np.eye(8)), 10_000)
+    assert set(alone.kinds) == {"confined"}
+    assert set(classify_directions(sgd, 5).kinds) == {"diffusive"}
+
+
+def test_a_direction_that_scatters_into_none_keeps_its_own_rate() -> None:
+    scatter = np.ones((8, 8))
+    scatter[0, 1:] = scatter[1:, 0] = 0.0
+    curvatures = np.linspace(0.075, 0.08, 8)
+    given = {"hessian": np.diag(curvatures), "hessian_noise": scatter}
+    found = classify_directions(equal_and_coupled(0.0, **given), 10_000)
+    assert found.kinds == ("confined",) + 7 * ("unstable",)
+    assert found.rates[0] == pytest.approx(np.log((1 - ETA * 0.075) ** 2 + ETA**2), rel=1e-10)
+    free = 1.0 / (2.0 * ETA * 0.075 - (ETA * 0.075) ** 2 - ETA**2)
+    assert found.limits[0] == pytest.approx(ETA**2 * free, rel=1e-10)
+
+
+def test_flat_directions_that_scatter_into_each_other_spread_faster_together() -> None:
+    # Alone at the rate log(1 + eta^2 s^2), together at log(1 + 8 eta^2 s^2).
+    weak = {"hessian": np.zeros((8, 8)), "hessian_noise": 1e-4}
+    alone = {**weak, "hessian_noise": 1e-4 * np.eye(8)}
+    assert set(classify_directions(equal_and_coupled(0.0, **alone), 200_000).kinds) == {"diffusive"}
+    found = classify_directions(equal_and_coupled(0.0, **weak), 200_000)
+    np.testing.assert_allclose(found.rates, np.log1p(8e-6), rtol=1e-10)
+    assert set(found.kinds) == {"unstable"}
+
+
 def test_what_a_direction_is_depends_on_the_horizon_and_the_table_says_so() -> None:
     sgd = saddle()
     assert classify_directions(sgd, 2).kinds == ("diffusive",) * 3

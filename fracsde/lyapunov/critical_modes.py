@@ -95,6 +95,29 @@ class CriticalModes:
             away[:, :, 0] += np.diag(self.scatter)[:, None]
         return away
 
+    def gains(self, rate: float, members: IntArray) -> FloatArray:
+        r"""Return what kicks that grow with time add up to in the variances of some modes.
+
+        With a kick of variance :math:`e^{\rho k}` at step ``k``, and without noise in the Hessian,
+        the variance of mode ``i`` grows as :math:`g_i e^{\rho k}` where :math:`\rho` is above its
+        own rate.
+
+        Parameters
+        ----------
+        rate : float [1/step]
+            ``rho``, above the rates at which their variances move without such kicks.
+        members : (k,) int64
+            Which modes.
+
+        Returns
+        -------
+        (k,) float64 [1]
+        """
+        away = _pair(self.away[members], self.away[members])
+        size = away.shape[-1]
+        kicked = np.ones((len(away), size, 1))
+        return np.asarray(np.linalg.solve(np.expm1(rate) * np.eye(size) - away, kicked)[:, 0, 0])
+
     def variances(self, mean: FloatArray, start: FloatArray, steps: IntArray) -> FloatArray:
         """Return the second moments of each mode about its mean.
 
