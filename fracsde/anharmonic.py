@@ -22,7 +22,8 @@ directions of :math:`\Sigma`, each from products with the Hessian at four points
     D(\epsilon) = \frac{K(w^* + \epsilon \hat u)\hat u - K(w^* - \epsilon \hat u)\hat u}{2\epsilon},
     \qquad \nabla^3 L[\hat u, \hat u] = \tfrac13\,(4 D(\epsilon) - D(2\epsilon)) + O(\epsilon^4),
 
-with rounding errors near :math:`2^{-52}\,|K \hat u|/\epsilon`.  The equation with ``K`` is solved
+with rounding errors near :math:`2^{-52}\,|K \hat u|/\epsilon`, or what the products' own precision,
+single or double, makes of it: how far they are from linear tells.  The equation with ``K`` is solved
 by conjugate gradients.  No matrix is formed.
 
 With Nesterov's momentum the gradient is taken ahead, and :math:`\Sigma` and the mean are those of
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = ["AnharmonicDrift", "anharmonic_drift"]
 
 _EPS = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
 _LARGEST = 1e100  # of what is squared and multiplied
 _ASYMMETRY = 1e-6  # of two products; float32 arithmetic stays below
 
@@ -207,27 +209,31 @@ def anharmonic_drift(
             _checked("hessian_product", hessian_product(place.copy(), v.copy()), len(v)) + decay * v
         )
 
-    _probe(curvature, len(place))
+    precision = _probe(hessian_product, place)
     if third_product is None:
-        third, left_out, rounding = _differences(hessian_product, place, columns, width, progress)
+        third, left_out, size = _differences(hessian_product, place, columns, width, progress)
     else:
-        third, left_out, rounding = _exact(third_product, place, columns, progress)
+        third, left_out, size = _exact(third_product, place, columns, progress)
+    rounding = precision * size
     solved = _conjugate_gradients(curvature, -0.5 * third, tolerance, most)
     drift, error = solved.solution, 0.0
     if np.any(left_out):
         error = float(np.linalg.norm(_conjugate_gradients(curvature, left_out, 0.1, most).solution))
     length = float(np.linalg.norm(third))
     stiffness = max(solved.lowest, _EPS * solved.highest)
+    # Products in single precision leave a residual that no iteration removes.
+    left = 8.0 * precision * solved.highest * float(np.linalg.norm(drift))
+    reached = solved.residual <= max(2.0 * tolerance, left / max(length, _TINY))
     error = 0.5 * error + 0.5 * (rounding + solved.residual * length) / stiffness
     matters = max(0.01 * float(np.linalg.norm(drift)), 1e-4 * float(np.linalg.norm(columns)))
-    status = Status.NOT_CONVERGED if solved.residual > 2.0 * tolerance else Status.SUCCESS
+    status = Status.SUCCESS if reached else Status.NOT_CONVERGED
     if status.ok and error > matters:
         status = Status.INACCURATE
     if throw and not status.ok:
         detail = (
             f"The residual is {solved.residual:.2g} after {solved.iterations} iterations and the "
             f"error about {error:.2g} of a drift of {np.linalg.norm(drift):.2g}; raise "
-            "`max_iterations`, or change `step`."
+            "`max_iterations`, change `step`, or make products in double precision."
         )
         raise ComputationError(status, detail)
     return AnharmonicDrift(
@@ -266,20 +272,22 @@ def _checked(name: str, value: object, d: int) -> FloatArray:
     if array.shape != (d,) or array.dtype.kind not in "iuf":
         msg = f"`{name}` must return real numbers of shape ({d},), got {array.dtype} {array.shape}"
         raise ShapeError(msg)
-    if not (np.abs(array) < _LARGEST).all():
+    found = np.asarray(array, dtype=np.float64)
+    if not (np.abs(found) < _LARGEST).all():
         msg = (
-            f"`{name}` must return finite numbers below {_LARGEST:g}, got {np.abs(array).max():g}; "
+            f"`{name}` must return finite numbers below {_LARGEST:g}, got {np.abs(found).max():g}; "
             "is the loss smooth here?"
         )
         raise NotFiniteError(msg)
-    return np.asarray(array, dtype=np.float64)
+    return found
 
 
-def _probe(curvature: Callable[[FloatArray], FloatArray], d: int) -> None:
-    # Two products see an asymmetric Hessian, or one that changes from call to call.
-    rng = np.random.default_rng(0)
+def _probe(hessian_product: Product, place: FloatArray) -> float:
+    # Products see an asymmetric Hessian, or one that changes from call to call; their precision.
+    rng, d = np.random.default_rng(0), len(place)
     u, v = rng.standard_normal(d), rng.standard_normal(d)
-    left, right = curvature(u), curvature(v)
+    given = [hessian_product(place.copy(), x) for x in (u.copy(), v.copy(), u + np.pi * v)]
+    left, right, mixed = (_checked("hessian_product", product, d) for product in given)
     gap = abs(float(v @ left - u @ right))
     scale = float(np.linalg.norm(left) * np.linalg.norm(v))
     scale += float(np.linalg.norm(right) * np.linalg.norm(u))
@@ -289,6 +297,11 @@ def _probe(curvature: Callable[[FloatArray], FloatArray], d: int) -> None:
             f"{v @ left:.6g} and {u @ right:.6g}; is there dropout or another random part?"
         )
         raise NotSymmetricError(msg)
+    kind = np.asarray(given[0]).dtype
+    stated = float(np.finfo(kind).eps) if kind.kind == "f" else _EPS
+    bent = float(np.linalg.norm(mixed - left - np.pi * right))
+    size = float(np.linalg.norm(left) + np.linalg.norm(right))
+    return max(_EPS, stated, 2.0 * bent / size if size > 0.0 else 0.0)
 
 
 def _differences(
@@ -298,7 +311,7 @@ def _differences(
     step: float,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[FloatArray, FloatArray, float]:
-    # The contraction, an estimate of what the differences left out, and the rounding's length.
+    # The contraction, an estimate of what the differences left out, and what rounding acts on.
     d, r = columns.shape
     third, left_out, rounding = np.zeros(d), np.zeros(d), 0.0
     for i in range(r):
@@ -315,7 +328,7 @@ def _differences(
         third += variance * (4.0 * narrow - wide) / 3.0
         # That of the narrow difference: more than that of the combination.
         left_out += variance * (narrow - wide) / 3.0
-        rounding += (variance * _EPS * float(np.linalg.norm(near)) / step) ** 2
+        rounding += (variance * float(np.linalg.norm(near)) / step) ** 2
         if progress is not None:
             progress(i + 1, r)
     return third, left_out, 2.0 * float(np.sqrt(rounding))
@@ -335,7 +348,7 @@ def _exact(
         size += float(np.linalg.norm(term))
         if progress is not None:
             progress(i + 1, r)
-    return third, np.zeros(d), 4.0 * _EPS * size
+    return third, np.zeros(d), 4.0 * size
 
 
 class _Solved(NamedTuple):

@@ -114,6 +114,39 @@ def test_exact_error_estimate_covers_differences_that_are_too_wide_or_too_narrow
         assert abs(found.drift[0] - exact) <= found.error_estimate
 
 
+def single(w, v):
+    # Curvature 1 + w in single precision, as a float32 model has it.
+    return np.float32(1.0 + w) * np.float32(v)
+
+
+def single_in_double(w, v):
+    return single(w, v).astype(np.float64)
+
+
+@pytest.mark.parametrize("product", [single, single_in_double])
+def test_exact_error_estimate_reckons_with_products_in_single_precision(product):
+    found = fs.anharmonic_drift(product, [0.3], [[0.01]])
+    error = abs(found.drift[0] + 0.5 * 0.01 / 1.3)
+    assert 1e-12 < error < found.error_estimate < 1e-3 * abs(found.drift[0])
+    # What double precision would round by is not enough.
+    step = 2.0**-10.4
+    assert error > 10.0 * 0.01 * np.finfo(float).eps / step
+
+
+def test_a_drift_that_single_precision_drowns_is_a_status_and_not_zero():
+    # Over a step of 1e-3 a curvature that changes over 1e8 does not.
+    def product(w, v):
+        return np.float32(1.0 + 1e-8 * w) * np.float32(v)
+
+    found = fs.anharmonic_drift(product, [0.0], [[1e12]], throw=False)
+    assert found.drift[0] == 0.0
+    assert found.status is Status.INACCURATE
+    assert found.error_estimate > 0.5e-8 * 1e12
+    wide = fs.anharmonic_drift(product, [0.0], [[1e12]], step=1e6)
+    assert wide.drift[0] == pytest.approx(-0.5e-8 * 1e12, rel=1e-3)
+    assert abs(wide.drift[0] + 0.5e-8 * 1e12) < wide.error_estimate
+
+
 def test_law_of_softmax_regression_shifts_its_mean_as_predicted(seed):
     rng = np.random.default_rng(seed)
     x = rng.normal([1.0, 0.0, 0.0], 1.0, (60, 3))
