@@ -23,8 +23,8 @@ directions of :math:`\Sigma`, each from products with the Hessian at four points
     \qquad \nabla^3 L[\hat u, \hat u] = \tfrac13\,(4 D(\epsilon) - D(2\epsilon)) + O(\epsilon^4),
 
 with rounding errors near :math:`2^{-52}\,|K \hat u|/\epsilon`, or what the products' own precision,
-single or double, makes of it: how far they are from linear tells.  The equation with ``K`` is solved
-by conjugate gradients.  No matrix is formed.
+single or double, makes of it: how far they are from linear tells.  The equation with ``K`` is
+solved by conjugate gradients.  No matrix is formed.
 
 With Nesterov's momentum the gradient is taken ahead, and :math:`\Sigma` and the mean are those of
 the points where it is.  Shuffled epochs are different: what is left of an epoch's data is

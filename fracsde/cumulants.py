@@ -62,7 +62,8 @@ class StationaryCumulants:
         Those of order 1, 2, ...: mean, variance, third, fourth, ...  Infinite where the even moment
         is; NaN where an odd moment lies between a finite even one and an infinite one.
     relative_error : float [1]
-        Bound on the rounding error of the moments about the minimum.
+        Bound on the rounding error of each cumulant where the noise does not depend on the state,
+        else of the moments about the minimum that they are made of.
     finite_order : int
         Largest even order asked about whose moment is finite.
     status : Status
@@ -179,15 +180,16 @@ def stationary_cumulants(
         raise ShapeError(msg)
     if isinstance(sgd, SGDNearMinimum):
         with np.errstate(over="ignore", invalid="ignore"):
-            moments, error = _filtered(sgd, top, noise_cumulants)
-        if sgd.is_stable() and not np.isfinite(moments).all():
+            cumulants, error = _filtered(sgd, top, noise_cumulants)
+        if sgd.is_stable() and not np.isfinite(cumulants).all():
             _refuse_size()
     elif noise_cumulants is not None:
         msg = "`noise_cumulants` follow from the data of quadratic losses; leave them out"
         raise InputError(msg)
     else:
         moments, error = _affine(sgd, top)
-    finite = int(np.max(np.flatnonzero(np.isfinite(moments[::2])))) * 2
+        cumulants = np.append(0.0, _cumulants(moments))
+    finite = int(np.max(np.flatnonzero(np.isfinite(cumulants[::2])))) * 2
     stable = finite >= 2
     if throw and not stable:
         limit = sgd.critical_learning_rate()
@@ -196,10 +198,9 @@ def stationary_cumulants(
             f"{limit:g}, where it ceases to be finite"
         )
         raise UnstableError(msg)
-    cumulants = _cumulants(moments)
-    cumulants[0] = float(sgd.minimum[0]) if stable else np.nan
+    cumulants[1] = float(sgd.minimum[0]) if stable else np.nan
     return StationaryCumulants(
-        cumulants=cumulants[:top],
+        cumulants=cumulants[1 : top + 1],
         relative_error=error,
         finite_order=finite,
         status=Status.SUCCESS if stable else Status.UNSTABLE,
@@ -210,7 +211,7 @@ def stationary_cumulants(
 def _filtered(
     sgd: SGDNearMinimum, order: int, noise_cumulants: Sequence[float] | None
 ) -> tuple[FloatArray, float]:
-    # Moments about the minimum (order + 1,) of filtered noise.
+    # Cumulants about the minimum (order + 1,) of filtered noise.
     given = [] if noise_cumulants is None else noise_cumulants
     high = finite_array("noise_cumulants", given, ndim=1)
     if sgd.sampling == "shuffled":
@@ -223,7 +224,7 @@ def _filtered(
         )
         raise UnsupportedError(msg)
     if not sgd.is_stable():
-        return np.array([1.0, np.nan] + [np.inf, np.nan] * order)[: order + 1], float("nan")
+        return np.array([0.0, np.nan] + [np.inf, np.nan] * order)[: order + 1], float("nan")
     rate = sgd.learning_rate
     if sgd.preconditioner is not None:
         rate *= float(np.ravel(sgd.preconditioner)[0])
@@ -239,7 +240,7 @@ def _filtered(
         response, condition = _response(sgd.rule, pull, n)
         cumulants[n] = kick * response
         error = max(error, 8.0 * _EPS * condition)
-    return _moments(cumulants), error
+    return cumulants, error
 
 
 def _response(rule: StepRule, pull: float, n: int) -> tuple[float, float]:
@@ -353,16 +354,6 @@ def _equations(
                     else:
                         source[i] += mean * float(known[degree][: len(rest)] @ rest)
     return lost, source
-
-
-def _moments(cumulants: FloatArray) -> FloatArray:
-    moments = np.zeros_like(cumulants)
-    moments[0] = 1.0
-    for n in range(1, len(moments)):
-        moments[n] = sum(
-            comb(n - 1, k - 1) * cumulants[k] * moments[n - k] for k in range(1, n + 1)
-        )
-    return moments
 
 
 def _cumulants(moments: FloatArray) -> FloatArray:

@@ -265,7 +265,7 @@ def test_refuses_what_it_cannot_serve(sgd, options, error, message):
 
 def test_refuses_moments_beyond_the_largest_double():
     loud = fs.SGDNearMinimum(
-        hessian=[[1.0]], gradient_noise=[[1.0]], learning_rate=0.5, batch_size=1
+        hessian=[[0.1]], gradient_noise=[[1.0]], learning_rate=5.0, batch_size=1
     )
     with pytest.raises(OutOfRangeError, match="lower `order`"):
         fs.stationary_cumulants(loud, order=12, noise_cumulants=[1e308] * 10)
@@ -274,3 +274,26 @@ def test_refuses_moments_beyond_the_largest_double():
     )
     with pytest.raises(OutOfRangeError, match="choose other units"):
         fs.stationary_cumulants(far)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_exact_high_cumulants_are_not_lost_between_moments(share, momentum):
+    """Moments of order six cancel in the sixth cumulant, by four digits near the border."""
+    given = {"hessian": 1.0, "gradient_noise": 2.0, "batch_size": 4, "momentum": momentum}
+    limit = fs.SGDNearMinimum(**given, learning_rate=1.0).critical_learning_rate()
+    rate = share * limit
+    sgd = fs.SGDNearMinimum(**given, learning_rate=rate)
+    found = fs.stationary_cumulants(sgd, order=6, noise_cumulants=[0.0, 0.0, 0.0, 11.0])
+    # A unit kick, followed step by step.
+    w, v, response = 1.0, 1.0, 0.0
+    for _ in range(20_000):
+        response += w**6
+        v = momentum * v - rate * w
+        w += v
+    expected = rate**6 * 11.0 / 4**5 * response
+    assert found.cumulants[5] == pytest.approx(expected, rel=1e-9 if momentum else 1e-12)
+    assert abs(found.cumulants[5] - expected) <= (found.relative_error + 1e-12) * expected
+    # Normal up to there: nothing is left by cancellation.
+    assert np.all(found.cumulants[2:5] == 0.0)
+    assert found.excess_kurtosis == 0.0

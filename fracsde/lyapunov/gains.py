@@ -44,18 +44,20 @@ _FLAT_SHARE = 1e-12
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Forms:
-    """Values of a form for several vectors, each between two bounds.
+    """Values of a form for several vectors, each with a bound on its error.
 
     Parameters
     ----------
-    low, high : (p,) float64
-        The bounds.
+    values : (p,) float64
+        Half-way between a lower and an upper bound; the lower one where there is no upper one.
+    errors : (p,) float64
+        Half the distance of the bounds, or infinite.
     products : int
         Products spent: one for each column and step.
     """
 
-    low: FloatArray
-    high: FloatArray
+    values: FloatArray
+    errors: FloatArray
     products: int
 
 
@@ -103,7 +105,7 @@ def forms(
     if weight == "curvature" and np.isinf(law.response.border):
         exact = squares / (2.0 * law.response.linear)
         slack = 4.0 * EPS * len(columns) ** 0.5
-        return Forms(low=(1.0 - slack) * exact, high=(1.0 + slack) * exact, products=0)
+        return Forms(values=exact, errors=slack * exact, products=0)
     run = recurrence(law.A, columns)
     look, made, ratio, stuck = 4, 0, float("inf"), 0
     for diagonal, off in run:
@@ -123,7 +125,10 @@ def forms(
         watch(made * len(squares), ratio)
         if done or ratio <= 1.0 or stuck == 2:
             break
-    return Forms(low=low, high=high, products=made * len(squares))
+    known = np.isfinite(high)
+    upper = np.where(known, high, low)
+    errors = np.where(known, 0.5 * (upper - low), np.inf)
+    return Forms(values=0.5 * (low + upper), errors=errors, products=made * len(squares))
 
 
 def _ratio(low: FloatArray, high: FloatArray, signs: FloatArray | float, rtol: float) -> float:

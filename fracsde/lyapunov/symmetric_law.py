@@ -36,6 +36,10 @@ __all__ = [
 # Products to look for the ends of the spectrum, and at most, near the border.
 _STEPS = (32, 64, 128, 256, 512)
 _ROUNDING = 1e-6  # products may come from single precision
+_SPREAD = (
+    "how far a few of them spread says fs.variance_growth(fs.SGDNearCriticalPoint(...), steps) of "
+    "the problem projected onto them"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -163,7 +167,7 @@ def refuse_flat(curvature: float, law: SymmetricLaw) -> NoReturn:
     msg = (
         f"There is no stationary variance: a direction of curvature {max(curvature, 0.0):.3g}, "
         f"which cannot be told from 0 beside the largest, {law.high:.3g}, is reached, and noise "
-        "performs a random walk there; set a weight decay, or leave such directions out"
+        "performs a random walk there; set a weight decay, or leave such directions out; " + _SPREAD
     )
     raise UnstableError(msg)
 
@@ -197,7 +201,7 @@ def _check_ends(
             f"`hessian` must be positive semi-definite: an eigenvalue is at most {low:.6g} (the "
             f"largest is at least {high:.6g}); there is no stationary law along such directions: "
             "train further, or project onto the directions with positive curvature; if the weight "
-            "decay outweighs them, say so with `hessian_bounds`"
+            "decay outweighs them, say so with `hessian_bounds`; " + _SPREAD
         )
         raise IndefiniteError(msg)
     if smallest < -slack:

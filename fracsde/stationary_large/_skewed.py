@@ -12,23 +12,55 @@ quantiles.  One direction that rules a trace makes the squares of one number, wi
 :math:`\gamma = \sqrt 8`: Student's interval of 99 % from 64 of them holds the mean in 97.2 % of all
 cases and this one in 99.0 %, for 39 % more width (``tests/stationary_large/test_trace.py``).
 
+No interval helps where all values agree by chance: random signs in two dimensions make two values,
+and ``n`` of those agree with the chance :math:`2^{1-n}`, which is to be less than what the
+confidence leaves.
+
 References: [Hall1992]_, section 3.9.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.stats
 
+from fracsde.errors import OutOfRangeError
+
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["mean_interval"]
+__all__ = ["check_samples", "mean_interval"]
 
 # Below it the transformation is the identity, to far more digits than matter.
 _EVEN = 1e-6
+
+
+def check_samples(samples: int, confidence: float) -> None:
+    """Refuse so few probes that all may agree by chance more often than the confidence allows.
+
+    Parameters
+    ----------
+    samples : int
+        Probes.
+    confidence : float [1]
+        Of the interval, in (0, 1).
+
+    Raises
+    ------
+    OutOfRangeError
+        If there are too few.
+    """
+    least = 1 + math.ceil(-math.log2(1.0 - confidence))
+    if samples < least:
+        msg = (
+            f"`samples` must be at least {least} for confidence {confidence:g}, got {samples}: so "
+            "few random signs may all give one value, whose interval is empty; take more samples, "
+            "or less confidence"
+        )
+        raise OutOfRangeError(msg)
 
 
 def mean_interval(values: FloatArray, confidence: float) -> tuple[float, float]:

@@ -44,7 +44,7 @@ from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.provenance import Provenance, provenance
 from fracsde.stationary_large._common import as_matrix_free, finished, missed, silent
-from fracsde.stationary_large._skewed import mean_interval
+from fracsde.stationary_large._skewed import check_samples, mean_interval
 from fracsde.stationary_large.whole import whole_trace
 from fracsde.status import Status
 
@@ -137,7 +137,8 @@ def stationary_trace(
     rtol : float [1]
         Accuracy of the numerics, relative to the trace.
     samples : int
-        Random vectors where the noise is not a factor.
+        Random vectors where the noise is not a factor; at least 8 for a confidence of 99 %, and
+        one more for every halving of what is left to chance.
     confidence : float [1]
         Of ``interval``, below 1.
     rng : int, SeedSequence or Generator
@@ -165,7 +166,7 @@ def stationary_trace(
     InputError
         If an argument does not fit, or ``rng`` is missing.
     OutOfRangeError
-        If the memory is too small, or a number lies outside its range.
+        If the memory or the number of samples is too small, or a number lies outside its range.
     ComputationError
         If the products do not suffice for the accuracy.
 
@@ -221,6 +222,7 @@ def stationary_trace(
                 "estimated from random vectors; pass a seed"
             )
             raise InputError(msg)
+        check_samples(samples, confidence)
         sampled = job.probes(samples, np.random.default_rng(rng))
     return _collected(process, job, exact, sampled, confidence, throw=throw)
 
@@ -257,11 +259,24 @@ class _Job:
         ]
         return _joined(parts)
 
+    def width(self, *, polar: bool) -> int:
+        # Probes at once; polarisation makes two columns of each.
+        return max(1, self.wide // 2 if polar else self.wide)
+
+    def held(self, exact: Forms | None, sampled: Forms | None) -> int:
+        # Columns at once, of those there were.
+        polar = not isinstance(self.law.N, LowRankPlusDiagonal)
+        columns = 0 if exact is None else min(self.wide, len(exact.values))
+        if sampled is not None:
+            probes = min(self.width(polar=polar), len(sampled.values))
+            columns = max(columns, (2 if polar else 1) * probes)
+        return columns
+
     def probes(self, count: int, rng: np.random.Generator) -> Forms:
         # One value per random vector: the diagonal's part, or the whole noise.
         N, d = self.law.N, self.law.A.dimension
         polar = not isinstance(N, LowRankPlusDiagonal)
-        width = max(1, self.wide // 2 if polar else self.wide)
+        width = self.width(polar=polar)
         parts = []
         for first in range(0, count, width):
             z = rng.choice((-1.0, 1.0), size=(d, min(width, count - first)))
@@ -280,16 +295,16 @@ class _Job:
         signs = np.repeat([1.0, -1.0], p)
         found = self.forms(np.hstack([s * z + q / s, s * z - q / s]), signs)
         return Forms(
-            low=0.25 * (found.low[:p] - found.high[p:]),
-            high=0.25 * (found.high[:p] - found.low[p:]),
+            values=0.25 * (found.values[:p] - found.values[p:]),
+            errors=0.25 * (found.errors[:p] + found.errors[p:]),
             products=found.products,
         )
 
 
 def _joined(parts: list[Forms]) -> Forms:
     return Forms(
-        low=np.concatenate([part.low for part in parts] or [np.zeros(0)]),
-        high=np.concatenate([part.high for part in parts] or [np.zeros(0)]),
+        values=np.concatenate([part.values for part in parts] or [np.zeros(0)]),
+        errors=np.concatenate([part.errors for part in parts] or [np.zeros(0)]),
         products=sum(part.products for part in parts),
     )
 
@@ -306,13 +321,13 @@ def _collected(
     value = error = spread = below = above = 0.0
     products, probes = job.law.products, 0
     if exact is not None:
-        value += 0.5 * float((exact.low + exact.high).sum())
-        error += 0.5 * float((exact.high - exact.low).sum())
+        value += float(exact.values.sum())
+        error += float(exact.errors.sum())
         products += exact.products
     if sampled is not None:
-        middle, probes = 0.5 * (sampled.low + sampled.high), len(sampled.low)
+        middle, probes = sampled.values, len(sampled.values)
         value += float(middle.mean())
-        error += 0.5 * float((sampled.high - sampled.low).mean())
+        error += float(sampled.errors.mean())
         spread = float(middle.std(ddof=1)) / probes**0.5
         low, high = mean_interval(middle, confidence)
         below, above = float(middle.mean()) - low, high - float(middle.mean())
@@ -331,7 +346,7 @@ def _collected(
             detail="" if good else missed(f"The bound {error:.3g} exceeds", job.rtol, job.law),
             method="quadrature",
             products=products,
-            held_bytes=8 * _PER_COLUMN * process.dimension * job.wide,
+            held_bytes=8 * _PER_COLUMN * process.dimension * job.held(exact, sampled),
             provenance=provenance(process, job.weight, job.rtol, probes),
         ),
         throw=throw,

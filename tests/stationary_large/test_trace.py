@@ -187,7 +187,7 @@ def test_diagonal_noise_against_a_diagonal_is_without_chance() -> None:
         drift=LowRankPlusDiagonal(factor=np.zeros((d, 1)), diagonal=np.linspace(0.5, 1.0, d)),
         noise=LowRankPlusDiagonal(factor=np.zeros((d, 1)), diagonal=np.linspace(0.0, 1.0, d)),
     )
-    found = stationary_trace(process, rng=0, samples=4)
+    found = stationary_trace(process, rng=0, samples=8)
     exact_value = float(np.sum(np.linspace(0.0, 1.0, d) / (2.0 * np.linspace(0.5, 1.0, d))))
     assert abs(found.value - exact_value) <= found.error_bound
     assert found.standard_error < 1e-6 * exact_value
@@ -229,6 +229,8 @@ def test_refuses_flat_directions_unless_the_loss_is_asked_for() -> None:
     [
         ({"weight": "noise"}, InputError, "one of"),
         ({"samples": 1}, OutOfRangeError, "samples"),
+        ({"samples": 7, "rng": 0}, OutOfRangeError, "at least 8 for confidence 0.99"),
+        ({"samples": 10, "rng": 0, "confidence": 0.999}, OutOfRangeError, "at least 11"),
         ({"confidence": 1.0}, OutOfRangeError, "confidence"),
         ({"max_products": 0}, OutOfRangeError, "max_products"),
         ({"memory": 1e3}, OutOfRangeError, "must be at least"),
@@ -248,3 +250,44 @@ def test_refuses_what_is_no_process() -> None:
 def test_raises_what_the_status_says() -> None:
     with pytest.raises(ComputationError, match="the condition number is"):
         stationary_trace(problem("map"), max_products=5)
+
+
+def share_of_two_values_covered(samples: int) -> float:
+    # In two dimensions a probe's value is the trace plus or minus one number.
+    signs = np.random.default_rng(seed_of("two values")).choice((-1.0, 1.0), size=(4000, samples))
+    ends = np.array([mean_interval(2.0 + row, 0.99) for row in signs])
+    return float(np.mean((ends[:, 0] <= 2.0) & (ends[:, 1] >= 2.0)))
+
+
+def test_law_of_the_interval_from_the_fewest_probes_that_are_taken() -> None:
+    # Eight of them agree once in 128.
+    assert share_of_two_values_covered(8) > 0.988
+
+
+@pytest.mark.twin
+def test_law_of_four_probes_is_not_the_one_stated() -> None:
+    assert share_of_two_values_covered(4) < 0.92
+
+
+def test_bound_without_end_is_stated_beside_the_lower_value() -> None:
+    # Products in single precision know nothing of a curvature of 1e-8.
+    curvatures = np.geomspace(1e-8, 1.0, 40).astype(np.float32)
+    process = MatrixFreeSGD(
+        hessian=lambda x: curvatures * x.astype(np.float32),
+        gradient_noise=np.eye(40),
+        learning_rate=0.5,
+        batch_size=1,
+        hessian_bounds=(9e-9, 1.1),
+    )
+    found = stationary_trace(process, rng=0, throw=False, max_products=6)
+    assert found.status is Status.NOT_CONVERGED
+    assert np.isfinite(found.value)
+    assert found.error_bound == np.inf
+    assert found.interval == (-np.inf, np.inf)
+
+
+def test_memory_held_is_that_of_the_columns_there_were() -> None:
+    process = problem("map", "products")
+    d = process.dimension
+    assert stationary_trace(process, rng=0, samples=8).held_bytes == 8 * 6 * d * 16
+    assert stationary_trace(problem("map")).held_bytes < 8 * 6 * d * 64
