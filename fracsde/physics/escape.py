@@ -69,6 +69,9 @@ __all__ = ["EscapeRate", "escape_rate", "eyring_kramers"]
 
 _METHODS = ("kramers", "finite_rate", "quadrature", "fokker_planck", "map")
 _TRUSTED = 0.2  # relative size of what is left out up to which a formula counts as valid
+# Share of (eta L'')^2 / (1 - eta L''/2) that the second order takes: 0.15 to 0.21 in the wells of
+# tests/physics/test_escape.py.
+_SECOND = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,9 +94,10 @@ class EscapeRate:
         ``1 / barrier`` in more dimensions.
     finite_rate : float [1]
         Relative error that the finite learning rate causes, to lowest order; 0 where it causes
-        none.
+        none.  Of ``"finite_rate"`` the size of its second order.
     status : Status
-        ``INACCURATE`` where either is above 20 %, or the barrier is below three temperatures.
+        ``INACCURATE`` where either is above 20 %, the second with the size of its next order, or
+        where the barrier is below three temperatures.
     validity : str
         The same as a sentence.
     provenance : Provenance
@@ -172,14 +176,17 @@ def escape_rate(sgd: SGDOverBarrier, *, method: str = "kramers") -> EscapeRate:
     way = Way(sgd)
     kramers = log_kramers(sgd, way)
     flow = way.log_rate
-    later = finite_rate(sgd)
+    later, next_order = finite_rate(sgd), 0.0
+    if sgd.momentum == 0.0 and method != "map":
+        next_order = _second_order(sgd.learning_rate * max(map(abs, sgd.curvatures)))
     if method == "kramers":
         lost = log_depopulation(sgd) if sgd.momentum else 0.0
         log_rate, low, late = kramers + lost, float(np.expm1(flow - kramers)), later
         if sgd.momentum:
             log_rate += log_momentum(sgd)
     elif method == "finite_rate":
-        log_rate, low, late = flow + np.log1p(later), 0.0, later**2
+        log_rate, low, late = flow + np.log1p(later), 0.0, later**2 + next_order
+        next_order = 0.0
     elif method == "map":
         low_end, high_end = sorted((way.edge, sgd.far_side))
         right = sgd.saddle > sgd.minimum
@@ -188,7 +195,7 @@ def escape_rate(sgd: SGDOverBarrier, *, method: str = "kramers") -> EscapeRate:
     else:
         log_rate = flow if method == "quadrature" else log_cells(sgd, way)
         low, late = 0.0, later
-    return _result(way.height, log_rate, method, low, late, sgd)
+    return _result(way.height, log_rate, method, low, late, sgd, next_order=next_order)
 
 
 def eyring_kramers(
@@ -272,10 +279,16 @@ def eyring_kramers(
         temperature / delta,
         float(late),
         (height, hessian_minimum, hessian_saddle, gradient_noise, eta, batch, mu),
+        next_order=_second_order(max(x[-1], -y[0])) if mu == 0.0 else 0.0,
     )
 
 
 # --- words ----------------------------------------------------------------------------------------
+
+
+def _second_order(steep: float) -> float:
+    # The size of the second order; all orders end where steps overshoot the well, at eta L'' = 2.
+    return _SECOND * steep**2 / (1.0 - 0.5 * steep) if steep < 2.0 else float("inf")
 
 
 def _refuse(sgd: SGDOverBarrier, method: str) -> None:
@@ -301,12 +314,18 @@ def _refuse(sgd: SGDOverBarrier, method: str) -> None:
 
 
 def _result(
-    barrier: float, log_rate: float, method: str, low: float, late: float, *inputs: Any
+    barrier: float,
+    log_rate: float,
+    method: str,
+    low: float,
+    late: float,
+    *inputs: Any,
+    next_order: float = 0.0,
 ) -> EscapeRate:
     doubts = []
     if method == "kramers" and barrier < 3.0:
         doubts.append("a barrier below three temperatures is no barrier to a formula")
-    if abs(low) > _TRUSTED or abs(late) > _TRUSTED:
+    if abs(low) > _TRUSTED or abs(late) + next_order > _TRUSTED:
         doubts.append("more than a fifth: ask for another method")
     out = [f"{100.0 * low:.2g} % for its height"] if low else []
     out += [f"{100.0 * late:.2g} % for the learning rate"] if late else []

@@ -335,3 +335,59 @@ def test_limit_of_what_is_integrated_is_a_million_temperatures() -> None:
     for temperature in (1e-7, 1e-300):
         with pytest.raises(OutOfRangeError, match="temperatures"):
             escape_rate(wells(temperature=temperature))
+
+
+WELLS = {"two wells": ("(x**2 - 1)**2", -1.0, 0.0), "one well": ("x**2/2 - x**3/3", 0.0, 1.0)}
+
+
+def of_height(kind: str, barrier: float, pull: float) -> SGDOverBarrier:
+    # A barrier of so many temperatures, at eta L'' = pull in the well.
+    loss, minimum, saddle = WELLS[kind]
+    bend, height = {"two wells": (8.0, 1.0), "one well": (1.0, 1.0 / 6.0)}[kind]
+    rate = pull / bend
+    return SGDOverBarrier(
+        loss=loss,
+        noise=2.0 * height / barrier / rate,
+        minimum=minimum,
+        saddle=saddle,
+        learning_rate=rate,
+    )
+
+
+@pytest.mark.parametrize("kind", WELLS)
+@pytest.mark.parametrize("barrier", [5.0, 12.0])
+def test_status_knows_rates_that_the_first_order_does_not(kind: str, barrier: float) -> None:
+    """A flow that is trusted is off by less than a fifth, also where the first order cancels."""
+    trusted = []
+    for pull in (0.2, 0.4, 0.6, 0.8):
+        sgd = of_height(kind, barrier, pull)
+        steps = escape_rate(sgd, method="map").rate
+        flow = escape_rate(sgd, method="quadrature")
+        trusted.append(flow.status.ok)
+        off = abs(flow.rate / steps - 1.0)
+        assert off < 0.2 or not flow.status.ok
+        assert off > 0.1 or flow.status.ok
+        later = escape_rate(sgd, method="finite_rate")
+        assert abs(later.rate / steps - 1.0) < later.finite_rate
+    assert trusted[0]
+    assert not trusted[-1]
+
+
+@pytest.mark.twin
+def test_the_first_order_alone_would_trust_a_rate_that_is_off_by_a_third() -> None:
+    sgd = of_height("one well", 5.0, 0.8)
+    flow = escape_rate(sgd, method="quadrature")
+    assert abs(flow.finite_rate) < 0.2
+    assert escape_rate(sgd, method="map").rate / flow.rate > 1.33
+    assert not flow.status.ok
+
+
+def test_status_knows_steps_that_overshoot_the_well_in_more_dimensions() -> None:
+    # Curvatures whose first order cancels, at eta L'' = 0.9.
+    settings = {"height": 1.0, "hessian_minimum": 1.0, "hessian_saddle": -1.0}
+    found = [
+        eyring_kramers(**settings, gradient_noise=0.1 / rate, learning_rate=rate)
+        for rate in (0.2, 0.9, 3.0)
+    ]
+    assert [one.finite_rate for one in found] == [0.0, 0.0, 0.0]
+    assert [one.status.ok for one in found] == [True, False, False]

@@ -24,6 +24,14 @@ def test_leading_term_is_exact_at_any_stable_rate() -> None:
         np.testing.assert_allclose(found, leading, rtol=1e-6)
 
 
+@pytest.mark.parametrize("pulls", [10.0, 50.0])
+def test_leading_term_misses_the_inverse_of_the_pulls_in_a_window(pulls: float) -> None:
+    # Relative 1 / (eta h T), here with eta h = 0.01.
+    law = SGDNearMinimum(hessian=1.0, gradient_noise=1.0, learning_rate=0.01, batch_size=1)
+    T = round(100 * pulls)
+    assert 1.0 - T * averaged_covariance(law, T)[0, 0] == pytest.approx(1.0 / pulls, rel=0.01)
+
+
 def well_specified(eps: float, S: int) -> SGDNearMinimum:
     # Data from the model: the noise equals the Hessian.
     return SGDNearMinimum(

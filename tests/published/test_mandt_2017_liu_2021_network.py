@@ -65,6 +65,10 @@ def test_flow_and_map_are_too_small_on_a_network(measured) -> None:
     # Both theories see the same noise and the same curvature, and nothing here is random.
     assert np.all(ratios["flow"] > 1.01 * ratios["map"])
     assert ratios["flow"][0] > 1.2 * ratios["map"][0]
+    # From the steepest direction on, as told in the table of published formulas.
+    for name, (first, last) in {"flow": (1.54, 1.22), "map": (1.00, 1.09)}.items():
+        told = [ratios[name][0] - first, ratios[name][-1] - last]
+        assert np.all(np.abs(told) < 0.006 + sigmas() * error[[0, -1]])
 
 
 def test_closure_repairs_them(measured) -> None:

@@ -30,11 +30,11 @@ def test_equation_25_is_the_overdamped_flow() -> None:
     np.testing.assert_allclose(found, equation_25(problem), rtol=1e-13)
 
 
-@pytest.mark.parametrize(("rate", "momentum", "factor"), [(0.1, 0.9, 5.62), (0.01, 0.99, 49.0)])
+@pytest.mark.parametrize(("rate", "momentum", "factor"), [(0.1, 0.9, 5.596), (0.01, 0.99, 49.28)])
 def test_equation_25_fails_off_the_diagonal_by_the_commutator(rate, momentum, factor) -> None:
     problem = sgd(learning_rate=rate, momentum=momentum)
     ratio = equation_25(problem)[0, 1] / stationary_covariance(problem).matrix[0, 1]
-    assert ratio == pytest.approx(factor, rel=0.01)
+    assert ratio == pytest.approx(factor, rel=1e-3)
     # The flow with inertia has it: 1 + eta (h_i - h_j)^2 / [2 (1 - mu)^2 (h_i + h_j)].
     flow = stationary_covariance(problem.flow(limit="underdamped")).matrix[0, 1]
     commutator = 1.0 + rate * 0.99**2 / (2.0 * (1.0 - momentum) ** 2 * 1.01)

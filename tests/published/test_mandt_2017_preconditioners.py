@@ -53,9 +53,9 @@ def test_diagonal_loses_to_the_scalar_in_a_fifth_of_random_problems() -> None:
     rng = np.random.default_rng(seed_of("corollary 3"))
     scalar, diagonal = scalar_and_diagonal(random_matrices(rng), random_matrices(rng))
     share = np.mean(diagonal > scalar)
-    # About 21 %, known to 1 % from so many draws; by as much as a nat.
-    assert 0.17 < share < 0.27
-    assert np.max(diagonal - scalar) > 0.7
+    # 21 %, known to 1 % from so many draws; by more than a nat in one draw of a thousand.
+    assert 0.17 < share < 0.25
+    assert np.max(diagonal - scalar) > 1.0
 
 
 def test_diagonal_never_loses_where_the_noise_is_the_hessian() -> None:

@@ -52,6 +52,7 @@ def test_fails_the_prefactor_in_proportion_to_the_inverse_exponent() -> None:
         off.append(abs(found.low_barrier))
     assert np.log2(off[-2] / off[-1]) == pytest.approx(1.0, abs=0.15)
     assert off[0] == pytest.approx(0.0443, rel=0.01)
+    assert off[-1] == pytest.approx(0.0059, rel=0.01)
 
 
 def test_fails_arrhenius_law_for_noise_that_grows_with_the_loss() -> None:

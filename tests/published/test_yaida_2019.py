@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from fracsde.observables import fluctuation_dissipation
+from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.stationary import stationary_covariance
+from fracsde.transients import mean_square_displacement
 from tests.support.laws import seed_of
 from tests.support.linear_laws import sgd
 
@@ -76,6 +78,23 @@ def test_second_relation_fails_for_shuffled_epochs() -> None:
     ratios = [(0.05 * curved) / gradient for _, _, gradient, curved in (independent, shuffled)]
     assert ratios[0] == pytest.approx(1.0, abs=0.1)
     assert ratios[1] > 1.8
+
+
+def test_second_relation_of_shuffled_epochs_is_too_large_by_what_the_table_says() -> None:
+    # Equal noise in all directions, exactly: a step's displacement is the rate times its gradient.
+    given = {"hessian": HESSIAN, "gradient_noise": np.eye(3), "learning_rate": 0.1}
+    for sampling, expected in (("without_replacement", 1.0), ("shuffled", 2.6165)):
+        law = SGDNearMinimum(
+            **given, batch_size=BATCH, dataset_size=EXAMPLES, sampling=sampling
+        )
+        curvatures = np.diag(HESSIAN)
+        spread = np.diag(stationary_covariance(law).matrix)
+        moved = [
+            mean_square_displacement(law, [1], directions=direction)[0] for direction in np.eye(3)
+        ]
+        left = curvatures**2 @ spread
+        right = 0.05 * curvatures @ np.array(moved) / 0.1**2
+        assert right / left == pytest.approx(expected, rel=1e-4)
 
 
 def printed_second(law) -> tuple[float, float]:
