@@ -166,7 +166,7 @@ def stationary_leading_block(
     products = law.products
     # A second run, to the last digit, where the first is not good enough.
     for accuracy in (1e-3 * rtol, 0.0):
-        theta, U, made, residual = _leading(law, k, kept, accuracy, watch)
+        theta, U, made, residual, beside = _leading(law, k, kept, accuracy, watch)
         products += made
         S, NU = _block(law, theta, U)
         bound = _bound(law, theta, S, NU, residual)
@@ -185,7 +185,7 @@ def stationary_leading_block(
             status=Status.SUCCESS if good else Status.NOT_CONVERGED,
             detail="" if good else f"The bound is {bound:.3g}, beside a block of {size:.3g}.",
             products=products,
-            held_bytes=8 * d * (kept + 2 * k + 2 * _CHUNK),
+            held_bytes=8 * d * beside,
             provenance=provenance(process, k, rtol),
         ),
         throw=throw,
@@ -193,11 +193,12 @@ def stationary_leading_block(
 
 
 def _kept_vectors(memory: float, d: int, k: int) -> int:
-    # Vectors of the eigensolver: twice those wanted, or what fits beside the result and its copy.
+    # Vectors of the eigensolver: twice those wanted, or what fits beside the result, counted twice,
+    # as SciPy copies them at the end.
     memory = real("memory", memory, low=0.0)
-    fits = int(memory // (8 * d)) - 2 * k - 2 * _CHUNK
+    fits = (int(memory // (8 * d)) - k - 2 * _CHUNK) // 2
     if d > 64 and fits < k + 8:
-        needed = 8 * d * (3 * k + 8 + 2 * _CHUNK)
+        needed = 8 * d * (3 * k + 16 + 2 * _CHUNK)
         msg = (
             f"`memory` must be at least {needed:.3g} bytes for {k} vectors of {d} entries, got "
             f"{memory:.3g}"
@@ -208,10 +209,14 @@ def _kept_vectors(memory: float, d: int, k: int) -> int:
 
 def _leading(
     law: SymmetricLaw, k: int, kept: int, accuracy: float, watch: Watch
-) -> tuple[FloatArray, FloatArray, int, float]:
-    # Eigenvalues in descending order, vectors, products, and the norm of the residual.
-    found = _of_factor(law.A, k) or _iterated(law, k, kept, accuracy, watch)
-    theta, U, made = found
+) -> tuple[FloatArray, FloatArray, int, float, int]:
+    # Eigenvalues in descending order, vectors, products, the norm of the residual, vectors held.
+    found, held = _of_factor(law.A, k), 2 * kept + k + 2 * _CHUNK
+    if found is not None:
+        # A basis of the factor's range, and another while it is made or the vectors are.
+        rank = min(law.A.factor.shape) if isinstance(law.A, LowRankPlusDiagonal) else 0
+        held = rank + max(rank, k + 2 * _CHUNK)
+    theta, U, made = found or _iterated(law, k, kept, accuracy, watch)
     flat = FLAT * law.high
     if theta[-1] <= flat:
         msg = (
@@ -228,7 +233,7 @@ def _leading(
     # What rounding leaves of products and of orthogonality acts like a residual.
     rounding = 4.0 * law.A.precision * float(np.sqrt(k)) * float(theta[0])
     residual = float(np.sqrt(square)) + rounding
-    return theta, U, made + k, residual
+    return theta, U, made + k, residual, held
 
 
 def _of_factor(A: Symmetric, k: int) -> tuple[FloatArray, FloatArray, int] | None:

@@ -84,16 +84,12 @@ def test_second_relation_of_shuffled_epochs_is_too_large_by_what_the_table_says(
     # Equal noise in all directions, exactly: a step's displacement is the rate times its gradient.
     given = {"hessian": HESSIAN, "gradient_noise": np.eye(3), "learning_rate": 0.1}
     for sampling, expected in (("without_replacement", 1.0), ("shuffled", 2.6165)):
-        law = SGDNearMinimum(
-            **given, batch_size=BATCH, dataset_size=EXAMPLES, sampling=sampling
-        )
+        law = SGDNearMinimum(**given, batch_size=BATCH, dataset_size=EXAMPLES, sampling=sampling)
         curvatures = np.diag(HESSIAN)
         spread = np.diag(stationary_covariance(law).matrix)
-        moved = [
-            mean_square_displacement(law, [1], directions=direction)[0] for direction in np.eye(3)
-        ]
+        moved = mean_square_displacement(law, [1], directions=np.eye(3))[0]
         left = curvatures**2 @ spread
-        right = 0.05 * curvatures @ np.array(moved) / 0.1**2
+        right = 0.05 * curvatures @ moved / 0.1**2
         assert right / left == pytest.approx(expected, rel=1e-4)
 
 
