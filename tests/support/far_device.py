@@ -16,16 +16,21 @@ It is registered once per process and for good, so only child processes do.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 torch = pytest.importorskip("torch")
-tree = pytest.importorskip("torch.utils._pytree")
 registration = pytest.importorskip("torch.utils.backend_registration")
 
 NAME = "far"
 transfers = [0]
+_SET = torch.ops.aten.set_.source_Storage_storage_offset
+_clone = torch.UntypedStorage.clone
 _META = torch._C.DispatchKeySet(torch._C.DispatchKey.Meta)
 _WAITING = {"aten::_local_scalar_dense", "aten::equal", "aten::nonzero", "aten::masked_select"}
 _INDEXED = {"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}
@@ -57,18 +62,22 @@ def _wrapped(raw: torch.Tensor, bases: dict[int, torch.Tensor]) -> torch.Tensor:
     storage = raw.untyped_storage()
     base = bases.get(storage._cdata)
     if base is None:
-        count = -(-storage.nbytes() // raw.element_size())
-        base = torch._C._acc.create_empty_tensor([count], raw.dtype)
-        _behind[base.untyped_storage()._cdata] = storage
-    layout = list(raw.shape), list(raw.stride()), raw.storage_offset()
-    out = torch._C._acc.create_empty_tensor([0], raw.dtype)
-    set_ = torch.ops.aten.set_.source_Storage_storage_offset
-    set_.redispatch(_META, out, base.untyped_storage(), layout[2], *layout[:2])
-    return out
+        base = _based(storage, raw.dtype)
+    return _placed(torch._C._acc.create_empty_tensor([0], raw.dtype), base, raw)
 
 
-def _is_far(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.device.type == NAME
+def _based(storage: Any, dtype: torch.dtype) -> torch.Tensor:
+    # A tensor of the device that a storage of the host lies behind.
+    count = -(-storage.nbytes() // dtype.itemsize)
+    base = torch._C._acc.create_empty_tensor([count], dtype)
+    _behind[base.untyped_storage()._cdata] = storage
+    return base
+
+
+def _placed(tensor: torch.Tensor, base: torch.Tensor, raw: torch.Tensor) -> torch.Tensor:
+    # The tensor itself, from now on a view of another with the layout of the one behind it.
+    where = raw.storage_offset(), raw.shape, raw.stride()
+    return _SET.redispatch(_META, tensor, base.untyped_storage(), *where)
 
 
 def _bare(value: torch.Tensor) -> torch.Tensor:
@@ -77,22 +86,42 @@ def _bare(value: torch.Tensor) -> torch.Tensor:
     return raw.set_(storage, value.storage_offset(), value.shape, value.stride())
 
 
-def _refuse_strangers(op: Any, given: list[torch.Tensor]) -> None:
-    if any(map(_is_far, given)) and op.name() not in _INDEXED:
-        strange = [a for a in given if not _is_far(a) and a.ndim]
-        if strange:
-            msg = (
-                "Expected all tensors to be on the same device, but found at least two devices, "
-                f"{NAME}:0 and {strange[0].device}! ({op.name()})"
-            )
-            raise RuntimeError(msg)
+class _Facts:
+    """What is to be known of an operation, found once."""
+
+    def __init__(self, op: Any) -> None:
+        self.name = op.name()
+        self.waits, self.indexed = self.name in _WAITING, self.name in _INDEXED
+        self.random = torch.Tag.nondeterministic_seeded in op.tags
+        wanted = [str(argument.type) == "Tensor" for argument in op._schema.arguments]
+        self.tensors = [place for place, tensor in enumerate(wanted) if tensor]
 
 
-def _done(op: Any, args: Any, options: Any) -> Any:
+_facts = lru_cache(maxsize=None)(_Facts)
+
+
+def _changed(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+    # What operations take and give: tensors, lists of them, and things that hold none.
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return type(value)([_changed(part, change) for part in value])
+    return value
+
+
+def _refuse_strangers(name: str, given: list[torch.Tensor]) -> None:
+    strange = [a for a in given if a.device.type != NAME and a.ndim]
+    if strange:
+        msg = (
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{NAME}:0 and {strange[0].device}! ({name})"
+        )
+        raise RuntimeError(msg)
+
+
+def _drawn(op: Any, args: Any, options: Any) -> Any:
     # Random numbers are the device's own.
-    if torch.Tag.nondeterministic_seeded not in op.tags:
-        return op(*args, **options)
-    if any(isinstance(value, torch.Generator) for value in tree.tree_leaves((args, options))):
+    if any(isinstance(value, torch.Generator) for value in (*args, *options.values())):
         msg = f"Expected a '{NAME}' device type for generator but found 'cpu'"
         raise RuntimeError(msg)
     host = torch.get_rng_state()
@@ -105,47 +134,54 @@ def _done(op: Any, args: Any, options: Any) -> Any:
 
 
 def _call(op: Any, *args: Any, **kwargs: Any) -> Any:
-    given = [a for a in tree.tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)]
-    raws = {id(a): _bare(a) for a in given if _is_far(a)}
+    facts, given, raws = _facts(op), [], {}
 
-    def bare(value: Any) -> Any:
-        if isinstance(value, torch.device) and value.type == NAME:
-            return torch.device("cpu")
-        return raws.get(id(value), value) if isinstance(value, torch.Tensor) else value
+    def bare(value: torch.Tensor) -> torch.Tensor:
+        given.append(value)
+        if value.device.type != NAME:
+            return value
+        if id(value) not in raws:
+            raws[id(value)] = value, _bare(value)
+        return raws[id(value)][1]
 
-    inner, options = tree.tree_map(bare, (args, kwargs))
-    if op.name() == "aten::_copy_from":
-        transfers[0] += not _is_far(args[1])
+    inner = [_changed(value, bare) for value in args]
+    options = {key: _changed(value, bare) for key, value in kwargs.items()}
+    if facts.name == "aten::_copy_from":
+        transfers[0] += args[1].device.type != NAME
         inner[1].copy_(inner[0])
         return args[1]
-    _refuse_strangers(op, given)
-    transfers[0] += op.name() in _WAITING
+    if op is _SET:  # of two storages of the device
+        return op.redispatch(_META, *args)
+    if raws and not facts.indexed:
+        _refuse_strangers(facts.name, given)
+    transfers[0] += facts.waits
     # Numbers that C++ has wrapped in a tensor arrive as numbers.
-    inner = tuple(
-        torch.tensor(value, device="cpu")
-        if isinstance(value, int | float) and str(wanted.type) == "Tensor"
-        else value
-        for value, wanted in zip(inner, op._schema.arguments, strict=False)
-    )
-    same = {id(raws[id(a)]): a for a in given if id(a) in raws}
-    bases = {raws[id(a)].untyped_storage()._cdata: a for a in given if id(a) in raws}
+    for place in facts.tensors:
+        if place < len(inner) and isinstance(inner[place], int | float):
+            inner[place] = torch.tensor(inner[place], device="cpu")
     device = kwargs.get("device")
     home = device is not None and torch.device(device).type == "cpu"
+    if device is not None:
+        options["device"] = torch.device("cpu")
+    same = {id(raw): value for value, raw in raws.values()}
+    bases = {raw.untyped_storage()._cdata: value for value, raw in raws.values()}
+    found = _drawn(op, inner, options) if facts.random else op(*inner, **options)
+    for value, raw in raws.values():  # results that were given empty, and have grown
+        if value.shape != raw.shape:
+            _placed(value, _wrapped(raw, {}), raw)
 
-    def back(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or home:
-            return value
+    def back(value: torch.Tensor) -> torch.Tensor:
         return same[id(value)] if id(value) in same else _wrapped(value, bases)
 
-    found = _done(op, inner, options)
-    for a in given:  # results that were given empty, and have grown
-        if id(a) in raws and a.shape != raws[id(a)].shape:
-            grown = _wrapped(raws[id(a)], {})
-            layout = grown.storage_offset(), list(grown.shape), list(grown.stride())
-            torch.ops.aten.set_.source_Storage_storage_offset.redispatch(
-                _META, a, grown.untyped_storage(), *layout
-            )
-    return tree.tree_map(back, found)
+    return found if home else _changed(found, back)
+
+
+def _copied(storage: Any) -> Any:
+    # Torch would ask the allocator of the device, of which there is none, and copy from an address
+    # of nothing: `copy.deepcopy` of a buffer does.
+    if storage.device.type != NAME:
+        return _clone(storage)
+    return _based(_behind[storage._cdata].clone(), torch.uint8).untyped_storage()
 
 
 def register(*, doubles: bool = True) -> None:
@@ -159,9 +195,12 @@ def register(*, doubles: bool = True) -> None:
     _narrow[0] = not doubles
     _random.append(torch.Generator(device="cpu").manual_seed(1).get_state())
     registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
-    library = torch.library.Library("_", "IMPL")
+    torch.UntypedStorage.clone = _copied
+    library, own = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     library.fallback(_call, "PrivateUse1")
-    _kept.append(library)  # it unregisters what it holds when it goes
+    for name in ("convolution", "convolution_backward"):  # torch would go by a kernel for others
+        own.impl(name, partial(_call, getattr(torch.ops.aten, name).default), "PrivateUse1")
+    _kept.extend([library, own])  # they unregister what they hold when they go
 
 
 def register_doubles() -> None:
