@@ -13,10 +13,10 @@ import torch
 import fracsde as fs
 from fracsde.errors import RecordError
 from fracsde.recording import Coordinates, Every, Full, RandomProjection
-from fracsde.recording.torch import record
+from fracsde.recording.torch import record, rows
 from tests.recording import measuring
 
-STEPS, BATCH, EXAMPLES = 40, 8, 64
+STEPS, BATCH, EXAMPLES, SKIPPED = 40, 8, 64, 7
 WAYS = {
     "projections": {"observe": RandomProjection(8, form="disjoint"), "gradients": True},
     "dense": {"observe": RandomProjection(8, form="orthonormal"), "gradients": True},
@@ -26,6 +26,11 @@ WAYS = {
         "observe": RandomProjection(4, form="disjoint"),
         "scalars": False,
         "schedule": Every(3),
+    },
+    "scaled": {
+        "observe": RandomProjection(8, form="orthonormal"),
+        "gradients": True,
+        "scaled": True,
     },
 }
 
@@ -42,19 +47,34 @@ def squares(outputs, targets):
     return (outputs - targets).square().mean()
 
 
-def train(device, folder, transfers, **how):
-    """Return the transfers in the steps themselves, of a run that is recorded."""
+def train(device, folder, transfers, *, scaled=False, **how):
+    """Return the transfers in the steps themselves, of a run that is recorded.
+
+    One that is scaled has its learning rate on the device, changes it and its losses in place,
+    unscales inside a step that autocast is on in, and skips one.
+    """
     model, inputs, targets = model_and_data(device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    rate = torch.tensor(0.1).to(device) if scaled else 0.1
+    fused = {"fused": True} if scaled else {}
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, **fused)
+    scaler = torch.amp.GradScaler(device, init_scale=1024.0, growth_interval=8, enabled=scaled)
+    rounding = torch.autocast(device, dtype=torch.bfloat16, enabled=scaled)
     moved = 0
-    with record(model, optimizer, folder, dataset_size=EXAMPLES, **how):
+    with record(model, optimizer, folder, dataset_size=EXAMPLES, **how) as recorder:
         for step in range(STEPS):
             batch = slice(BATCH * (step % 8), BATCH * (step % 8) + BATCH)
             optimizer.zero_grad()
-            squares(model(inputs[batch]), targets[batch]).backward()
+            loss = squares(model(inputs[batch]), targets[batch])
+            recorder.note_loss(loss)
+            scaler.scale(loss * torch.inf if scaled and step == SKIPPED else loss).backward()
+            loss.detach().add_(1.0)
             before = transfers[0]
-            optimizer.step()
+            with rounding:
+                scaler.step(optimizer)
             moved += transfers[0] - before
+            if scaled:
+                scaler.update()
+                rate.mul_(0.9)
     return moved
 
 
@@ -113,6 +133,7 @@ def main(device, folder):
     if device == "refusals":
         print(json.dumps({"kept": refusals(far_device)}))
         return
+    rows._SECONDS = float("inf")  # none is fetched inside a step, however slow steps are
     moved = {}
     for name, how in WAYS.items():
         moved[name] = train(device, Path(folder, name), transfers, **how)

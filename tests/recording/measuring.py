@@ -58,6 +58,22 @@ class Mixed(nn.Module):
         return self.two(torch.tanh(self.one(x.to(self.one.weight.dtype))).to(x.dtype))
 
 
+class Image(nn.Module):
+    """Convolutions, and a normalisation by stored statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.Sequential(
+            nn.Conv2d(1, 3, 2, padding=1), nn.BatchNorm2d(3), nn.Tanh(), nn.Flatten()
+        )
+        self.norm, self.last = nn.BatchNorm1d(27), nn.Linear(27, 3)
+        with torch.no_grad():  # statistics of data that it has seen
+            self.train()(torch.randn(16, 4))
+
+    def forward(self, x):
+        return self.last(self.norm(self.parts(x.reshape(-1, 1, 2, 2))))
+
+
 def dense():
     return nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 3))
 
@@ -73,13 +89,14 @@ def made(kind):
 
 
 @contextmanager
-def hostile():
-    """Defaults under which a tensor that is made without a device or a type is of no use."""
+def hostile(device):
+    """Autocast, and defaults under which a tensor made without device or type is of no use."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     torch.set_default_device("meta")
     try:
-        yield
+        with torch.autocast(device, dtype=torch.bfloat16), torch.autocast("cpu"):
+            yield
     finally:
         torch.set_default_dtype(before)
         torch.set_default_device(None)
@@ -99,6 +116,7 @@ def losses(device):
         "data here": (made(dense).to(device), here),
         "model here": (made(dense), there),
         "in two places": (spread, here),
+        "an image": (made(Image).to(device), there),
         "by autograd": (made(Cubic).to(device), there),
         "in half precision": (made(dense).bfloat16().to(device), half),
         "in two precisions": (made(Mixed).to(device), there),
@@ -140,7 +158,7 @@ def estimated(loss):
     some = estimators.gradient_noise(loss, w, examples=9, directions=few.vectors[:, :2], rng=0)
     low = estimators.gradient_noise(loss, w, form="low_rank")
     scale = estimators.gradient_noise_scale(loss, w, weighted=True)
-    density = estimators.spectral_density(loss, w, probes=2, steps=6)
+    density = estimators.spectral_density(loss, w, probes=2, steps=4)
     return {
         "check": estimators.check_loss(loss, w).slope < 0.03,
         "Gauss-Newton": gauss.matrix,
@@ -151,7 +169,7 @@ def estimated(loss):
         "scale": scale.value,
         "density": density.trace,
         "learning coefficient": estimators.learning_coefficient(
-            loss, w, chains=4, draws=20, burn_in=4, rng=0
+            loss, w, chains=16, draws=20, burn_in=2, rng=0
         ).value,
     }
 
@@ -175,6 +193,43 @@ def closed(device):
     return {"minimum": w, "curvatures": at.curvatures, "closure": closure.variances}
 
 
+def robust(outputs, targets):
+    return torch.log(torch.cosh(outputs - targets)).mean()
+
+
+def compared(device):
+    """Return what a run and the loss on a device are found to have in common."""
+    x, y = data()
+    line = made(lambda: nn.Linear(4, 1, bias=False))  # of few operations
+    loss = TorchLoss(line.to(device), robust, x, y[:, None].astype(float))
+    w = np.array(loss.initial_parameters)
+    rng = np.random.default_rng(2)
+    weights, gradients = w + 0.1 * rng.normal(size=(2, 160, 4)), rng.normal(size=(2, 160, 4))
+
+    def some(values):
+        return values.reshape(16, 20, 4)  # chains enough to need no correlation time
+
+    with hostile(device):
+        report = fs.compare_run(
+            weights,
+            loss=loss,
+            hessian=loss.hessian(w),
+            gradient_noise=estimators.gradient_noise(loss, w).matrix,
+            learning_rate=0.1,
+            batch_size=8,
+            sampling="with_replacement",
+            rivals=(),
+            diagnose=False,
+        )
+        ratio = estimators.second_fluctuation_dissipation(
+            loss, weights=some(weights), gradients=some(gradients), learning_rate=0.1
+        )
+    asked = [found for found in report.assumptions if not found.reason]
+    effects = {found.name: found.effect for found in asked}
+    rows = [[row.predicted, row.measured] for row in report.rows]
+    return {"fluctuation": ratio.value, "rows": np.array(rows), **effects}
+
+
 def examined(device):
     """Return the findings about a model that draws random numbers and couples examples."""
     x, y = (torch.tensor(part) for part in data())
@@ -189,13 +244,14 @@ def measured(device, transfers):
     """Return arrays by name, and the transfers of each method of a loss."""
     arrays, moved = {}, {}
     for name, loss in losses(device).items():
-        with hostile():
+        with hostile(device):
             for method, call in methods(loss).items():
                 before = transfers[0]
                 arrays[f"{name}: {method}"] = call()
                 moved[f"{name}: {method}"] = transfers[0] - before
         arrays[f"{name}: transformed"] = loss.route == "torch.func"
         if name == "all there":
-            with hostile():
+            with hostile(device):
                 arrays |= {f"estimated: {key}": value for key, value in estimated(loss).items()}
+    arrays |= {f"compared: {key}": value for key, value in compared(device).items()}
     return arrays, moved

@@ -32,6 +32,8 @@ transfers = [0]
 _SET = torch.ops.aten.set_.source_Storage_storage_offset
 _clone = torch.UntypedStorage.clone
 _META = torch._C.DispatchKeySet(torch._C.DispatchKey.Meta)
+_AUTOCAST = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+_ROUNDED = ("linear", "matmul", "mm", "addmm", "mv", "dot", "conv2d")
 _WAITING = {"aten::_local_scalar_dense", "aten::equal", "aten::nonzero", "aten::masked_select"}
 _INDEXED = {"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}
 _WIDE = {torch.float64, torch.complex128}
@@ -176,6 +178,17 @@ def _call(op: Any, *args: Any, **kwargs: Any) -> Any:
     return found if home else _changed(found, back)
 
 
+def _rounded(op: Any, *args: Any) -> Any:
+    # Under autocast: in the shorter precision, which accelerators have special units for.
+    kind = torch.get_autocast_dtype(NAME)
+
+    def short(value: torch.Tensor) -> torch.Tensor:
+        return value.to(kind) if value.dtype == torch.float32 else value
+
+    with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+        return op(*(_changed(value, short) for value in args))
+
+
 def _copied(storage: Any) -> Any:
     # Torch would ask the allocator of the device, of which there is none, and copy from an address
     # of nothing: `copy.deepcopy` of a buffer does.
@@ -200,6 +213,10 @@ def register(*, doubles: bool = True) -> None:
     library.fallback(_call, "PrivateUse1")
     for name in ("convolution", "convolution_backward"):  # torch would go by a kernel for others
         own.impl(name, partial(_call, getattr(torch.ops.aten, name).default), "PrivateUse1")
+    library.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    for name in _ROUNDED:
+        op = getattr(torch.ops.aten, name).default
+        own.impl(name, partial(_rounded, op), "AutocastPrivateUse1")
     _kept.extend([library, own])  # they unregister what they hold when they go
 
 

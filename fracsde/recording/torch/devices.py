@@ -7,6 +7,7 @@ every device has.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from fracsde._typing import FloatArray
 
-__all__ = ["fetched", "home_of"]
+__all__ = ["fetched", "home_of", "unrounded"]
 
 _HELD = 1 << 22  # numbers that wait on a device
 
@@ -39,6 +40,25 @@ def home_of(model: Any) -> torch.device | None:
     if len(found) > 1:
         return None
     return next(iter(found), torch.device("cpu"))
+
+
+def unrounded(kinds: Iterable[str]) -> ExitStack:
+    """Return a context without autocast, which would compute in half precision.
+
+    Parameters
+    ----------
+    kinds : iterable of str
+        Of devices: ``"cpu"``, ``"cuda"``.
+
+    Returns
+    -------
+    contextlib.ExitStack
+    """
+    context = ExitStack()
+    for kind in kinds:
+        if torch.is_autocast_enabled(kind):
+            context.enter_context(torch.autocast(kind, enabled=False))
+    return context
 
 
 def fetched(pieces: Iterable[torch.Tensor]) -> Iterator[FloatArray]:

@@ -16,7 +16,6 @@ in its parts.  Autocast is off inside: what is differentiated is rounded as the 
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,10 +23,11 @@ from torch.func import functional_call, grad, jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fracsde.errors import UnsupportedError
-from fracsde.recording.torch.devices import home_of
+from fracsde.recording.torch.devices import home_of, unrounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import ExitStack
 
     import numpy as np
 
@@ -86,10 +86,7 @@ class FlatModel:
 
     def unrounded(self, *, parts: bool = False) -> ExitStack:
         """Return a context without autocast, and with attention in its parts if asked."""
-        context = ExitStack()
-        for kind in self._types:
-            if torch.is_autocast_enabled(kind):
-                context.enter_context(torch.autocast(kind, enabled=False))
+        context = unrounded(self._types)
         if parts:
             context.enter_context(sdpa_kernel(SDPBackend.MATH))
         return context

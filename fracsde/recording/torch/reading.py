@@ -8,8 +8,8 @@ With :math:`w` the weights before a step, :math:`g` the gradient as the optimise
 
 Two readers do the same.  Contiguous tensors of one type in main memory are read where they lie, by
 compiled loops.  All others, on a device, in half precision, sparse, are read by operations of torch
-and stay on their device until many rows are fetched in one transfer.  A gradient that is ``None``
-counts as zero.
+and stay on their device until many rows are fetched in one transfer, in single precision at least
+whatever autocast says.  A gradient that is ``None`` counts as zero.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from fracsde.recording.torch._addresses import TYPES, Unsuited, plain
+from fracsde.recording.torch.devices import unrounded
 from fracsde.recording.torch.host import HostReader
 from fracsde.records._store.observation import disjoint_run
 
@@ -73,6 +74,7 @@ class TensorReader:
     def __init__(self, parameters: TrainedParameters, bound: Bound, dtype: str) -> None:
         self._tensors, self._bound, self._dtype = parameters.tensors, bound, TYPES[dtype]
         self._home = self._tensors[0].device
+        self._kinds = (self._home.type,)
         self._sizes = [int(p.numel()) for p in self._tensors]
         self._array: Any = None
         if bound.array is not None:
@@ -105,8 +107,9 @@ class TensorReader:
         (3,) torch.Tensor
         """
         pairs = zip(self._flat(None), self._flat(gradients), strict=True)
-        rows = [torch.stack((w @ g, g @ g, w @ w)) for w, g in pairs]
-        return torch.stack(rows).sum(0)
+        with unrounded(self._kinds):
+            rows = [torch.stack((w @ g, g @ g, w @ w)) for w, g in pairs]
+            return torch.stack(rows).sum(0)
 
     def squares(self, slot: int, tensors: list[Any]) -> Any:
         """Return the sum of the squares of all entries.
@@ -115,7 +118,8 @@ class TensorReader:
         -------
         () torch.Tensor
         """
-        return torch.stack([flat @ flat for flat in self._flat(tensors)]).sum()
+        with unrounded(self._kinds):
+            return torch.stack([flat @ flat for flat in self._flat(tensors)]).sum()
 
     def weights(self, slot: int) -> Any:
         """Return what is kept of the weights.
@@ -142,7 +146,8 @@ class TensorReader:
         if self._bound.kind == "coordinates":
             return whole[self._array]
         if self._bound.structure == "dense":
-            return self._array @ whole
+            with unrounded(self._kinds):
+                return self._array @ whole
         empty = torch.zeros(self._bound.width, device=self._home, dtype=self._dtype)
         return empty.index_add(0, self._belongs, whole * self._array)
 
