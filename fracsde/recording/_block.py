@@ -82,7 +82,7 @@ def _fill(into: NDArray[Any], stream: Stream, given: Any) -> tuple[NDArray[Any],
     if given is None:
         into[...] = np.nan
         return np.ones(count, dtype=bool), np.zeros(count, dtype=bool)
-    array: Any = np.ma.asarray(given)
+    array: Any = given if isinstance(given, np.ndarray) else np.ma.asarray(given)
     if array.size != count * width or array.dtype.kind not in "biuf":
         msg = (
             f"stream {stream.name!r} needs {count} rows of {width} numbers, got {array.dtype} of "
@@ -90,8 +90,10 @@ def _fill(into: NDArray[Any], stream: Stream, given: Any) -> tuple[NDArray[Any],
         )
         raise RecordError(msg)
     array = array.reshape(count, width)
-    hidden = np.asarray(np.ma.getmaskarray(array).any(axis=1))
+    hidden = np.zeros(count, dtype=bool)
+    if np.ma.isMaskedArray(array):
+        hidden = np.asarray(np.ma.getmaskarray(array).any(axis=1))
     with np.errstate(over="ignore", invalid="ignore"):
-        into[...] = array.data
+        into[...] = np.ma.getdata(array)
     into[hidden] = np.nan
     return hidden, ~hidden & ~np.isfinite(into).all(axis=1)

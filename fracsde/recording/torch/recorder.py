@@ -68,11 +68,11 @@ class TorchRecorder:
     """
 
     __slots__ = (  # an attribute lies beside the others, and not in a dictionary
-        "__weakref__", "_ask", "_before", "_closed", "_counted", "_diverged", "_dtype", "_due",
+        "__weakref__", "_ask", "_before", "_closed", "_count", "_counted", "_diverged", "_dtype", "_due",
         "_end", "_entering", "_first", "_gradients", "_groups", "_grown", "_handles", "_loss",
         "_lost", "_multiplied", "_optimizer", "_parameters", "_plain", "_process", "_raises",
         "_recorder", "_rows", "_scalars", "_sizes", "_skipped", "_step", "_stops", "_velocity",
-        "_wanted", "_watch",
+        "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -107,11 +107,12 @@ class TorchRecorder:
         self._wanted = None if recorder.schedule == Every(1) else recorder.schedule.due
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
-        self._watch = BatchWatch(model) if counting else None
+        watch = BatchWatch(model) if counting else None
+        self._count = [0] if watch is None else watch.count
         self._entering: Any = optimizer.register_step_pre_hook(self._enter)
         self._handles = [self._entering, optimizer.register_step_post_hook(self._leave)]
-        if self._watch is not None:
-            self._handles += [self._watch]
+        if watch is not None:
+            self._handles += [watch]
         self._process, self._ask = os.getpid(), True  # whether a plain step is asked about
         self._end = weakref.finalize(self, abandon, self._rows, self._process, self._handles)
 
@@ -153,11 +154,13 @@ class TorchRecorder:
         if not isinstance(loss, torch.Tensor):
             self._loss = float(loss)
             return
-        if loss.numel() != 1:
+        try:  # on a device a copy: what is added to it in place later is no loss of this step
+            self._loss = loss.item() if loss.is_cpu else loss.detach().reshape(()).clone()
+        except RuntimeError:
+            if loss.numel() == 1:
+                raise
             msg = f"`loss` must be one number, got shape {tuple(loss.shape)}; average it first"
-            raise InputError(msg)
-        # On a device a copy: what is added to it in place later is no loss of this step.
-        self._loss = loss.item() if loss.is_cpu else loss.detach().reshape(()).clone()
+            raise InputError(msg) from None
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, such as its curvature.
@@ -305,7 +308,8 @@ class TorchRecorder:
         before: dict[str, Any] = {}
         if self._scalars:
             rates = [group["lr"] for group in optimizer.param_groups[: self._groups]]
-            before["learning_rate"] = rates_of(rates)
+            plain = len(rates) == 1 and type(rates[0]) is float
+            before["learning_rate"] = rates if plain else rates_of(rates)
         multiplied = self._multiplied
         products = self._scalars and (multiplied is None or multiplied(self._step + 1))
         if not products and not self._gradients:
@@ -327,10 +331,8 @@ class TorchRecorder:
             return
         if self._closed:
             return
-        counted, watch = 0, self._watch
-        if watch is not None:
-            count = watch.count
-            counted, count[0] = count[0], 0
+        count = self._count
+        counted, count[0] = count[0], 0
         if self._plain and (
             self._ask
             or "found_inf" in optimizer.__dict__

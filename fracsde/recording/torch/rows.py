@@ -129,9 +129,9 @@ class Rows:
         self.recorder.record_block(steps, observed, **streams)
         finite = np.isfinite(observed).all(axis=1)
         if "gradients" in streams:
-            finite &= np.isfinite(streams["gradients"]).filled(fill_value=True).all(axis=1)
+            finite &= _finite(streams["gradients"]).all(axis=1)
         if "gradient_norm_squared" in streams:
-            finite &= np.isfinite(streams["gradient_norm_squared"]).filled(fill_value=True)
+            finite &= _finite(streams["gradient_norm_squared"])
         return None if finite.all() else steps[int(np.argmin(finite))]
 
     @staticmethod
@@ -142,14 +142,26 @@ class Rows:
 
         Returns
         -------
-        (n, width) masked array
+        (n, width) array, masked where a row is without it
         """
+        have = [row[name] for row in values if name in row]
+        if len(have) == len(values):
+            return stack(have).reshape(len(have), width)
         here = np.array([name in row for row in values])
         table: NDArray[Any] = np.zeros((len(values), width))
-        if here.any():
-            have = [row[name] for row in values if name in row]
+        if have:
             table[here] = stack(have).reshape(len(have), width)
         return np.ma.array(table, mask=np.repeat(~here[:, None], width, axis=1))
+
+
+def _finite(values: Any) -> Any:
+    """Return where numbers are finite, or hidden.
+
+    Returns
+    -------
+    ndarray of bool
+    """
+    return np.ma.filled(np.isfinite(values), fill_value=True)
 
 
 def _together(values: list[Any]) -> NDArray[Any]:

@@ -192,7 +192,7 @@ def _past(model: Any, count: list[int]) -> Callable[..., Any]:
             return model._call_impl(*args, **kwargs)
         if _differentiated():
             if args and type(args[0]) is _Tensor and args[0].ndim:
-                count[0] += args[0].shape[0]
+                count[0] += args[0].size(0)  # in half the time of a shape
             else:
                 count[0] += _rows(args, kwargs)
         return model.forward(*args, **kwargs)
