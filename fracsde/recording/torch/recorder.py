@@ -68,11 +68,11 @@ class TorchRecorder:
     """
 
     __slots__ = (  # an attribute lies beside the others, and not in a dictionary
-        "__weakref__", "_ask", "_before", "_closed", "_count", "_counted", "_diverged", "_dtype", "_due",
-        "_end", "_entering", "_first", "_gradients", "_groups", "_grown", "_handles", "_loss",
-        "_lost", "_multiplied", "_optimizer", "_parameters", "_plain", "_process", "_raises",
-        "_recorder", "_rows", "_scalars", "_sizes", "_skipped", "_step", "_stops", "_velocity",
-        "_wanted",
+        "__weakref__", "_ask", "_before", "_closed", "_count", "_counted", "_diverged", "_dtype",
+        "_due", "_end", "_entering", "_first", "_gradients", "_groups", "_grown", "_handles",
+        "_loss", "_lost", "_multiplied", "_optimizer", "_parameters", "_plain", "_process",
+        "_raises", "_recorder", "_rows", "_scalars", "_sizes", "_skipped", "_step", "_stops",
+        "_velocity", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -156,11 +156,9 @@ class TorchRecorder:
             return
         try:  # on a device a copy: what is added to it in place later is no loss of this step
             self._loss = loss.item() if loss.is_cpu else loss.detach().reshape(()).clone()
-        except RuntimeError:
-            if loss.numel() == 1:
-                raise
+        except RuntimeError as error:
             msg = f"`loss` must be one number, got shape {tuple(loss.shape)}; average it first"
-            raise InputError(msg) from None
+            raise InputError(msg) from error
 
     def attach(self, name: str, **arrays: ArrayLike) -> None:
         """Keep arrays beside the run, such as its curvature.
