@@ -202,7 +202,9 @@ def _agree(whole: list[Any], part: list[Any], half: int) -> bool | None:
 
 
 def _finite(tensor: Any) -> bool:
-    return bool(torch.isfinite(tensor if tensor.layout == torch.strided else tensor.values()).all())
+    if tensor.layout is torch.sparse_coo:
+        tensor = tensor.coalesce()  # it adds up before the optimiser does
+    return bool(torch.isfinite(tensor if tensor.layout is torch.strided else tensor.values()).all())
 
 
 def _inside(place: str, outer: str) -> bool:

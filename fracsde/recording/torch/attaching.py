@@ -56,7 +56,8 @@ def record(
         you like (of several processes let one record, and give ``batch_size`` of all together).
     optimizer : torch.optim.Optimizer
         Its optimiser.  What is recorded are the parameters that it moves, see
-        ``metadata["model"]`` of the run; frozen ones are left out.
+        ``metadata["model"]`` of the run; frozen ones are left out.  One that takes its place in
+        the loop is not watched: record what it does as a run of its own.
     path : path-like
         Folder of the run.
     observe : Observe, optional
@@ -79,8 +80,9 @@ def record(
     loader : torch.utils.data.DataLoader, optional
         Tells ``sampling`` and ``dataset_size``.
     batch_size : int, optional
-        Examples per step.  By default the rows that went through the model are counted, and kept
-        as a stream.
+        Examples per step.  By default the rows that went through the model since the last step are
+        counted, and kept as a stream; of a closure those of its first evaluation.  Pass it where a
+        gradient scaler or you yourself leave steps out, whose batches count for the next one.
     dataset_size : int, optional
         Number of examples.
     sampling : {"with_replacement", "without_replacement", "shuffled", "unknown"}

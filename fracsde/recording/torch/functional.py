@@ -220,7 +220,7 @@ class ByAutograd:
             msg = (
                 "the model cannot be differentiated twice, so it has no curvature: products are "
                 "not the derivative of its gradient; give its custom functions a differentiable "
-                "backward"
+                "backward, and train without weight_norm, whose second derivative torch gets wrong"
             )
             raise UnsupportedError(msg)
 

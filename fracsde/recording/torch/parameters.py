@@ -84,7 +84,7 @@ class TrainedParameters:
         return None
 
     def lost(self, optimizer: Any) -> str | None:
-        """Say which tensors an optimiser or the model has put down, for others perhaps.
+        """Say which tensors an optimiser or the model has put down or taken up since.
 
         Returns
         -------
@@ -101,6 +101,13 @@ class TrainedParameters:
         model = self.model()
         if model is None:
             return None
+        thawed = [
+            name
+            for name, tensor in _named(model)
+            if name in self.excluded and tensor.requires_grad and id(tensor) in moved
+        ]
+        if thawed:
+            return f"the optimiser moves {listed(thawed)} by now, which is not recorded"
         held = {id(p) for p in model.parameters()}
         ours = zip(self.names[: self.own], self.tensors, strict=False)
         lost = [name for name, tensor in ours if id(tensor) not in held]
@@ -168,8 +175,7 @@ def trained_parameters(model: Any, optimizer: Any) -> TrainedParameters:
     moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
     kept: dict[str, Any] = {}
     excluded: dict[str, str] = {}
-    for place, parameter in model.named_parameters():
-        name = place.replace("_orig_mod.", "")  # of a compiled model
+    for name, parameter in _named(model):
         if not parameter.requires_grad:
             excluded[name] = "frozen: requires_grad is False"
         elif id(parameter) not in moved:
@@ -198,6 +204,16 @@ def trained_parameters(model: Any, optimizer: Any) -> TrainedParameters:
         model=weakref.ref(model),
         own=of_model,
     )
+
+
+def _named(model: Any) -> list[tuple[str, Any]]:
+    """Return the parameters by name, of a compiled model as of the model itself.
+
+    Returns
+    -------
+    list of tuple
+    """
+    return [(name.replace("_orig_mod.", ""), p) for name, p in model.named_parameters()]
 
 
 def _refuse(name: str, parameter: Any) -> None:

@@ -110,6 +110,10 @@ def _batch(model: Any, inputs: Any, targets: Any) -> tuple[Any, ...]:
     if not isinstance(model, torch.nn.Module):
         msg = f"`model` must be a torch.nn.Module, got {type(model).__name__}"
         raise InputError(msg)
+    lazy = torch.nn.parameter.is_lazy
+    if any(lazy(part) for part in (*model.parameters(), *model.buffers())):
+        msg = "`model` has parameters without a shape; run it once on a batch before it is examined"
+        raise InputError(msg)
     batch = inputs if isinstance(inputs, tuple) else (inputs,)
     if not batch or not all(isinstance(x, torch.Tensor) and x.ndim for x in (*batch, targets)):
         msg = "`inputs` and `targets` must be tensors with one example per row"

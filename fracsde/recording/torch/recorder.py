@@ -9,8 +9,8 @@ Hooks before and after :meth:`torch.optim.Optimizer.step` see the weights on bot
 A step is a step of the optimiser, however many batches were accumulated for it; one that a
 gradient scaler skips is none.  ``g`` is ``.grad`` as the optimiser finds it: clipped, unscaled, and
 without the weight decay that the optimiser adds itself, which ``weight_norm_squared`` allows to be
-put in.  Where the optimiser evaluates a closure, ``g`` and the loss are those of its first
-evaluation.
+put in.  Where the optimiser evaluates a closure, ``g``, the loss and the batch size are those of
+its first evaluation.
 
 ======================== =============================================================
 stream                   of row ``t``
@@ -107,12 +107,10 @@ class TorchRecorder:
         self._wanted = None if recorder.schedule == Every(1) else recorder.schedule.due
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
-        watch = BatchWatch(model) if counting else None
-        self._count = [0] if watch is None else watch.count
+        watches = [BatchWatch(model)] if counting else []
+        self._count = watches[0].count if watches else [0]
         self._entering: Any = optimizer.register_step_pre_hook(self._enter)
-        self._handles = [self._entering, optimizer.register_step_post_hook(self._leave)]
-        if watch is not None:
-            self._handles += [watch]
+        self._handles = [self._entering, optimizer.register_step_post_hook(self._leave), *watches]
         self._process, self._ask = os.getpid(), True  # whether a plain step is asked about
         self._end = weakref.finalize(self, abandon, self._rows, self._process, self._handles)
 
@@ -236,10 +234,11 @@ class TorchRecorder:
             self._first = False
             if self._wanted is None or self._wanted(0):
                 self._rows.add(0, {"weights": self._read("weights")})
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        self._plain &= closure is None  # which may be evaluated many times a step
         if self._plain:
             return None
         self._begin(optimizer)
-        closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
             if self._due:
                 self._before = self._look(optimizer)
@@ -265,11 +264,15 @@ class TorchRecorder:
             warnings.warn(f"{message} recorded, in {self.path}", RuntimeWarning, stacklevel=2)
 
     def _noted(self, optimizer: Any, closure: Callable[[], Any]) -> Callable[[], Any]:
-        rest = iter([self._due])  # of the first evaluation alone
+        count, first = self._count, list[int]()
 
         def noted() -> Any:
             loss = closure()
-            if next(rest, False):
+            if first:
+                count[0] = first[0]
+                return loss
+            first.append(count[0])
+            if self._due:
                 if loss is not None:
                     self.note_loss(loss)
                 self._before = self._look(optimizer)

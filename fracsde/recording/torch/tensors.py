@@ -87,6 +87,9 @@ def copy_of(model: torch.nn.Module, dtype: torch.dtype | None) -> torch.nn.Modul
             "torch.nn.utils.parametrizations in place of hooks that rewrite weights"
         )
         raise UnsupportedError(msg) from error
+    for module in own.modules():
+        if isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag)):
+            module.sparse = False  # sparse gradients have no second derivative
     try:
         return own if dtype is None else own.to(dtype)
     except (RuntimeError, TypeError) as error:
