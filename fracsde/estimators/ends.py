@@ -21,13 +21,14 @@ Up to a constant :math:`A` is seen in the sums over the first :math:`t` steps,
     \sum_{s < t} a_s = \rho \sum_{s < t} b_s + A_0 - A_t :
 
 both grow without bound and a mixture of them does not.  Their regression gives :math:`A` as what
-remains, whatever :math:`\rho` is [EngleGranger1987]_.  Whether the difference telescopes is asked
-of the record: of draws that skip steps, sums are a random walk, whose remains never hold 50
-autocorrelation times, and there is then no such error.
+remains, whatever :math:`\rho` is [EngleGranger1987]_.  Where the record joins windows of
+consecutive steps, what remains jumps between them, and the jumps are a random walk beneath
+:math:`A`; it is told from :math:`A`, and its variance added, by :mod:`fracsde.estimators.joined`.
+Of draws that skip steps throughout, sums are a walk, and there is then no such error.
 
 The law of :math:`A_0 - A_T` need not be normal; of one weight it has the excess 6.  It is taken as
 that of differences of all pairs of draws of :math:`A`, by Fourier transform, and the degrees of
-freedom are those of the Student's law that has the same quantile; those of the estimated variance
+freedom are those of the Student's law that has the same quantile; those of the estimated variances
 are put in parallel.
 
 Not here: records whose difference does not telescope, :mod:`fracsde.estimators.ratios`.
@@ -45,16 +46,19 @@ from scipy import fft, optimize, special
 from fracsde.errors import RecordError
 from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.chains import MIN_CHAINS, freedom
+from fracsde.estimators.joined import parted
 from fracsde.estimators.ratios import ratio_of
-from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.estimators.ratios import Ratio
+    from fracsde.records.trajectory import Trajectory
 
 __all__ = ["quantile_of_ends", "ratio_of_ends"]
 
 _APART = 20.0  # autocorrelation times between the ends of a chain
+_WINDOW = 8.0  # and between gaps
+_GAPS = 32.0  # as many as jumps would show, beyond which blocks are right as well
 _GRID = 1 << 14
 _SEEN = 2.0  # independent draws in the tails that a quantile is read from
 _MOST = 1e9  # degrees of freedom
@@ -80,24 +84,32 @@ def ratio_of_ends(series: Trajectory, *, level: float) -> Ratio | None:
     top, bottom = (float(mean) for mean in series.values.mean(axis=(0, 1)))
     if chains >= MIN_CHAINS or not bottom:
         return None
-    A = _remains(series.values)
-    run = Trajectory(values=A[:, :, None], times=np.arange(draws + 1.0))
+    found = parted(_remains(series.values))
+    if found is None:
+        return None
+    tau = max(float(found.times.tau[0]), 1.0)
+    if draws < _APART * tau:
+        return None
     try:
-        times = correlation_times(run, np.zeros(1))
         of_bottom = correlation_times(series).stderr_of_mean[1]
     except RecordError:
         return None
-    tau = max(float(times.tau[0]), 1.0)
-    if draws < _APART * tau:
-        return None
     # The regression took a mean from each chain and one slope from all.
-    variance = float(times.variance[0]) * (1.0 + (1.0 + 1.0 / chains) * tau / draws)
-    of_ends = 2.0 * variance / (chains * draws**2)
+    variance = float(found.times.variance[0]) * (1.0 + (1.0 + 1.0 / chains) * tau / draws)
+    of_ends, of_jumps = 2.0 * variance, found.walk * draws
+    if of_jumps > of_ends * min(_GAPS, draws / (_WINDOW * tau)):
+        return None
+    share = of_jumps / (of_ends + of_jumps)
+    of_sums = (of_ends + of_jumps) / (chains * draws**2)
     ratio = top / bottom
-    V = of_ends * np.diag([1.0, 0.0])
+    V = of_sums * np.diag([1.0, 0.0])
     V += of_bottom**2 * np.outer([ratio, 1.0], [ratio, 1.0])
-    method = f"the ends of {chains} chains of {draws} consecutive steps"
-    count = 1.0 + _degrees(A, times.count / tau, level)
+    joined = " joined by gaps" if share > 0.5 else ""
+    method = f"the ends of {chains} chains of {draws} consecutive steps{joined}"
+    inverse = (1.0 - share) ** 2 / _degrees(found.series, found.times.count / tau, level)
+    if share > 0.0:
+        inverse += share**2 / found.degrees
+    count = 1.0 + max(1.0, 1.0 / inverse)
     return ratio_of(top, bottom, V, count=count, level=level, method=method)
 
 

@@ -165,8 +165,8 @@ def fluctuation_dissipation(
     -------
     FluctuationRatio
         Of fewer than 16 chains the error is that of their ends where the record shows that steps
-        are consecutive, which its ``method`` says, and of blocks elsewhere.  Arrays must not join
-        windows of consecutive steps: their few gaps are not seen.
+        are consecutive, which its ``method`` says, and of blocks elsewhere.  Where arrays join
+        windows of consecutive steps, what their gaps add is seen in the record.
 
     Raises
     ------

