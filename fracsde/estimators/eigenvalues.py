@@ -165,7 +165,7 @@ def covariance_eigenvalues(
     share = _shares(gap, rows)
     near = np.where(share > 0.1, freedom, np.inf).min(axis=1)
     drawn = np.sum(share * np.abs(gap), axis=1)
-    resolved = away.all(axis=1)
+    resolved = np.asarray(away.all(axis=1))
     plain = measured(
         label,
         spread[:k] - np.sum(share * gap, axis=1),
