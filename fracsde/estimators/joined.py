@@ -94,7 +94,7 @@ def parted(series: FloatArray) -> Parted | None:
     >>> draws[:, 500:] += 2.0
     >>> found = parted(draws - draws.mean())
     >>> round(float(found.times.variance[0]), 2), round(1000 * found.walk, 1)
-    (0.97, 3.5)
+    (0.97, 2.9)
     """
     places = series.shape[1]
     coefficients = fft.dct(series, axis=1, norm="ortho")
