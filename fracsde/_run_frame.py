@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh
 
 from fracsde._check import finite_array, symmetric
+from fracsde._run_leading import LEADING, leading
 from fracsde.errors import InputError, ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
 
     from fracsde._typing import ArrayLike, FloatArray, IntArray
 
-__all__ = ["Frame", "Seen", "bare_frame", "directions_on", "frame", "refuse_coupled", "upright"]
-
-LEADING = 20
-"""Leading eigenvectors along which a run of all weights is looked at, unless told."""
+__all__ = ["Frame", "Seen", "bare_frame", "directions_on", "frame", "refuse_coupled"]
 
 _INVARIANT = 1e-6  # relative part of H V outside the span of V that counts as rounding
 _TURNED = 1e6  # condition beyond which directions count as dependent
@@ -172,11 +169,8 @@ def _whole(
     elif chosen is not None:
         V, about = chosen, "directions that were given"
     else:
-        k = min(len(H), LEADING)
-        _, vectors = eigh(H, subset_by_index=[len(H) - k, len(H) - 1])
-        V = chosen = upright(vectors[:, ::-1])
-        labels = tuple(f"e{i + 1}" for i in range(k))
-        about = f"the {k} leading eigenvectors of the curvature, e1 the stiffest"
+        V, labels, about = leading(H, C)
+        chosen = V
     Q, _ = np.linalg.qr(V)
     HQ = H @ Q
     block = Q.T @ HQ
@@ -371,17 +365,6 @@ def bare_frame(seen: Seen, directions: ArrayLike | None, *, as_recorded: bool) -
         closed=chosen is None and seen.full,
         about=about,
     )
-
-
-def upright(vectors: FloatArray) -> FloatArray:
-    """Return columns with their largest entry positive: the same ones another time.
-
-    Returns
-    -------
-    ndarray
-    """
-    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
-    return np.ascontiguousarray(vectors * np.where(largest < 0.0, -1.0, 1.0))
 
 
 def _columns(name: str, value: ArrayLike, rows: int | None) -> FloatArray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fracsde._check import choice
-from fracsde._run_frame import upright
+from fracsde._run_leading import upright
 from fracsde.closure import GaussianClosure
 from fracsde.errors import InputError
 from fracsde.predict import LAWS

@@ -116,9 +116,9 @@ def compare_run(
         Names of :mod:`fracsde.records.quantities`; the variance if not given, or what was
         predicted before.
     directions : (k, p) array_like, optional [1]
-        Of what the run kept, one per column.  If not given: what it kept, and the twenty leading
-        eigenvectors of the curvature where it kept all weights; the leading modes of a closure
-        where it alone knows the curvature.
+        Of what the run kept, one per column.  If not given: what it kept, and where it kept all
+        weights those of the twenty leading eigenvectors of the curvature along which there is
+        noise; the leading modes of a closure where it alone knows the curvature.
     lags : (lag,) array_like, optional [step]
         For autocorrelations and displacements.
     burn_in : float or "auto" [step]

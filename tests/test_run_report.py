@@ -192,6 +192,36 @@ def test_flat_weights_elsewhere_do_not_matter_along_eigenvectors(run: fs.Traject
     assert report.verdict is fs.Verdict.AGREES
 
 
+@pytest.mark.parametrize("noise", [0.0, pytest.param(1e-6, marks=pytest.mark.twin)])
+def test_directions_that_only_a_decay_holds_are_left_out(run: fs.Trajectory, noise: float) -> None:
+    """Redundant weights, as softmax has, lie among the leading eigenvectors and do not move."""
+    rng = np.random.default_rng(3)
+    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    held = np.median(np.linalg.eigvalsh(H))
+    wide, kicks = np.diag([0.0] * 4 + [held]), np.diag([0.0] * 4 + [noise])
+    wide[:4, :4], kicks[:4, :4] = H, C
+    still = noise**0.5 * rng.normal(size=(*run.values.shape[:2], 1))
+    values = np.concatenate([run.values, still], axis=2) @ turn.T
+    report = fs.compare_run(
+        fs.Trajectory(values=values, times=run.times),
+        **GIVEN
+        | QUICK
+        | {
+            "hessian": turn @ wide @ turn.T,
+            "gradient_noise": turn @ kicks @ turn.T,
+            "minimum": None,
+        },
+    )
+    labels = [row.label for row in report.rows]
+    if noise:
+        assert labels == ["e1", "e2", "e3", "e4", "e5"]
+        assert report.verdict is not fs.Verdict.AGREES
+    else:
+        assert len(labels) == 4
+        assert report.verdict is fs.Verdict.AGREES
+        assert "along which there is no noise" in report.settings["coordinates"]
+
+
 def test_a_stored_run_needs_no_arguments_and_its_settings_repeat_it(
     run: fs.Trajectory, tmp_path: Path
 ) -> None:
