@@ -34,7 +34,7 @@ LAWS: dict[str, Any] = {
     "Nesterov": sgd(**SETTINGS["nesterov"]),
     "preconditioner": sgd(**SETTINGS["full"]),
     "shuffled epochs": sgd(**SHUFFLED),
-    "noise that depends on the state": data(momentum=0.5, nesterov=True),
+    "noise by state": data(momentum=0.5, nesterov=True),
     "its shuffled epochs": data(sampling="shuffled"),
     "Adam, RMSprop": fs.adaptive_near_minimum(
         "adam", hessian=SYMMETRIC, gradient_noise=NOISE, learning_rate=0.01, batch_size=2
@@ -43,6 +43,7 @@ LAWS: dict[str, Any] = {
         hessian=SYMMETRIC, gradient_noise=NOISE, learning_rate=0.1, batch_size=2
     ),
 }
+INDEPENDENT = ("heavy ball", "Nesterov", "preconditioner")  # one column of the table
 ASKED: dict[str, Callable[..., Any]] = {
     "stationary_covariance": fs.stationary_covariance,
     "phase_covariance": lambda law: fs.phase_covariance(law, [1]),
@@ -74,7 +75,7 @@ OFFERED = {
     (None, "phase_covariance"): r"stationary_covariance\(process\) has the one",
     ("Adam, RMSprop", "phase_fluctuation_dissipation"): "its `sgd`",
     ("matrix-free", "phase_fluctuation_dissipation"): "dense",
-    ("noise that depends on the state", "phase_fluctuation_dissipation"): "near_minimum",
+    ("noise by state", "phase_fluctuation_dissipation"): "near_minimum",
     (None, "phase_fluctuation_dissipation"): r"ask fluctuation_dissipation\(sgd\)",
     (None, "second_moment_radius"): "square of the transition's",
 }
@@ -84,11 +85,12 @@ def cells() -> list[tuple[str, str, str]]:
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines[: lines.index("### Diagonals are simple")] if line[:1] == "|"]
     table = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    laws = table[0][1:]
+    columns = [INDEPENDENT if name == "independent batches" else (name,) for name in table[0][1:]]
     return [
         (row[0].strip("`"), law, cell.strip("`"))
         for row in table[2:]
-        for law, cell in zip(laws, row[1:], strict=True)
+        for laws, cell in zip(columns, row[1:], strict=True)
+        for law in laws
     ]
 
 
