@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fracsde._typing import FloatArray
     from fracsde.operators.base import Space
 
-__all__ = ["discretised", "log_masses", "parts", "sparse_matrix"]
+__all__ = ["discretised", "log_masses", "parts", "solved", "sparse_matrix"]
 
 _CELLS = {1: 512, 2: 64, 3: 20}  # of the default space, per axis
 
@@ -68,6 +68,34 @@ def parts(problem: Any) -> tuple[FokkerPlanck, float, float]:
         )
         raise UnsupportedError(msg)
     return base, alpha, timescale
+
+
+def solved(solution: Any) -> FokkerPlanck:
+    """Return the equation that a solution solves.
+
+    Parameters
+    ----------
+    solution : Solution
+        What was passed.
+
+    Returns
+    -------
+    FokkerPlanck
+
+    Raises
+    ------
+    InputError
+        If it is no solution of such an equation.
+    UnsupportedError
+        If coefficients depend on time.
+    """
+    if not (hasattr(solution, "problem") and hasattr(solution, "density")):
+        msg = (
+            "`solution` must be what solve(problem, times) returns, got "
+            f"{type(solution).__name__}; solve first"
+        )
+        raise InputError(msg)
+    return parts(solution.problem)[0]
 
 
 def discretised(base: FokkerPlanck, space: Space | None) -> Any:

@@ -22,7 +22,7 @@ import numpy as np
 
 from fracsde.errors import UnsupportedError
 from fracsde.operators.chain import CellChain
-from fracsde.physics._chains import discretised, parts
+from fracsde.physics._chains import discretised, parts, solved
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -141,6 +141,8 @@ def probability_current(solution: Solution) -> Any:
 
     Raises
     ------
+    InputError
+        If it is no solution.
     UnsupportedError
         If the solution is not on cells.
 
@@ -153,7 +155,7 @@ def probability_current(solution: Solution) -> Any:
     >>> bool(J[0].min() < -0.1), bool(np.abs(J[1]).max() < 1e-12)
     (True, True)
     """
-    base, _, _ = parts(solution.problem)
+    base = solved(solution)
     generator = solution.generator
     if not hasattr(generator, "apply_to_masses"):
         msg = "`solution` must be on cells, its points are nodes; solve with space=FiniteVolume()"

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from fracsde.errors import UnsupportedError
-from fracsde.physics._chains import parts
+from fracsde.physics._chains import solved
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
@@ -44,6 +44,8 @@ def free_energy(solution: Solution) -> FloatArray:
 
     Raises
     ------
+    InputError
+        If it is no solution.
     UnsupportedError
         If the problem has no free energy of this form.
 
@@ -83,6 +85,13 @@ def relative_entropy(solution: Solution) -> FloatArray:
     (t,) ndarray [1]
         Not negative.
 
+    Raises
+    ------
+    InputError
+        If it is no solution.
+    UnsupportedError
+        If the problem has losses or sources.
+
     Examples
     --------
     >>> from fracsde import FokkerPlanck, Gaussian, solve
@@ -103,7 +112,7 @@ def relative_entropy(solution: Solution) -> FloatArray:
 
 
 def _closed(solution: Solution, name: str) -> FokkerPlanck:
-    base, _, _ = parts(solution.problem)
+    base = solved(solution)
     if not base.conserves_mass:
         msg = f"`{name}` needs a problem that keeps its mass; this one has losses or a source"
         raise UnsupportedError(msg)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fracsde.errors import UnsupportedError
+from fracsde.errors import InputError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
+from fracsde.physics.currents import probability_current
 from fracsde.physics.energy import free_energy, relative_entropy
 from fracsde.problems.fokker_planck import FokkerPlanck, Gaussian
 from fracsde.problems.fractional import FractionalFokkerPlanck
@@ -112,3 +113,10 @@ def test_refuses_open_and_driven_problems():
     forced = problem(force=lambda x: 1.0 + 0 * x)
     with pytest.raises(UnsupportedError, match="use relative_entropy"):
         free_energy(solve(forced, [0.1], space=SPACE))
+
+
+@pytest.mark.parametrize("verb", [free_energy, relative_entropy, probability_current])
+@pytest.mark.parametrize("given", [problem(), None])
+def test_refuses_what_was_not_solved(verb, given):
+    with pytest.raises(InputError, match="solve first"):
+        verb(given)
