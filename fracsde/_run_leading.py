@@ -8,9 +8,9 @@ import numpy as np
 from scipy.linalg import eigh
 
 if TYPE_CHECKING:
-    from fracsde._typing import FloatArray
+    from fracsde._typing import BoolArray, FloatArray
 
-__all__ = ["LEADING", "leading", "upright"]
+__all__ = ["LEADING", "leading", "moving", "upright"]
 
 LEADING = 20
 """Leading eigenvectors of the Hessian."""
@@ -43,12 +43,22 @@ def leading(H: FloatArray, C: FloatArray) -> tuple[FloatArray, tuple[str, ...], 
     V = upright(vectors[:, ::-1])
     labels = np.array([f"e{i + 1}" for i in range(k)])
     about = f"the {k} leading eigenvectors of the curvature, e1 the stiffest"
-    noise = np.einsum("ij,ij->j", V, C @ V)
-    moves = noise > _STILL * max(float(noise.max()), 0.0)
-    if not moves.all() and moves.any():
+    moves = moving(np.einsum("ij,ij->j", V, C @ V))
+    if not moves.all():
         about += f"; without {', '.join(labels[~moves])}, along which there is no noise"
         V, labels = V[:, moves], labels[moves]
     return V, tuple(labels.tolist()), about
+
+
+def moving(noise: FloatArray) -> BoolArray:
+    """Return along which directions there is more noise than rounding, or all where along none.
+
+    Returns
+    -------
+    (p,) ndarray of bool
+    """
+    moves = noise > _STILL * noise.max(initial=0.0)
+    return moves if moves.any() else np.ones_like(moves)
 
 
 def upright(vectors: FloatArray) -> FloatArray:

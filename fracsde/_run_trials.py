@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fracsde._check import choice
-from fracsde._run_leading import upright
+from fracsde._run_leading import moving, upright
 from fracsde.closure import GaussianClosure
 from fracsde.errors import InputError
 from fracsde.predict import LAWS
@@ -204,7 +204,8 @@ def settings_of(theory: Any) -> dict[str, Any]:
 def matrices_of(theory: Any) -> dict[str, Any]:
     """Return the curvature, noise and minimum that a theory states.
 
-    Those of a closure lie along its leading modes, and hold the weight decay of its loss.
+    Those of a closure lie along its leading modes that have noise, and hold the weight decay of its
+    loss.
 
     Returns
     -------
@@ -218,11 +219,12 @@ def matrices_of(theory: Any) -> dict[str, Any]:
         return {name: getattr(theory, name) for name in named}
     if isinstance(theory, GaussianClosure):
         at = theory.minimum
-        k, V = at.rank, upright(at.leading)
-        signs = np.sign(np.einsum("dk,dk->k", V, at.leading))
+        k = np.flatnonzero(moving(at.noise.diagonal()[: at.rank]))
+        V = upright(at.leading[:, k])
+        signs = np.sign(np.einsum("dk,dk->k", V, at.leading[:, k]))
         return {
-            "hessian": np.diag(at.curvatures[:k]),
-            "gradient_noise": signs[:, None] * at.noise[:k, :k] * signs,
+            "hessian": np.diag(at.curvatures[k]),
+            "gradient_noise": signs[:, None] * at.noise[np.ix_(k, k)] * signs,
             "minimum": V.T @ at.position,
             "directions": V,
         }

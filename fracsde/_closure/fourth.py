@@ -37,7 +37,9 @@ import numpy as np
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["Along", "fourth_shares"]
+__all__ = ["STILL", "Along", "fourth_shares"]
+
+STILL = 1e-13  # variance along a mode over the largest, below which it is rounding
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +67,8 @@ def fourth_shares(
 ) -> FloatArray:
     """Return how much of each variance fourth cumulants are, to leading order.
 
+    Where a variance is none, or rounding, the share is 0.
+
     Parameters
     ----------
     found : Along
@@ -84,7 +88,7 @@ def fourth_shares(
     """
     powers = {"slope": 0, "bend": 0, "skewness": 1, "skewness_slope": 1, "kurtosis": 2}
     shares = np.zeros(len(hessian))
-    for i in np.flatnonzero(variances > 0.0):
+    for i in np.flatnonzero(variances > STILL * variances.max(initial=0.0)):
         mode = _Mode(rate, momentum, float(hessian[i]), float(variances[i]))
         values = {name: float(value[i]) for name, value in vars(found).items()}
         for name, power in powers.items():

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde._closure.fourth import Along
+from fracsde._closure.fourth import STILL, Along
 from fracsde._closure.linear import modal_denominators
 
 if TYPE_CHECKING:
@@ -221,8 +221,9 @@ def skewness(
 
 
 def shares_of(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """Return which share of the variance along each mode another matrix is, 0 where there is none.
+    """Return which share of the variance along each mode another matrix is.
 
+    It is 0 where there is none, or rounding: along redundant weights that a decay alone holds.
     Combinations of modes are not looked at: along the quietest of them any change is large.
 
     Returns
@@ -231,7 +232,9 @@ def shares_of(part: FloatArray, whole: FloatArray) -> FloatArray:
     """
     here = whole.diagonal()
     out = np.zeros_like(here)
-    return np.divide(np.abs(part.diagonal()), here, out=out, where=here > 0.0)
+    return np.divide(
+        np.abs(part.diagonal()), here, out=out, where=here > STILL * here.max(initial=0.0)
+    )
 
 
 def _both(turn: FloatArray, A: FloatArray) -> FloatArray:
