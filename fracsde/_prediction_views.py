@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import choice, finite_array
+from fracsde._run_leading import moving
 from fracsde.closure import GaussianClosure
 from fracsde.errors import InputError, ShapeError, UnsupportedError
 from fracsde.problems.epochs import EpochRecursion
@@ -169,7 +170,9 @@ def _closure_view(closure: GaussianClosure, directions: ArrayLike | None) -> Vie
         process = None
     covariance = V.T @ (closure.operator() @ V)
     covariance = 0.5 * (covariance + covariance.T)
-    worst = _CLOSURE_ERRORS * float((closure.variance_stderr / closure.variances).max())
+    moves = moving(closure.variances)
+    worst = float((closure.variance_stderr[moves] / closure.variances[moves]).max())
+    worst *= _CLOSURE_ERRORS
     return View(
         directions=inside,
         mean=closure.mean @ V,

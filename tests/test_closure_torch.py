@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fracsde as fs
-from fracsde.networks import Network, train_to_minimum
+from fracsde.networks import Network, run_sgd, train_to_minimum
 
 HOWTO = Path(__file__).resolve().parents[1] / "docs" / "howto" / "close-a-loss.md"
 
@@ -49,3 +49,21 @@ def test_routes_agree_torch_model_of_the_howto_and_compiled_network(form, networ
     assert theirs.third is not None
     lengths = [np.linalg.norm(found.third) for found in (theirs, ours)]
     np.testing.assert_allclose(*lengths, rtol=1e-3)
+
+
+def test_redundant_weights_of_a_softmax_are_not_compared_and_enter_no_error(network) -> None:
+    """Three of six weights are held by the decay alone: what moves along them is rounding."""
+    w = train_to_minimum(network, np.zeros(network.parameters)).parameters
+    settings = {"learning_rate": 0.5, "batch_size": 16}
+    closure = fs.gaussian_closure(fs.examine_minimum(network, w), **settings)
+    assert (closure.variances > 1e-20).tolist() == [True] * 3 + [False] * 3
+    assert closure.truncation < 0.05
+    (predicted,) = fs.predict(closure, quantities="variance")
+    assert predicted.numerical_error[:3].max() < 1e-3 * predicted.value[:3].min()
+    start = np.tile(w, (64, 1))
+    run = run_sgd(
+        network, start, steps=3000, record_positions=range(0, 3001, 5), seed=0, **settings
+    )
+    report = fs.compare_run(run.positions, theory=closure, tolerance=0.1, assumptions=False)
+    assert [row.label for row in report.rows] == ["e1", "e2", "e3"]
+    assert report.verdict is fs.Verdict.AGREES
