@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fracsde._closure.minimum import LossMinimum
     from fracsde._closure.pairs import Pairs
     from fracsde._typing import FloatArray
+    from fracsde.problems.stochastic_loss import StochasticLoss
 
 __all__ = ["MOST", "Bends", "Skewness", "bends", "shares_of", "skewness"]
 
@@ -104,13 +105,13 @@ def bends(
     loud[:, 1] = loss.noises(centre[None], U[:, :k])[0][0].diagonal()
     for i, step in enumerate(steps):
         points = centre + np.multiply.outer((step, -step), U[:, i])
-        noises = loss.noises(points, U)[0]
+        noises, cubes = _noises(loss, points, U, i)
         D[:, :, i] = (noises[0] - noises[1]) / (2.0 * step)
         if i < k:
             H = U.T @ loss.products(points, U)
             T[i] = (H[0] - H[1]) / (2.0 * step)
             curved[i, ::2], loud[i, ::2] = H[::-1, i, i], noises[::-1, i, i]
-            skewed[i, ::2] = [_skewed(loss.examples(w), U[:, i]) for w in points[::-1]]
+            skewed[i, ::2] = cubes[::-1]
         watch(i + 1, p)
     T = 0.5 * (T + T.transpose(0, 2, 1))
     both, rows = pairs.weights, loss.examples(centre)
@@ -141,12 +142,21 @@ def _second(values: FloatArray) -> FloatArray:
     return np.asarray(values[:, 2] - 2.0 * values[:, 1] + values[:, 0])
 
 
-def _skewed(rows: FloatArray | None, u: FloatArray) -> float:
-    # Third cumulant of one example's gradient along a mode; products and projections do not tell.
-    if rows is None:
-        return 0.0
-    along = rows @ u
-    return float(np.mean((along - along.mean()) ** 3))
+def _noises(
+    loss: StochasticLoss, points: FloatArray, U: FloatArray, i: int
+) -> tuple[FloatArray, FloatArray]:
+    # Noise of one example at each point along all vectors, and its third cumulant along one;
+    # products and projections do not tell that.
+    noises, cubes = np.empty((len(points), U.shape[1], U.shape[1])), np.zeros(len(points))
+    for j, point in enumerate(points):
+        rows = loss.examples(point)
+        if rows is None:
+            return loss.noises(points, U)[0], cubes
+        along = rows @ U
+        along -= along.mean(axis=0)
+        noises[j] = along.T @ along / len(along)
+        cubes[j] = np.mean(along[:, i] ** 3)
+    return noises, cubes
 
 
 def _third(along: FloatArray, k: int) -> FloatArray:

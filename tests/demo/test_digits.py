@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
+from fracsde.demo import digits as demo
 from fracsde.demo.digits import load_digits, run_digits
 from fracsde.demo.settings import DigitsSettings
 from fracsde.errors import InputError
@@ -42,7 +43,9 @@ def test_digits_are_centred_and_in_units_of_the_range() -> None:
 
 
 @pytest.mark.slow
-def test_demo_writes_page_rows_and_figures(tmp_path: Path) -> None:
+def test_demo_writes_page_rows_and_figures(tmp_path: Path, monkeypatch) -> None:
+    inputs, labels = load_digits()
+    monkeypatch.setattr(demo, "load_digits", lambda: (inputs[:400], labels[:400]))
     seen: list[float] = []
     result = run_digits(tmp_path / "digits", SMALL, lambda _, done: seen.append(done))
     assert seen == sorted(seen)
