@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import choice, finite_array
-from fracsde._run_leading import moving
+from fracsde._leading import moving
 from fracsde.closure import GaussianClosure
 from fracsde.errors import InputError, ShapeError, UnsupportedError
 from fracsde.problems.epochs import EpochRecursion

@@ -28,7 +28,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from fracsde import _exit_codes
+from fracsde._commands import exit_codes
 from fracsde.errors import DiagnosticsError, FracsdeError
 
 if TYPE_CHECKING:
@@ -105,25 +105,25 @@ def main() -> None:
             if not interrupts.seen:
                 raise
             sys.stderr.write("fracsde: interrupted\n")
-            raise SystemExit(_exit_codes.INTERRUPTED) from None
+            raise SystemExit(exit_codes.INTERRUPTED) from None
 
 
 def _run(interrupts: Interrupts) -> None:
     try:
-        from fracsde._commands import app
+        from fracsde._commands.command import app
     except ImportError as error:
         sys.stderr.write(
             f"fracsde: the command line needs {error.name}, which is not installed; "
             'pip install "fracsde[cli]"\n'
         )
-        raise SystemExit(_exit_codes.BAD_INPUT) from None
+        raise SystemExit(exit_codes.BAD_INPUT) from None
     try:
         app(obj=interrupts, prog_name="fracsde")
     except FracsdeError as error:
         interrupts.check()
         sys.stderr.write(f"fracsde: {error}\n")
         refused = isinstance(error, DiagnosticsError)
-        code = _exit_codes.REFUSED if refused else _exit_codes.BAD_INPUT
+        code = exit_codes.REFUSED if refused else exit_codes.BAD_INPUT
         raise SystemExit(code) from None
     except OSError as error:
         interrupts.check()
@@ -138,12 +138,12 @@ def _run(interrupts: Interrupts) -> None:
         else:
             raise
         sys.stderr.write(f"fracsde: {refusal}\n")
-        raise SystemExit(_exit_codes.BAD_INPUT) from None
+        raise SystemExit(exit_codes.BAD_INPUT) from None
     except MemoryError as error:
         interrupts.check()
         reason = f" ({error})" if str(error) else ""
         sys.stderr.write(f"fracsde: not enough memory{reason}; use fewer cells or fewer steps\n")
-        raise SystemExit(_exit_codes.BAD_INPUT) from None
+        raise SystemExit(exit_codes.BAD_INPUT) from None
 
 
 def _give_up_output() -> None:

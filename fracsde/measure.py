@@ -17,14 +17,14 @@ import numpy as np
 
 from fracsde import estimators
 from fracsde._check import finite_array, truth
-from fracsde._run_window import Window, read_window
+from fracsde._runs.window import Window, read_window
 from fracsde.errors import DiagnosticsError, InputError, OutOfRangeError, RecordError
 from fracsde.records import quantities as names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fracsde._run_window import Source
+    from fracsde._runs.window import Source
     from fracsde._typing import ArrayLike, IntArray
     from fracsde.records.measurement import Measurement
     from fracsde.records.trajectory import Trajectory

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import choice, real
-from fracsde._run_assumptions import assumptions_of
-from fracsde._run_figures import RunReport
-from fracsde._run_laws import burn_in_of, exact_law, look, look_at_rivals
-from fracsde._run_record import compared_labels, settle, settle_beside
-from fracsde._run_trials import Trial, matrices_of, rivals_of, settings_of, trial_of
-from fracsde._run_window import opened, read_window
+from fracsde._runs.assumptions import assumptions_of
+from fracsde._runs.figures import RunReport
+from fracsde._runs.laws import burn_in_of, exact_law, look, look_at_rivals
+from fracsde._runs.record import compared_labels, settle, settle_beside
+from fracsde._runs.trials import Trial, matrices_of, rivals_of, settings_of, trial_of
+from fracsde._runs.window import opened, read_window
 from fracsde.closure import GaussianClosure
 from fracsde.compare import compare
 from fracsde.errors import UnsupportedError
@@ -39,11 +39,11 @@ from fracsde.status import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fracsde._run_laws import Law
-    from fracsde._run_record import Settled
-    from fracsde._run_training import Training
-    from fracsde._run_trials import RunRivals, RunTheory
-    from fracsde._run_window import Source
+    from fracsde._runs.laws import Law
+    from fracsde._runs.record import Settled
+    from fracsde._runs.training import Training
+    from fracsde._runs.trials import RunRivals, RunTheory
+    from fracsde._runs.window import Source
     from fracsde._typing import ArrayLike
     from fracsde.records.assumption import AssumptionTest
     from fracsde.records.measurement import Prediction

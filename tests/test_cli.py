@@ -79,8 +79,8 @@ def test_says_which_extra_is_missing(tmp_path: Path) -> None:
 
 
 def test_prints_on_a_terminal_that_knows_no_greek() -> None:
-    say = "_commands.app = lambda **_: print('\\u03b7 = 1')"
-    code = f"from fracsde import _commands, cli; {say}; cli.main()"
+    say = "command.app = lambda **_: print('\\u03b7 = 1')"
+    code = f"from fracsde import cli; from fracsde._commands import command; {say}; cli.main()"
     shown = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -109,39 +109,39 @@ def test_interrupt_dropped_by_a_callback_is_raised_again(capsys) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("no compiled object"), FracsdeError("half done")])
 def test_error_that_follows_a_dropped_interrupt_is_the_interrupt(error, monkeypatch) -> None:
-    from fracsde import _commands
+    from fracsde._commands import command
 
     def work(obj: Interrupts, **_: object) -> None:
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         raise error
 
-    monkeypatch.setattr(_commands, "app", work)
+    monkeypatch.setattr(command, "app", work)
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 130
 
 
 def test_error_without_an_interrupt_is_not_hidden(monkeypatch) -> None:
-    from fracsde import _commands
+    from fracsde._commands import command
 
     def work(obj: Interrupts, **_: object) -> None:
         msg = "a defect"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(_commands, "app", work)
+    monkeypatch.setattr(command, "app", work)
     with pytest.raises(RuntimeError, match="a defect"):
         main()
 
 
 def test_too_little_memory_is_said_without_a_traceback(monkeypatch, capsys) -> None:
-    from fracsde import _commands
+    from fracsde._commands import command
 
     def work(obj: Interrupts, **_: object) -> None:
         msg = "Unable to allocate 7.11 PiB"
         raise MemoryError(msg)
 
-    monkeypatch.setattr(_commands, "app", work)
+    monkeypatch.setattr(command, "app", work)
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
@@ -210,7 +210,7 @@ def test_special_refuses_with_code_two(run: Any, arguments: tuple[str, ...], wor
 
 
 def test_solve_does_what_its_file_says(run: Any, tmp_path: Path) -> None:
-    from fracsde._solve_commands import EXAMPLE
+    from fracsde._commands.solving import EXAMPLE
 
     text = EXAMPLE.replace("cells = 512", "cells = 64")
     (tmp_path / "problem.toml").write_text(text)
@@ -307,7 +307,7 @@ def test_solve_goes_on_after_an_interrupt_to_the_last_bit(tmp_path, monkeypatch,
 
 
 def test_solve_prints_an_example_that_it_reads(run: Any) -> None:
-    from fracsde._solve_commands import EXAMPLE
+    from fracsde._commands.solving import EXAMPLE
 
     assert run("solve", "--example").out == EXAMPLE
 

@@ -261,12 +261,12 @@ def test_a_recorded_run_carries_all_that_compare_needs(command: Any, tmp_path: P
 
 
 def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(command: Any, tmp_path: Path) -> None:
-    from fracsde import _record_network
+    from fracsde._commands import networks
 
     points(tmp_path / "points.csv")
     options = (*RECORD, "--learning-rate", "0.05", "--momentum", "0.5", "--sampling", "shuffled")
     assert command("record", "whole", *options, "--steps", "600").code == 0
-    advance, calls = _record_network._advance, []
+    advance, calls = networks._advance, []
 
     def stopped(*arguments: Any) -> Any:
         found = advance(*arguments)  # rows of the block are on disk, its state is not
@@ -276,7 +276,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(command: Any, tmp_path
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_record_network, "_advance", stopped)
+        patch.setattr(networks, "_advance", stopped)
         from fracsde import cli
 
         def seen(interrupts: Any) -> None:
@@ -492,7 +492,7 @@ def test_record_refuses_before_it_trains(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     points(tmp_path / "points.csv")
-    monkeypatch.setattr("fracsde._record_network.train_to_minimum", None)
+    monkeypatch.setattr("fracsde._commands.networks.train_to_minimum", None)
     place = "other" if options else "run"
     shown = command("record", place, "--data", "points.csv", *options)
     assert shown.code == 2

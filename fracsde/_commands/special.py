@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fracsde._command_words import Speaking
+from fracsde._commands.words import Speaking
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._run_record import settle
-from fracsde._run_training import read_training
+from fracsde._runs.record import settle
+from fracsde._runs.training import read_training
 from fracsde.errors import InputError
 from fracsde.predict import predict
 from fracsde.problems.sgd import SGDNearMinimum

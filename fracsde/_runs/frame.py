@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._check import finite_array, symmetric
-from fracsde._run_leading import LEADING, leading
+from fracsde._leading import LEADING, leading
 from fracsde.errors import InputError, ShapeError, UnsupportedError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._run_window import read_window
+from fracsde._runs.window import read_window
 from fracsde.estimators.assumptions import examine
 from fracsde.estimators.assumptions.independence import gradients_from_weights
 from fracsde.records.store import StoredRun
@@ -18,9 +18,9 @@ from fracsde.records.store import StoredRun
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fracsde._run_record import Settled
-    from fracsde._run_training import Training
-    from fracsde._run_window import Window
+    from fracsde._runs.record import Settled
+    from fracsde._runs.training import Training
+    from fracsde._runs.window import Window
     from fracsde.records.assumption import AssumptionTest
     from fracsde.records.trajectory import Trajectory
 
@@ -49,7 +49,7 @@ def assumptions_of(
     window : Window
         What is compared.
     where : mapping
-        How it was read, as :func:`fracsde._run_window.read_window` takes it.
+        How it was read, as :func:`fracsde._runs.window.read_window` takes it.
     assumptions : bool or iterable of AssumptionTest
         Whether to ask, or what was found.
     loss : Network, TorchLoss or the like, optional

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import choice, real
-from fracsde._run_frame import Seen, bare_frame, frame
-from fracsde._run_training import constant_rate, read_training
-from fracsde._run_window import chosen_chains, refuse_divergence
+from fracsde._runs.frame import Seen, bare_frame, frame
+from fracsde._runs.training import constant_rate, read_training
+from fracsde._runs.window import chosen_chains, refuse_divergence
 from fracsde.errors import InputError, RecordError
 from fracsde.estimators.chains import coordinate_names
 from fracsde.problems.sgd import SGDNearMinimum
@@ -25,8 +25,8 @@ from fracsde.records.store import StoredRun
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fracsde._run_frame import Frame
-    from fracsde._run_training import Training
+    from fracsde._runs.frame import Frame
+    from fracsde._runs.training import Training
     from fracsde._typing import ArrayLike, FloatArray, IntArray
     from fracsde.records.trajectory import Trajectory
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fracsde import _exit_codes
-from fracsde._command_options import (
+from fracsde._commands import exit_codes
+from fracsde._commands.options import (
     Chains,
     Directions,
     Json,
@@ -99,7 +99,7 @@ def measure(
             } | {name: value for name, value in alone.items() if value is not None}
             options |= window | {"diagnose": diagnose}
             found = fracsde.measure(runs[0], directions=matrix_of(directions), **options)
-            said, code = "", _exit_codes.FINISHED
+            said, code = "", exit_codes.FINISHED
             about = {"run": str(runs[0]), "directions": directions} | options
         else:
             options = window | together | {"directions": directions, "diagnose": diagnose}
@@ -113,7 +113,7 @@ def measure(
     typer.echo(text_of(found, Measurement, about=about) if as_json else _measured(found))
     if said and not as_json:
         typer.echo(said)
-    if code != _exit_codes.FINISHED:
+    if code != exit_codes.FINISHED:
         raise typer.Exit(code)
 
 
@@ -149,7 +149,7 @@ def _of_series(
     runs: Sequence[Path], series: str, options: dict[str, Any]
 ) -> tuple[tuple[Measurement, ...], dict[str, Any], int]:
     # What was found, in numbers and in a sentence among plain JSON types, and the exit code.
-    from fracsde._run_series import over_batches, over_rates
+    from fracsde._runs.series import over_batches, over_rates
 
     if series == "rates":
         for name in ("stop", "directions"):
@@ -164,7 +164,7 @@ def _of_series(
             degree=2 if options["degree"] is None else options["degree"],
             diagnose=options["diagnose"],
         )
-        return found, {"sentence": sentence}, _exit_codes.FINISHED
+        return found, {"sentence": sentence}, exit_codes.FINISHED
     effects, test = over_batches(
         runs,
         start=options["start"],
@@ -174,7 +174,7 @@ def _of_series(
         tolerance=0.05 if options["tolerance"] is None else options["tolerance"],
     )
     finding = test.to_dict() | {"sentence": test.sentence}
-    return (effects,), finding, _exit_codes.of_assumption(test.verdict.name)
+    return (effects,), finding, exit_codes.of_assumption(test.verdict.name)
 
 
 def _measured(found: Sequence[Measurement]) -> str:

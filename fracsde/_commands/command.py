@@ -9,14 +9,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from fracsde._command_words import Speaking
-from fracsde._doctor_command import doctor
-from fracsde._inspect_command import inspect
-from fracsde._measure_command import measure
-from fracsde._record_command import record
-from fracsde._run_commands import compare, predict
-from fracsde._solve_commands import solve
-from fracsde._special_commands import app as special
+from fracsde._commands.doctor import doctor
+from fracsde._commands.inspecting import inspect
+from fracsde._commands.measuring import measure
+from fracsde._commands.recording import record
+from fracsde._commands.runs import compare, predict
+from fracsde._commands.solving import solve
+from fracsde._commands.special import app as special
+from fracsde._commands.words import Speaking
 
 __all__ = ["app"]
 

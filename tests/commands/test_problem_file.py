@@ -6,8 +6,8 @@ import pytest
 pytest.importorskip("typer")
 
 import fracsde as fs
-from fracsde._problem_file import read_job
-from fracsde._solve_commands import EXAMPLE
+from fracsde._commands.problem_file import read_job
+from fracsde._commands.solving import EXAMPLE
 from fracsde.errors import InputError
 
 PLANE = """

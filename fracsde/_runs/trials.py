@@ -1,7 +1,7 @@
 """What a caller names as a theory of a run: a law, a theory, or predictions made before.
 
 A law by its name is one of the run's own settings, or of the SGD that is on trial.  Not here: what
-they say about a run (:mod:`fracsde._run_laws`).
+they say about a run (:mod:`fracsde._runs.laws`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fracsde._check import choice
-from fracsde._run_leading import moving, upright
+from fracsde._leading import moving, upright
 from fracsde.closure import GaussianClosure
 from fracsde.errors import InputError
 from fracsde.predict import LAWS

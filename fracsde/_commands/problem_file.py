@@ -26,9 +26,9 @@ A file has up to five tables; everything in it is data, and expressions are read
     space = {name = "FiniteVolume", cells = 512}
 
 A system of fractional ordinary differential equations stands in a table ``[system]`` instead of
-the first three (:mod:`fracsde._system_file`).
+the first three (:mod:`fracsde._commands.system_file`).
 
-Not here: the command itself (:mod:`fracsde._solve_commands`).
+Not here: the command itself (:mod:`fracsde._commands.solving`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 import fracsde
 from fracsde._check import finite_array
-from fracsde._problem_values import (
+from fracsde._commands.problem_values import (
     SCHEMES,
     SPACES,
     SYSTEM_SCHEMES,
@@ -50,7 +50,7 @@ from fracsde._problem_values import (
     refuse_unknown,
     tuples,
 )
-from fracsde._system_file import read_system
+from fracsde._commands.system_file import read_system
 from fracsde.errors import InputError
 from fracsde.problems.expressions import Expression
 

@@ -11,7 +11,7 @@ r"""Systems of fractional ordinary differential equations written in TOML.
 
 Right-hand sides may name the time ``t``.  Their Jacobian is the exact one, from the formulas.
 
-Not here: the other tables (:mod:`fracsde._problem_file`).
+Not here: the other tables (:mod:`fracsde._commands.problem_file`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fracsde._problem_values import read_table, refuse_unknown
+from fracsde._commands.problem_values import read_table, refuse_unknown
 from fracsde.errors import InputError
 from fracsde.problems.expressions import Expression
 from fracsde.problems.fractional_ode import FractionalODE

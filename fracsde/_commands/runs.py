@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fracsde import _exit_codes
-from fracsde._command_options import (
+from fracsde._commands import exit_codes
+from fracsde._commands.options import (
     BatchSize,
     Chains,
     Dampening,
@@ -76,7 +76,7 @@ def predict(
     """Predict stationary quantities of SGD from its Hessian and gradient noise."""
     import fracsde
     from fracsde._files import refuse_place
-    from fracsde._run_predictions import predictions_of
+    from fracsde._runs.predictions import predictions_of
     from fracsde.records.files import as_json as text_of
     from fracsde.records.measurement import Prediction
 
@@ -227,7 +227,7 @@ def compare(
             typer.echo(f"Note: {note}.")
         if page is not None:
             typer.echo(f"\nReport: {output / page.name}")  # type: ignore[operator]
-    raise typer.Exit(_exit_codes.of(report.verdict.name))
+    raise typer.Exit(exit_codes.of(report.verdict.name))
 
 
 def _single(what: Sequence[Path]) -> Path:

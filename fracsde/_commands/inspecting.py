@@ -1,4 +1,4 @@
-"""The command that says what a stored run holds; imported by :mod:`fracsde._commands`."""
+"""The command that says what a stored run holds; imported by :mod:`fracsde._commands.command`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fracsde._command_options import Json, table
+from fracsde._commands.options import Json, table
 
 if TYPE_CHECKING:
     from fracsde.records.store import StoredRun
@@ -74,7 +74,7 @@ def _facts(run: StoredRun) -> dict[str, Any]:
 def _drift(run: StoredRun) -> dict[str, Any]:
     """Return whether the second half of the record is stationary, or why that cannot be said."""
     from fracsde import estimators
-    from fracsde._run_window import refuse_huge
+    from fracsde._runs.window import refuse_huge
     from fracsde.errors import InputError
 
     try:

@@ -1,4 +1,4 @@
-"""The command that solves a problem written in a file; imported by :mod:`fracsde._commands`."""
+"""The command that solves a problem in a file; imported by :mod:`fracsde._commands.command`."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def solve(
     import numpy as np
 
     import fracsde
+    from fracsde._commands.problem_file import read_job
     from fracsde._files import refuse_place, replace_file
-    from fracsde._problem_file import read_job
     from fracsde.errors import InputError
 
     if file is None:

@@ -1,4 +1,4 @@
-"""The command that records SGD on a small network; imported by :mod:`fracsde._commands`."""
+"""The command that records SGD on a small network; imported by :mod:`fracsde._commands.command`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from fracsde._command_options import Quiet, numbers_of
+from fracsde._commands.options import Quiet, numbers_of
 
 if TYPE_CHECKING:
     from fracsde.networks import Network
@@ -60,7 +60,7 @@ def record(
     quiet: Quiet = False,
 ) -> None:
     """Record replicas of SGD on a small network, near the minimum of its loss."""
-    from fracsde._record_network import Plan, record_network
+    from fracsde._commands.networks import Plan, record_network
     from fracsde.networks import Network
 
     inputs, targets = _data(data)

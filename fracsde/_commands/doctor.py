@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from fracsde._command_options import Json  # noqa: TC001 - Typer reads it
+from fracsde._commands.options import Json  # noqa: TC001 - Typer reads it
 
 __all__ = ["doctor"]
 

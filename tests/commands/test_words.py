@@ -18,12 +18,12 @@ pytest.importorskip("typer")
 
 from typer.main import get_command
 
-from fracsde import _commands
-from fracsde._command_words import in_options
+from fracsde._commands import command
+from fracsde._commands.words import in_options
 from fracsde.cli import main
 from tests.support.commands import shown_by
 
-COMMANDS = get_command(_commands.app).commands  # type: ignore[attr-defined]
+COMMANDS = get_command(command.app).commands  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_place_without_permission_is_named(monkeypatch, capsys) -> None:
     def work(**_: object) -> None:
         raise PermissionError(13, "Permission denied", "/runs/mine")
 
-    monkeypatch.setattr(_commands, "app", work)
+    monkeypatch.setattr(command, "app", work)
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._prediction_views import view_of
-from fracsde._run_frame import directions_on, refuse_coupled
-from fracsde._run_trials import Trial, matrices_of
+from fracsde._runs.frame import directions_on, refuse_coupled
+from fracsde._runs.trials import Trial, matrices_of
 from fracsde.closure import GaussianClosure
 from fracsde.errors import ComputationError, InputError, UnstableError, UnsupportedError
 from fracsde.predict import diagonal, from_view
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fracsde._prediction_views import View
-    from fracsde._run_record import Record, Settled
-    from fracsde._run_training import Training
+    from fracsde._runs.record import Record, Settled
+    from fracsde._runs.training import Training
     from fracsde.records.measurement import Prediction
     from fracsde.records.trajectory import Trajectory
 

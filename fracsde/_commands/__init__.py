@@ -1,0 +1,1 @@
+"""The commands of ``fracsde``: options, files, words and exit codes around the public functions."""
