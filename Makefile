@@ -22,11 +22,13 @@ help:
 
 install: $(STAMP)
 
-# uv where it can be had, else pip: the same hash-checked lock file either way.
+# uv where it can be had, else pip: the same hash-checked lock file either way, and byte code, which
+# pip writes unasked: where Python may not keep it, each process would compile SciPy and numba anew.
 $(STAMP): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; then \
-	  $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes \
+	    -r requirements.lock && \
 	  $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . ; \
 	else \
 	  $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock && \
