@@ -84,8 +84,7 @@ def rank_r_hat(trajectory: Trajectory | ArrayLike) -> FloatArray:
 
     def of(values: FloatArray) -> float:
         halves = _halves(values)
-        folded = np.abs(halves - np.median(halves))
-        return max(_r_hat(normal_scores(halves)), _r_hat(normal_scores(folded)))
+        return max(_r_hat(normal_scores(halves)), _r_hat(normal_scores(_folded(halves))))
 
     return _each(trajectory, of)
 
@@ -189,6 +188,14 @@ def _halves(values: FloatArray) -> FloatArray:
     # Both halves of every chain, without the middle draw of an odd number.
     half = values.shape[1] // 2
     return np.concatenate([values[:, :half], values[:, -half:]])
+
+
+def _folded(halves: FloatArray) -> FloatArray:
+    # Distances to the median, which the two draws beside it share: rounding would rank them.
+    middle = halves.size // 2
+    low, high = np.partition(halves, [middle - 1, middle], axis=None)[middle - 1 : middle + 1]
+    away = np.abs(halves - 0.5 * (low + high))
+    return np.where((low <= halves) & (halves <= high), 0.5 * (high - low), away)
 
 
 def _r_hat(x: FloatArray) -> float:

@@ -12,8 +12,8 @@ from tests.support.series import ar1
 
 # ArviZ 0.22.0: rhat(x), ess(x, method="bulk"), ess(x, method="tail") of ``_series``.
 ARVIZ = {
-    (4, 200, 0.05): (1.0202075419846863, 33.42022261267122, 141.8286001519568),
-    (3, 101, 2.9): (0.9996225224368287, 743.1363764158988, 267.99136761787656),
+    (4, 200, 0.05): (1.0202038715025497, 33.42022261267122, 141.8286001519568),
+    (3, 101, 2.9): (0.9996914506594277, 743.1363764158988, 267.99136761787656),
     (2, 60, 0.7): (0.9878072891421474, 55.987155998876794, 142.28971962616822),
 }
 
@@ -21,7 +21,9 @@ ARVIZ = {
 def _series(chains, draws, a):
     r, t = np.arange(chains)[:, None], np.arange(draws)
     x = np.sin(a * t + r) + 0.5 * np.sin(2.3 * (t + 1.0) ** 1.5 + 5 * r) + 0.1 * r
-    return x[..., None]
+    # In units of 2^-20: the two draws beside the median are equally far from it, whatever rounding
+    # the sine of the machine has.
+    return np.round(x * 2**20)[..., None] / 2**20
 
 
 @pytest.mark.parametrize("shape", ARVIZ)
@@ -29,6 +31,17 @@ def test_exact_values_are_those_of_arviz(shape):
     x = _series(*shape)
     found = rank_r_hat(x)[0], bulk_effective_size(x)[0], tail_effective_size(x)[0]
     np.testing.assert_allclose(found, ARVIZ[shape], rtol=1e-12)
+
+
+def test_rounding_beside_the_median_is_nothing():
+    x, apart = _series(3, 101, 2.9), 0
+    for scale in 1 / np.arange(3.0, 13.0):
+        found = scale * x
+        assert rank_r_hat(found)[0] == pytest.approx(rank_r_hat(x)[0], rel=1e-13)
+        halves = np.sort(np.delete(found, 50, axis=1).ravel())
+        low, high = np.abs(halves[149:151] - np.median(halves))
+        apart += low != high
+    assert apart > 0  # so plain distances would be ranked by their rounding
 
 
 def _geyer(x):
