@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracsde._check import finite_array, positive_semidefinite
-from fracsde.errors import OutOfRangeError, ShapeError, UnsupportedError
+from fracsde.errors import OutOfRangeError, ShapeError
 from fracsde.grids import TimeGrid
 from fracsde.problems.epochs import EpochRecursion
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
@@ -55,9 +55,7 @@ def read_times(
     return times
 
 
-def read_epoch_directions(
-    epochs: EpochRecursion, directions: ArrayLike | None, start: ArrayLike | None
-) -> FloatArray:
+def read_epoch_directions(epochs: EpochRecursion, directions: ArrayLike | None) -> FloatArray:
     """Return the directions along which shuffled epochs are looked at.
 
     Parameters
@@ -66,24 +64,11 @@ def read_epoch_directions(
         The recursion.
     directions : (k, p) array_like, optional
         One per column; the weights themselves where absent.
-    start : array_like, optional
-        Must be absent.
 
     Returns
     -------
     (k, p) float64
-
-    Raises
-    ------
-    UnsupportedError
-        If there is a start.
     """
-    if start is not None:
-        msg = (
-            "`start` has no meaning for shuffled epochs, whose displacement is stationary and "
-            "averaged over the phases of an epoch; leave it out"
-        )
-        raise UnsupportedError(msg)
     k = len(epochs.observed)
     if directions is None:
         return np.eye(k)

@@ -20,9 +20,9 @@ On a fractional clock, :math:`X_t = Y(E_t)` with ``Y`` the flow, each is the flo
 :math:`E_t`, and a covariance gains that of the mean's path (:mod:`fracsde.subordination`).
 
 Results hold the observed coordinates only (the weights).  Starting states may give the weights
-alone; velocities then start at zero.  SGD stands for its map; with shuffled epochs it has the
-stationary autocovariance and displacement, averaged over phases, and no others.  Where noise
-depends on the state (LeastSquaresSGD, QuadraticSGD) see also :mod:`fracsde.lyapunov.moment_paths`.
+alone; velocities then start at zero.  SGD stands for its map, or for its shuffled epochs: what is
+stationary is then averaged over phases, what is not begins with an epoch.  Where noise depends
+on the state (LeastSquaresSGD, QuadraticSGD) see also :mod:`fracsde.lyapunov.moment_paths`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from fracsde.errors import (
     UnsupportedError,
 )
 from fracsde.lyapunov.epoch_lags import epoch_autocovariance, epoch_displacement
+from fracsde.lyapunov.epoch_transients import epoch_law
 from fracsde.lyapunov.evolution import along, evolve, evolve_observed, finite, lifted
 from fracsde.lyapunov.moment_paths import covariances_along, displacements_from
 from fracsde.lyapunov.moments import equal_moments, frozen_noise
@@ -63,11 +64,13 @@ from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.problems.subordinated import SubordinatedOU
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from fracsde._typing import ArrayLike, FloatArray
     from fracsde.grids import TimeGrid
-    from fracsde.lyapunov.propagators import LinearProcess
+    from fracsde.lyapunov.propagators import Law
     from fracsde.problems.sgd import SGDNearMinimum
 
     Linear = OUProcess | LinearRecursion | SGDNearMinimum | QuadraticLossSGD
@@ -134,7 +137,8 @@ def covariance_at(
     process : OUProcess, LinearRecursion, SGDNearMinimum, SubordinatedOU or a structured base
         Stable or not: free directions diffuse, unstable ones spread exponentially.
     times : TimeGrid or (t,) array_like [t, or steps]
-        Not negative, in any order; whole numbers for a map.
+        Not negative, in any order; whole numbers for a map, of shuffled epochs from the start of
+        one.
     initial_covariance : 0, (k, k) or (d, d) array_like [x^2]
         Covariance of the observed coordinates or of the whole state at time 0; 0 for a start
         from one point.
@@ -167,7 +171,8 @@ def covariance_at(
             initial = dense.base.mean
         start = read_start(dense.base, initial, initial_covariance)
         return clock_covariance(dense, read_times("times", times, clock), start)
-    linear = as_linear(frozen_noise(process))
+    epochs = as_epochs(process)
+    linear = as_linear(frozen_noise(process) if epochs is None else white_noise(epochs))
     when = read_times("times", times, linear)
     if isinstance(initial, str):
         msg = (
@@ -179,9 +184,15 @@ def covariance_at(
     current = read_covariance(linear, initial_covariance)
     if isinstance(process, QuadraticLossSGD):
         return finite(covariances_along(process, when, begin, current))
-    law = gap_law(linear)
     observed = np.ix_(linear.observed, linear.observed)
     out = np.empty((len(when), len(linear.observed), len(linear.observed)))
+    if epochs is not None:
+        law = epoch_law(epochs)
+        for place, time in enumerate(when):
+            E, _, A = law(float(time))
+            out[place] = (E @ current @ E.T + A)[observed]
+        return finite(out)
+    law = gap_law(linear)
     order = np.argsort(when, kind="stable")
     gaps, index = distinct_gaps(np.append(0.0, when[order]))
     laws = [law(gap) for gap in gaps]
@@ -260,7 +271,8 @@ def mean_square_displacement(
     directions : (k, p) array_like [1], optional
         One direction per column, used as they are, not normalised.
     start : (k,) or (d,) array_like [x], optional
-        Where all paths start; without it the process is stationary.
+        Where all paths start, those of shuffled epochs at the start of one; without it the process
+        is stationary.
 
     Returns
     -------
@@ -289,8 +301,14 @@ def mean_square_displacement(
         return clock_displacement(clock, read_times("lags", lags, clock), at, directions)
     epochs = as_epochs(process)
     if epochs is not None:
-        U = read_epoch_directions(epochs, directions, start)
-        each = np.maximum(epoch_displacement(epochs, read_times("lags", lags, epochs), U), 0.0)
+        U, when = read_epoch_directions(epochs, directions), read_times("lags", lags, epochs)
+        if start is None:
+            each = epoch_displacement(epochs, when, U)
+        else:
+            linear = as_linear(white_noise(epochs))
+            begin = read_state("start", linear, start) - linear.mean
+            each = _displacement_from(epoch_law(epochs), when, begin, lifted(linear, U))
+        each = finite(np.maximum(each, 0.0))
         return each if directions is not None else np.asarray(each.sum(axis=1))
     linear = as_linear(equal_moments(process) if start is None else frozen_noise(process))
     when = read_times("lags", lags, linear)
@@ -298,7 +316,8 @@ def mean_square_displacement(
     if start is not None and isinstance(process, QuadraticLossSGD):
         each = displacements_from(process, when, read_state("start", linear, start), U)
     elif start is not None:
-        each = _displacement_from(linear, when, read_state("start", linear, start) - linear.mean, U)
+        begin = read_state("start", linear, start) - linear.mean
+        each = _displacement_from(gap_law(linear), when, begin, U)
     else:
         cross = require_stationary(linear).matrix @ U
         each = -2.0 * along(linear, when, U, cross, away=True)
@@ -371,9 +390,8 @@ def _forms(whole: FloatArray, directions: ArrayLike) -> FloatArray:
 
 
 def _displacement_from(
-    process: LinearProcess, times: FloatArray, start: FloatArray, U: FloatArray
+    law: Callable[[float], Law], times: FloatArray, start: FloatArray, U: FloatArray
 ) -> FloatArray:
-    law = gap_law(process)
     out = np.empty((len(times), U.shape[1]))
     for i, time in enumerate(times):
         _, away, G = law(float(time))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from fracsde.errors import OutOfRangeError
-from fracsde.lyapunov.epoch_sums import applied, composed
+from fracsde.lyapunov.epoch_sums import applied, composed, power
 from fracsde.lyapunov.epochs import Phases, stationary_phases
 from fracsde.lyapunov.processes import usable
 
@@ -130,9 +130,9 @@ class _Memory:
         # Past r = 1 ... within stands beside the answers F^(within - r) G.
         correlated = np.einsum("rxi,rj->xij", self.kicks[:within][::-1], self.past[:within])
         correlated *= self.unit
-        later = _power(self.away, lag - within)
+        later = power(self.away, lag - within)
         correlated = correlated + np.einsum("xai,aij->xij", later, correlated)
-        moved = np.einsum("ai,aij->ij", _power(self.away, lag)[0], self.level)
+        moved = np.einsum("ai,aij->ij", power(self.away, lag)[0], self.level)
         return np.asarray(moved - correlated[0])
 
 
@@ -159,15 +159,3 @@ def _after(one: _Sums, two: _Sums, count: int) -> _Sums:
         one[1] + applied(one[0], two[1]),
         one[2] + count * one[1] + applied(one[0], two[2]),
     )
-
-
-def _power(away: FloatArray, steps: int) -> FloatArray:
-    # F^m - I by doubling.
-    result = np.zeros_like(away)
-    while steps:
-        if steps % 2:
-            result = composed(away, result)
-        steps //= 2
-        if steps:
-            away = composed(away, away)
-    return result

@@ -40,6 +40,7 @@ __all__ = [
     "composed",
     "moved",
     "outer",
+    "power",
     "scattered",
     "summed",
 ]
@@ -264,6 +265,23 @@ def moved(away: FloatArray, pairs: FloatArray, rows: slice) -> FloatArray:
             for c in range(s):
                 whole[x, y] += half[c] * E[y, c]
     return whole
+
+
+def power(away: FloatArray, steps: int) -> FloatArray:
+    """Return ``F^m - I`` from ``F - I`` by doubling, ``(s, s, d)``.
+
+    Returns
+    -------
+    (s, s, d) float64
+    """
+    result = np.zeros_like(away)
+    while steps:
+        if steps % 2:
+            result = composed(away, result)
+        steps //= 2
+        if steps:
+            away = composed(away, away)
+    return result
 
 
 def _pulled(away: FloatArray, vector: FloatArray) -> FloatArray:

@@ -32,7 +32,7 @@ from fracsde.lyapunov.rounding import EPS
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
-    from fracsde.lyapunov.epochs import EpochModes
+    from fracsde.lyapunov.epoch_modes import EpochModes
     from fracsde.problems.epochs import EpochRecursion
 
 __all__ = ["epoch_window"]

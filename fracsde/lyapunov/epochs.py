@@ -33,121 +33,32 @@ Not here: lags, :mod:`fracsde.lyapunov.epoch_lags`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde.lyapunov.epoch_sums import (
-    Coordinates,
-    Scattered,
-    applied,
-    composed,
-    moved,
-    outer,
-    scattered,
-    summed,
+from fracsde.lyapunov.epoch_modes import (
+    EpochModes,
+    added_pairs,
+    by_rows,
+    epoch_modes,
+    from_slow,
+    whole_epoch,
 )
+from fracsde.lyapunov.epoch_sums import applied, composed, moved, outer, scattered, summed
 from fracsde.lyapunov.preconditioned import inverse_norm, steps_outcome
 from fracsde.lyapunov.processes import StationaryState, nothing
 from fracsde.lyapunov.rounding import EPS, binary_unit, spectral_norm
-from fracsde.lyapunov.sgd_modes import StepModes, step_modes
 from fracsde.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fracsde._typing import FloatArray
     from fracsde.problems.epochs import EpochRecursion
-    from fracsde.problems.sgd_steps import StepRule
 
-__all__ = ["EpochModes", "Phases", "epoch_modes", "stationary_phases"]
+__all__ = ["Phases", "stationary_phases"]
 
 # Steps beyond any time in which a mode that is told from a flat one decays.
 _DOUBLINGS = 128
-# Pairs of modes in a block: 128 kB for each array.
-_CACHE = 16_384
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EpochModes:
-    """Modes of a recursion with shuffled epochs; ``s`` is 1, or 2 with a velocity.
-
-    Parameters
-    ----------
-    process : EpochRecursion
-        Whose modes they are.
-    steps : StepModes
-        The modes, with the noise of one example.
-    plain : Coordinates
-        Weights and velocities.
-    slow : Coordinates
-        Those in which an epoch is closed.
-    """
-
-    process: EpochRecursion
-    steps: StepModes
-    plain: Coordinates
-    slow: Coordinates
-
-    @cached_property
-    def example(self) -> FloatArray:
-        """Noise of one example times ``N / (N - 1)``, for draws without replacement, ``(d, d)``."""
-        N = self.process.dataset_size
-        return self.steps.noise * (N / (N - 1) if N > 1 else 0.0)
-
-    def to_state(self, pairs: FloatArray) -> FloatArray:
-        """Return a covariance of modes as one of weights and velocities.
-
-        Parameters
-        ----------
-        pairs : (s, s, d, d) float64 [weight^2]
-            Pairs of modes.
-
-        Returns
-        -------
-        (s d, s d) float64 [weight^2]
-        """
-        s, V = len(pairs), self.steps.basis
-        S = np.block([[V @ pairs[x, y] @ V.T for y in range(s)] for x in range(s)])
-        return np.asarray(0.5 * (S + S.T))
-
-
-def epoch_modes(process: EpochRecursion) -> EpochModes:
-    """Return the modes of a recursion with shuffled epochs.
-
-    Parameters
-    ----------
-    process : EpochRecursion
-        The recursion.
-
-    Returns
-    -------
-    EpochModes
-    """
-    rule = process.rule
-    steps = step_modes(rule, process.curvature, process.noise, process.preconditioner)
-    mu, (a, b, _), pull = rule.momentum, rule.gains, steps.pull
-    # Where a k is small beside (1 - mu)^2, a mode has a slow and a fast coordinate.
-    overdamped = 4.0 * a * pull < (1.0 - mu) ** 2
-    return EpochModes(
-        process=process,
-        steps=steps,
-        plain=_coordinates(rule, pull, np.zeros_like(pull)),
-        slow=_coordinates(rule, pull, np.where(overdamped, b / (1.0 - mu), 0.0)),
-    )
-
-
-def _coordinates(rule: StepRule, pull: FloatArray, lean: FloatArray) -> Coordinates:
-    (a, b, c), loss = rule.gains, 1.0 - rule.momentum
-    kicks = np.array([a + c * lean, np.full_like(lean, c)])
-    away = np.empty((2, 2, len(pull)))
-    away[:, 0], away[:, 1] = -kicks * pull, kicks * (lean * pull)
-    # b - lean (1 - mu) vanishes in the slow coordinates, also in rounding.
-    away[0, 1] += np.where(lean == 0.0, b, 0.0)
-    away[1, 1] -= loss
-    s = 2 if rule.has_velocity else 1
-    return Coordinates(lean=lean, kicks=kicks[:s], away=away[:s, :s])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -177,17 +88,30 @@ class Phases:
         -------
         (s d, s d) float64 [weight^2]
         """
+        return self.modes.to_state(self.pairs_at(phase))
+
+    def pairs_at(self, phase: int) -> FloatArray:
+        """Return the same, mode by mode.
+
+        Parameters
+        ----------
+        phase : int
+            Between 0 and ``M``.
+
+        Returns
+        -------
+        (s, s, d, d) float64 [weight^2]
+        """
         modes = self.modes
         if not 0 < phase < modes.process.steps:
-            return modes.to_state(self.start)
+            return self.start
 
         def block(rows: slice) -> tuple[FloatArray, ...]:
             sums = scattered(modes.plain, phase, rows)
             moved_start = moved(sums.away, self.start[:, :, rows], rows)
-            return (moved_start + _added(modes, sums, rows),)
+            return (moved_start + added_pairs(modes, sums, rows),)
 
-        (pairs,) = _by_rows(modes, block, 1)
-        return modes.to_state(pairs)
+        return by_rows(modes, block, 1)[0]
 
     def mean(self) -> FloatArray:
         """Return the average over phases, mode by mode.
@@ -250,7 +174,7 @@ class Phases:
             fresh = outer(each * G - memory, G, rows) - outer(G, memory, rows)
             return (sums.past_starts + within) / M, fresh * unit
 
-        return _by_rows(modes, block, 2)
+        return by_rows(modes, block, 2)
 
 
 def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases | None]:
@@ -297,57 +221,15 @@ def stationary_phases(process: EpochRecursion) -> tuple[StationaryState, Phases 
     return state, phases
 
 
-def _by_rows(
-    modes: EpochModes, block: Callable[[slice], tuple[FloatArray, ...]], count: int
-) -> tuple[FloatArray, ...]:
-    # Pairs of modes in blocks of rows that stay in the cache.
-    s, d = modes.plain.kicks.shape
-    whole = tuple(np.empty((s, s, d, d)) for _ in range(count))
-    step = max(1, _CACHE // d)
-    for top in range(0, d, step):
-        rows = slice(top, top + step)
-        for array, part in zip(whole, block(rows), strict=True):
-            array[:, :, rows] = part
-    return whole
-
-
 def _closed(modes: EpochModes) -> FloatArray:
     # The covariance at the start of an epoch: S = F^M S F^MT + A_M by doubling.
     def block(rows: slice) -> tuple[FloatArray, ...]:
-        away, S = _epoch(modes, rows)
+        away, S = whole_epoch(modes, rows)
         for _ in range(_DOUBLINGS):
             new = S + moved(away, S, rows)
             if np.array_equal(new, S):
                 break
             S, away = new, composed(away, away)
-        if len(S) == 1:
-            return (S,)
-        # Back to the weights, w = u - lean v.
-        turn = np.zeros((2, 2, len(modes.steps.pull)))
-        turn[0, 1] = -modes.slow.lean
-        return (moved(turn, S, rows),)
+        return (from_slow(modes, S, rows),)
 
-    return _by_rows(modes, block, 1)[0]
-
-
-def _epoch(modes: EpochModes, rows: slice) -> tuple[FloatArray, FloatArray]:
-    # F^M - I and A_M in the slow coordinates, a short last batch included.
-    process, slow = modes.process, modes.slow
-    N, B, M = process.dataset_size, process.batch_size, process.steps
-    last = process.last_batch
-    if last == B:
-        sums = scattered(slow, M, rows)
-        return sums.away, _added(modes, sums, rows)
-    sums, seen = scattered(slow, M - 1, rows), N - last
-    # Kicks b_j x_j: those of the full batches after one more step, and the last one.
-    apart = applied(slow.away, sums.total) / seen - slow.kicks / last
-    added = moved(slow.away, sums.scatter, rows) / B
-    added += (seen * last / N) * outer(apart, apart, rows)
-    return composed(slow.away, sums.away), added * modes.example[rows]
-
-
-def _added(modes: EpochModes, sums: Scattered, rows: slice) -> FloatArray:
-    # A_p of p full batches.
-    N, B, p = modes.process.dataset_size, modes.process.batch_size, sums.count
-    pairs = sums.scatter + ((N - p * B) / (p * N)) * outer(sums.total, sums.total, rows)
-    return np.asarray(pairs * (modes.example[rows] / B))
+    return by_rows(modes, block, 1)[0]

@@ -103,8 +103,8 @@ def as_linear(process: Any) -> LinearProcess:
     if isinstance(process, EpochRecursion):
         msg = (
             "shuffled epochs are no linear process with independent noise; stationary_covariance, "
-            "phase_covariance, autocovariance, mean_square_displacement, power_spectrum, mean_at "
-            "and relaxation_rates know them"
+            "phase_covariance, autocovariance, mean_square_displacement, mean_at, covariance_at, "
+            "relaxation_rates and fracsde.observables know them"
         )
         raise UnsupportedError(msg)
     remedy = (

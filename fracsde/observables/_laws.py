@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from fracsde._check import integer, positive_semidefinite, real
-from fracsde.errors import OutOfRangeError, UnsupportedError
+from fracsde.errors import OutOfRangeError
 from fracsde.lyapunov.moments import equal_moments
-from fracsde.lyapunov.processes import as_epochs, as_linear
+from fracsde.lyapunov.processes import as_linear
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion, OUProcess
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD, require_near_minimum
 from fracsde.stationary import stationary_covariance
@@ -55,20 +55,7 @@ def second_order(law: Any) -> LinearProcess:
     Returns
     -------
     OUProcess or LinearRecursion
-
-    Raises
-    ------
-    UnsupportedError
-        If epochs are shuffled.
     """
-    if as_epochs(law) is not None:
-        msg = (
-            "shuffled epochs have no process with independent noise and the same autocovariances, "
-            "and squares that a record adds depend on the phases where it begins and ends; ask "
-            "autocovariance(law, lags), mean_square_displacement(law, lags) or averaged_covariance("
-            "law, window), which are averaged over phases"
-        )
-        raise UnsupportedError(msg)
     offered = getattr(law, "second_order", None)
     return as_linear(offered() if callable(offered) else equal_moments(law))
 

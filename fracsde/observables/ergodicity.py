@@ -28,6 +28,12 @@ The sum has ``n`` terms, not :math:`n^2`, and in a process of modes each beyond 
 
 For a law with noise that depends on the state, these are the values of the normal law with the same
 autocovariances.
+
+**Shuffled epochs** (:mod:`fracsde.observables._epoch_records`) correlate differently from each
+phase, so that records begin at any phase with equal chance.  The values are those of normal steps,
+which batches of many examples make.  An epoch uses every example once, and squares of single
+examples add up to the same number in each: over lags of one step true averages scatter less, their
+variance by a relative ``1 / B``; over longer lags and of the weights themselves by less than that.
 """
 
 from __future__ import annotations
@@ -37,16 +43,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde._check import finite_array
+from fracsde._transient_inputs import read_epoch_directions
 from fracsde.errors import OutOfRangeError
 from fracsde.lyapunov.evolution import along, lifted
-from fracsde.lyapunov.processes import require_stationary
+from fracsde.lyapunov.processes import as_epochs, as_linear, require_stationary, white_noise
 from fracsde.observables._correlations import correlations
+from fracsde.observables._epoch_records import EpochRecord
 from fracsde.observables._laws import second_order, step_spacing, whole
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray, IntArray
     from fracsde.lyapunov.propagators import LinearProcess
     from fracsde.observables._laws import LinearLaw
+    from fracsde.problems.epochs import EpochRecursion
 
 __all__ = ["averaging_error", "ergodicity_breaking"]
 
@@ -70,7 +79,7 @@ def ergodicity_breaking(
     Parameters
     ----------
     law : OUProcess, LinearRecursion, SGDNearMinimum, QuadraticLossSGD or with ``second_order()``
-        Stable; SGD stands for its map.
+        Stable; SGD stands for its map, or for its shuffled epochs.
     lags : (lag,) array_like [draws]
         Whole numbers, from 1 to ``draws - 1``.
     draws : int
@@ -89,7 +98,10 @@ def ergodicity_breaking(
     Raises
     ------
     OutOfRangeError
-        If a lag is not a whole number, or too long for the record.
+        If a lag is not a whole number, or too long for the record; if shuffled epochs need more
+        memory than 1.6 GB.
+    UnsupportedError
+        If rounding leaves fewer than six digits of a displacement of shuffled epochs.
 
     References
     ----------
@@ -125,7 +137,7 @@ def averaging_error(
     Parameters
     ----------
     law : OUProcess, LinearRecursion, SGDNearMinimum, QuadraticLossSGD or with ``second_order()``
-        Stable; SGD stands for its map.
+        Stable; SGD stands for its map, or for its shuffled epochs.
     draws : int
         Length of the record.
     lags : (lag,) array_like [draws], optional
@@ -156,6 +168,10 @@ def averaging_error(
     """
     if lags is not None:
         return np.sqrt(_displacements(law, lags, draws, spacing, directions)[0])
+    epochs = as_epochs(law)
+    if epochs is not None:
+        n = _read_draws(draws, low=1)
+        return np.sqrt(_epoch_record(epochs, n, spacing, directions).squares()[0])
     process = second_order(law)
     n, gap = _read_draws(draws, low=1), step_spacing(process, spacing)
     when = np.arange(n)
@@ -173,9 +189,16 @@ def _displacements(
     law: LinearLaw, lags: ArrayLike, draws: int, spacing: float, directions: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
     # Variance and mean of time-averaged displacements.
-    process = second_order(law)
-    n, gap = _read_draws(draws, low=2), step_spacing(process, spacing)
+    n = _read_draws(draws, low=2)
     chosen = _read_lags(lags, n)
+    epochs = as_epochs(law)
+    if epochs is not None:
+        record = _epoch_record(epochs, n, spacing, directions)
+        each = [record.increments(int(lag)) for lag in chosen]
+        variance, mean = (np.array(part) for part in zip(*each, strict=True))
+        return variance, mean
+    process = second_order(law)
+    gap = step_spacing(process, spacing)
     if directions is not None:
         return _displacements_along(process, chosen, n, gap, lifted(process, directions))
     found = correlations(process, gap)
@@ -184,6 +207,14 @@ def _displacements(
         squares, mean[i] = found.increment_norms(int(lag), n - int(lag))
         variance[i] = _variance(squares, n - int(lag))
     return variance, mean
+
+
+def _epoch_record(
+    epochs: EpochRecursion, draws: int, spacing: float, directions: ArrayLike | None
+) -> EpochRecord:
+    gap = int(step_spacing(as_linear(white_noise(epochs)), spacing))
+    U = None if directions is None else read_epoch_directions(epochs, directions)
+    return EpochRecord(epochs, draws, gap, U)
 
 
 def _displacements_along(

@@ -97,7 +97,7 @@ class StabilityLimits:
         if shuffled:
             spread = (
                 "over whole epochs of equal batches that use all examples they do not spread, "
-                "within one they go to and fro as phase_covariance says for a small weight decay."
+                "within one they go to and fro, as covariance_at says."
             )
         if len(self.flat):
             said.append(

@@ -325,17 +325,13 @@ def test_refuses_what_has_no_phases_or_no_meaning() -> None:
 
     with pytest.raises(UnsupportedError, match="not in a Schur form"):
         stationary_covariance(problem, method="bartels_stewart")
-    with pytest.raises(UnsupportedError, match="leave it out"):
-        mean_square_displacement(problem, [1], start=[0.0, 0.0, 0.0])
     with pytest.raises(OutOfRangeError, match="whole numbers of steps"):
         autocovariance(problem, [0.5])
     long = sgd(dataset_size=3 * 10**9)
     assert autocovariance(long, [5]).shape == (1, 3, 3)
     with pytest.raises(OutOfRangeError, match="more memory than there is for 3 weights"):
         autocovariance(long, [10**9])
-    with pytest.raises(UnsupportedError, match="epochs"):
-        covariance_at(problem, [1])
-    with pytest.raises(UnsupportedError, match="phase_covariance"):
-        covariance_at(problem.epochs(), [1])
+    with pytest.raises(InputError, match="no meaning without a random clock"):
+        covariance_at(problem, [1], initial="stationary")
     with pytest.raises(InputError, match="`rule` must be a StepRule"):
         EpochRecursion(curvature=1.0, noise=1.0, dataset_size=4, batch_size=2, rule=0.9)

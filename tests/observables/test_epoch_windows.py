@@ -24,12 +24,12 @@ def run_of(rule: str, epochs: str, **changed: object):
     return sgd(**{**given, **changed})
 
 
-def written_down(run, window: int) -> np.ndarray:
-    """The covariance of the mean, averaged over where it begins in the first of many epochs."""
+def written_down_rows(run, length: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Weights at each step of many epochs as rows over their start and noise, its covariance, M."""
     steps = steps_of(run)
     M, d = len(steps), run.dimension
     s = run.rule.state_size(d)
-    joint, count = steps[0].joint, -(-window // M) + 1
+    joint, count = steps[0].joint, -(-length // M) + 1
     noise = joint[s:, s:]
     P = np.eye(d) if run.preconditioner is None else run.preconditioner
     P = np.diag(P) if P.ndim == 1 else P
@@ -41,11 +41,14 @@ def written_down(run, window: int) -> np.ndarray:
         rows.append(state[:d])
         state = T @ state
         state[:, s + t * d : s + (t + 1) * d] += G
-    each = []
-    for start in range(M):
-        mean = np.mean(rows[start : start + window], axis=0)
-        each.append(mean @ whole @ mean.T)
-    return np.mean(each, axis=0)
+    return np.array(rows), whole, M
+
+
+def written_down(run, window: int) -> np.ndarray:
+    """The covariance of the mean, averaged over where it begins in the first of many epochs."""
+    rows, whole, M = written_down_rows(run, window)
+    means = [rows[start : start + window].mean(axis=0) for start in range(M)]
+    return np.mean([mean @ whole @ mean.T for mean in means], axis=0)
 
 
 @pytest.mark.parametrize("rule", SETTINGS)

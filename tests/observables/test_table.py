@@ -69,9 +69,6 @@ ASKED: dict[str, Callable[..., Any]] = {
 OFFERED = {
     ("its shuffled epochs", "phase_covariance"): "near_minimum|got LeastSquaresSGD",
     ("its shuffled epochs", None): "near_minimum",
-    ("shuffled epochs", "averaging_error"): r"autocovariance\(law, lags\).*averaged_covariance",
-    ("shuffled epochs", "ergodicity_breaking"): r"autocovariance\(law, lags\).*mean_square",
-    ("shuffled epochs", "covariance_at"): "without_replacement",
     (None, "phase_covariance"): r"stationary_covariance\(process\) has the one",
     ("Adam, RMSprop", "phase_fluctuation_dissipation"): "its `sgd`",
     ("matrix-free", "phase_fluctuation_dissipation"): "dense",
