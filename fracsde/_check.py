@@ -124,7 +124,7 @@ def _float64(name: str, value: Any, remedy: str, *, copy: bool) -> FloatArray:
     try:
         raw = np.asarray(value)
         real = raw.dtype.kind in "biufO" and not np.ma.is_masked(value)
-        array = np.array(raw, dtype=float, order="C", copy=copy or None).view() if real else None
+        array = np.array(raw, dtype=float, order="C", copy=copy or None) if real else None
     except (TypeError, ValueError, OverflowError):
         array = None
     if array is None:
@@ -132,7 +132,8 @@ def _float64(name: str, value: Any, remedy: str, *, copy: bool) -> FloatArray:
             remedy = "MatrixFreeSGD and MatrixFreeOU take operators; elsewhere pass A @ np.eye(n)"
         msg = f"`{name}` must be an array of real numbers, got {type(value).__name__}"
         raise InputError(_join(f"{msg}: {_shown(value)}", remedy))
-    return array
+    # What may be the caller's own array stays writeable there; a copy is nobody's view.
+    return array if copy else array.view()
 
 
 def vector(name: str, value: Any, *, length: int | None = None, remedy: str = "") -> FloatArray:

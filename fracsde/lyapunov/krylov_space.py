@@ -36,6 +36,8 @@ __all__ = ["FLAT", "Seen", "Space"]
 
 # A curvature below this share of the largest cannot be told from 0.
 FLAT = 1e-12
+# Rows that are turned at once.
+_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,6 +113,17 @@ class Space:
             coefficients = self._append(np.array(start[:, column]), 0)
             if column < rhs:
                 self.rhs[:, column] = coefficients
+
+    def add(self, vector: FloatArray) -> None:
+        """Take one more vector before any product is made.
+
+        Parameters
+        ----------
+        vector : (d,) float64
+            Overwritten.
+        """
+        assert self.products == 0
+        self._append(vector, 0)
 
     @property
     def closed(self) -> bool:
@@ -205,6 +218,28 @@ class Space:
         (d, k) float64
         """
         return np.asarray(self.vectors[: len(weights)].T @ weights)
+
+    def turned(self, weights: FloatArray) -> FloatArray:
+        """Return the same in the memory of the vectors, which are lost.
+
+        Parameters
+        ----------
+        weights : (s, k) float64
+            One combination per column, ``k <= s``.
+
+        Returns
+        -------
+        (d, k) float64
+        """
+        s, k = weights.shape
+        d = self.vectors.shape[1]
+        for first in range(0, d, _ROWS):
+            part = slice(first, first + _ROWS)
+            self.vectors[:k, part] = weights.T @ self.vectors[:s, part]
+        vectors, self.vectors = self.vectors, np.empty((0, d))
+        self.count = 0
+        vectors.resize((k, d), refcheck=False)
+        return vectors.T
 
     def _append(self, vector: FloatArray, near: int) -> FloatArray:
         # Twice is enough; what is then left of a dependent vector is rounding.

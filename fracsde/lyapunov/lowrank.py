@@ -62,12 +62,15 @@ class Solved:
         Products with ``A`` spent.
     enough : bool
         Whether the accuracy that was asked for is reached.
+    beside : int
+        Vectors held beside the space while it was made.
     """
 
     space: Space
     seen: Seen
     products: int
     enough: bool
+    beside: int = 0
 
 
 def solve_by_krylov(
@@ -140,20 +143,21 @@ def solve_by_poles(
     """
     r = b.shape[1]
     folds = 3 if law.response.square else 2
-    most = max(1, (capacity // folds) // r - 1)
+    # The space of each round, and two vectors for each pole while it is filled.
+    most = max(1, (capacity - 1 - folds * r) // (folds * r + 2))
     ratio, spent = law.high / floor, 0
     count = 2 + math.ceil(math.log(4.0 * ratio) * math.log(40.0 / accuracy) / math.pi**2)
     while True:
         count = min(count, most)
         shifts = poles(floor, law.high, law.response.border, count)
-        blocks = [b]
+        space = Space(law.A, b, capacity=folds * r * (1 + count) + 1, rhs=r)
         for column in range(r):
             inner = accuracy * 1e-2
             solutions, made = shifted_solves(law.A, b[:, column], shifts, inner, watch)
-            blocks.append(solutions.T)
+            for solution in solutions:
+                space.add(solution)
+            del solutions, solution
             spent += made
-        space = Space(law.A, np.hstack(blocks), capacity=capacity, rhs=r)
-        del blocks
         started = space.count
         while not (space.closed or space.full) and space.leading(law.response) < started:
             space.grow()
@@ -162,7 +166,9 @@ def solve_by_poles(
         reached = enough(space, seen)
         watch(spent, reached)
         if reached <= 1.0 or count == most or seen.settled:
-            return Solved(space=space, seen=seen, products=spent, enough=reached <= 1.0)
+            return Solved(
+                space=space, seen=seen, products=spent, enough=reached <= 1.0, beside=2 * count
+            )
         count += count // 2 + 1
         del space
 

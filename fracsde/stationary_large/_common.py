@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fracsde._check import finite_array, real
@@ -25,14 +26,18 @@ __all__ = [
     "capacity_of",
     "finished",
     "floor_gain",
+    "held_by",
     "inspect",
     "missed",
     "refuse_closed_form",
     "silent",
 ]
 
-# Vectors that a solve holds beside its space: a product and its copies, a block of combinations.
-BESIDE = 12
+# Vectors that a solve holds beside its space: scaled diagonals, a product and its copies, a block
+# of combinations and its products.
+BESIDE = 14
+# Matrices of the size of the space that a look at it holds.
+_LOOK = 12
 # Share of the accuracy that truncation may take.
 TRUNCATION = 0.1
 # Share of a right-hand side that may lie in a flat direction: rounding.
@@ -55,13 +60,13 @@ def as_columns(directions: ArrayLike, dimension: int) -> FloatArray:
     -------
     (d, p) float64
     """
-    U = finite_array("directions", directions, ndim=(1, 2))
+    U = finite_array("directions", directions, ndim=(1, 2), copy=False)
     if U.ndim == 1:
         U = U[:, None]
-    return finite_array("directions", U, shape=(dimension, None))
+    return finite_array("directions", U, shape=(dimension, None), copy=False)
 
 
-def capacity_of(memory: float, dimension: int, columns: int) -> int:
+def capacity_of(memory: float, dimension: int, columns: int, beside: int = BESIDE) -> int:
     """Return how many vectors a space may hold.
 
     Parameters
@@ -72,6 +77,8 @@ def capacity_of(memory: float, dimension: int, columns: int) -> int:
         Length of a vector.
     columns : int
         Right-hand sides.
+    beside : int
+        Vectors held beside the space.
 
     Returns
     -------
@@ -83,10 +90,14 @@ def capacity_of(memory: float, dimension: int, columns: int) -> int:
         If that is too few to begin.
     """
     memory = real("memory", memory, low=0.0)
-    fits = int(memory // (8 * dimension)) - BESIDE
     least = min(8 + 4 * columns, dimension + 1)
+    needed = held_by(least, dimension, beside)
+    # The root of held_by(fits) = memory, and no larger one in rounding.
+    rest = memory / 8.0 - beside * dimension
+    root = math.sqrt(dimension**2 + 4.0 * _LOOK * max(rest, 0.0))
+    fits = int(2.0 * rest / (root + dimension))
+    fits -= held_by(fits, dimension, beside) > memory
     if fits < least:
-        needed = 8 * dimension * (least + BESIDE)
         msg = (
             f"`memory` must be at least {needed:.3g} bytes for dimension {dimension} and "
             f"{columns} columns, got {memory:.3g}"
@@ -94,6 +105,25 @@ def capacity_of(memory: float, dimension: int, columns: int) -> int:
         raise OutOfRangeError(msg)
     # One more than there can be, so that a full space is one that was cut off.
     return min(fits, dimension + 1)
+
+
+def held_by(vectors: int, dimension: int, beside: int = BESIDE) -> int:
+    """Return the memory of a solve, in bytes.
+
+    Parameters
+    ----------
+    vectors : int
+        That its space holds.
+    dimension : int
+        Length of a vector.
+    beside : int
+        Vectors held beside the space.
+
+    Returns
+    -------
+    int
+    """
+    return 8 * (dimension * (vectors + beside) + _LOOK * vectors**2)
 
 
 def silent(products: int, ratio: float) -> None:

@@ -36,6 +36,7 @@ from fracsde.stationary_large._common import (
     capacity_of,
     finished,
     floor_gain,
+    held_by,
     inspect,
     missed,
     refuse_closed_form,
@@ -163,7 +164,7 @@ def stationary_low_rank(
         ``"rational"`` makes more products and keeps fewer vectors; with much momentum it gains
         little.
     memory : float [byte]
-        What the solve may hold, beside inputs and products; default 2 GB.
+        What the solve may hold, beside inputs, products and 0.1 MB of NumPy's own; default 2 GB.
     progress : callable, optional
         Called with the products made and the error bound over the accuracy that is wanted.
     throw : bool
@@ -221,7 +222,7 @@ def stationary_low_rank(
     b = b[:, np.linalg.norm(b, axis=0) > 0.0]
     if b.shape[1] == 0:
         return _no_noise(process, law)
-    capacity = capacity_of(memory, process.dimension, b.shape[1])
+    capacity = capacity_of(memory, process.dimension, b.shape[1], BESIDE + b.shape[1])
     return _low_rank(process, law, b, rtol, method, capacity, progress or silent, throw)
 
 
@@ -258,7 +259,9 @@ def _low_rank(
     keep = values > TRUNCATION * rtol * values[-1]
     dropped = float(values[~keep].max(initial=0.0))
     bound = floor_gain(law, solved.seen) * solved.seen.norm + dropped
-    basis = solved.space.combined(vectors[:, keep][:, ::-1])
+    beside = BESIDE + b.shape[1] + solved.beside
+    held = held_by(solved.space.count, process.dimension, beside)
+    basis = solved.space.turned(vectors[:, keep][:, ::-1])
     return finished(
         LowRankCovariance(
             basis=basis,
@@ -270,7 +273,7 @@ def _low_rank(
             detail="" if solved.enough else missed("The bound exceeds", rtol, law),
             method=method,
             products=law.products + solved.products,
-            held_bytes=8 * process.dimension * (solved.space.count + basis.shape[1] + BESIDE),
+            held_bytes=held,
             provenance=provenance(process, rtol, method),
         ),
         throw=throw,

@@ -94,6 +94,15 @@ def test_keeps_what_a_product_hands_out_though_its_memory_is_reused() -> None:
     assert close(M @ X, WRITTEN @ X, units=200)
 
 
+def test_factor_is_not_copied_where_it_cannot_change() -> None:
+    given = np.arange(12.0).reshape(4, 3)
+    M = LowRankPlusDiagonal(factor=given)
+    assert not np.shares_memory(M.factor, given)  # the caller's may change
+    scaled = M.scaled(2.0, shift=1.0)
+    assert scaled.factor is M.factor
+    np.testing.assert_array_equal(scaled @ np.ones(4), 2.0 * (M @ np.ones(4)) + 2.0)
+
+
 def writes(x):
     x *= 2.0
     return x

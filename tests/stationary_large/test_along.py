@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from time import process_time
 
@@ -24,6 +25,7 @@ from fracsde.problems.ornstein_uhlenbeck import OUProcess
 from fracsde.problems.products import LowRankPlusDiagonal
 from fracsde.problems.structured import DiagonalOU, LowRankOU
 from fracsde.stationary_large import stationary_variance_along
+from fracsde.stationary_large._common import held_by
 from fracsde.status import Status
 from tests.support.damage import one_sign
 from tests.support.large import LAWS, NOISES, exact, problem
@@ -60,7 +62,7 @@ def test_bound_rejects_a_variance_off_by_a_millionth_part() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_bound_holds_where_memory_ran_out(law: str, memory: int, seed: int) -> None:
     process = problem(law, "factor and diagonal", seed=seed, condition=1000.0)
-    bytes_ = 8.0 * 80 * (12 + memory)
+    bytes_ = held_by(memory, 80)
     found = stationary_variance_along(process, U, rtol=1e-9, memory=bytes_, throw=False)
     assert found.status is Status.NOT_CONVERGED
     assert "more `memory`" in found.detail
@@ -74,9 +76,37 @@ def test_a_thousandth_of_the_bound_is_no_bound() -> None:
     broken = 0
     for seed in range(4):
         process = problem("map", seed=seed, condition=10.0)
-        found = stationary_variance_along(process, U, rtol=1e-9, memory=8.0 * 80 * 26, throw=False)
+        found = stationary_variance_along(
+            process, U, rtol=1e-9, memory=held_by(14, 80), throw=False
+        )
         broken += np.sum(np.abs(found.values - along(exact(process))) > 1e-3 * found.error_bounds)
     assert broken > 0
+
+
+@pytest.mark.parametrize("vectors", [14, 100])
+def test_memory_that_is_traced_is_within_what_was_allowed(vectors: int) -> None:
+    """Three directions, noise with a factor and a diagonal; the tightest limit, and a wide one."""
+    d = 20_000
+    rng = np.random.default_rng(0)
+    noise = LowRankPlusDiagonal(factor=rng.normal(size=(d, 10)), diagonal=rng.uniform(size=d))
+    curvatures = np.geomspace(1e-3, 1.0, d)
+    process = MatrixFreeSGD(
+        hessian=lambda x: curvatures * x,
+        dimension=d,
+        gradient_noise=noise,
+        learning_rate=0.3,
+        batch_size=4,
+        weight_decay=1e-3,
+    )
+    directions, memory = rng.normal(size=(d, 3)), held_by(vectors, d)
+    options = {"rtol": 1e-9, "memory": memory, "throw": False}
+    stationary_variance_along(process, directions, **options)  # imports are no part of it
+    tracemalloc.start()
+    found = stationary_variance_along(process, directions, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.held_bytes == memory
+    assert 0.8 * memory < peak <= memory + 2**17  # NumPy's own buffers
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -288,7 +318,7 @@ def test_refuses_what_makes_no_sense(arguments, error, words) -> None:
 
 def test_raises_what_the_status_says() -> None:
     with pytest.raises(ComputationError, match="2 of 2 bounds exceed"):
-        stationary_variance_along(problem("map"), U, memory=8.0 * 80 * 30)
+        stationary_variance_along(problem("map"), U, memory=held_by(18, 80))
 
 
 def test_refuses_what_is_no_process() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fracsde.errors import InputError, UnsupportedError
+from fracsde.problems.matrix_free import MatrixFreeSGD
 from fracsde.problems.products import LowRankPlusDiagonal
 from fracsde.problems.structured import LowRankOU
 from fracsde.stationary import stationary_covariance
 from fracsde.stationary_large import stationary_low_rank
+from fracsde.stationary_large._common import held_by
 from fracsde.status import Status
 from tests.support.damage import transposed
 from tests.support.large import LAWS, exact, problem
@@ -49,10 +52,35 @@ def test_rational_equals_the_dense_solution_and_keeps_fewer_vectors(law: str) ->
 def test_bound_holds_where_memory_ran_out(law: str, method: str) -> None:
     for seed in range(2):
         process = problem(law, seed=seed, condition=300.0)
-        memory = 8.0 * 80 * 50
+        memory = held_by(33, 80, 17)
         found = stationary_low_rank(process, rtol=1e-9, method=method, memory=memory, throw=False)
         assert found.status is Status.NOT_CONVERGED
+        assert found.held_bytes <= memory
         assert error(found, process) <= found.error_bound
+
+
+@pytest.mark.parametrize("method", ["krylov", "rational"])
+def test_memory_that_is_traced_is_within_what_was_allowed(method: str) -> None:
+    d = 20_000
+    curvatures = np.geomspace(1e-3, 1.0, d)
+    factor = np.random.default_rng(0).normal(size=(d, 4))
+    process = MatrixFreeSGD(
+        hessian=lambda x: curvatures * x,
+        dimension=d,
+        gradient_noise=LowRankPlusDiagonal(factor=factor),
+        learning_rate=0.3,
+        batch_size=4,
+        weight_decay=1e-3,
+    )
+    memory = held_by(40, d, 18)
+    options = {"rtol": 1e-9, "method": method, "memory": memory, "throw": False}
+    stationary_low_rank(process, **options)  # imports are no part of it
+    tracemalloc.start()
+    found = stationary_low_rank(process, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.7 * memory < peak <= memory + 2**17  # NumPy's own buffers
+    assert found.held_bytes <= memory
 
 
 @pytest.mark.twin
