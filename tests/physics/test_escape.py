@@ -9,7 +9,7 @@ import pytest
 
 from fracsde.errors import InputError, OutOfRangeError, UnsupportedError
 from fracsde.operators.finite_volume import FiniteVolume
-from fracsde.physics._barriers import log_depopulation
+from fracsde.physics._barriers import log_depopulation, second_order
 from fracsde.physics.escape import escape_rate, eyring_kramers
 from fracsde.physics.modes import eigenmodes
 from fracsde.problems.barrier import SGDOverBarrier
@@ -391,3 +391,25 @@ def test_status_knows_steps_that_overshoot_the_well_in_more_dimensions() -> None
     ]
     assert [one.finite_rate for one in found] == [0.0, 0.0, 0.0]
     assert [one.status.ok for one in found] == [True, False, False]
+
+
+def beyond_first_order(kind: str, pull: float) -> tuple[float, float]:
+    # What the first order leaves, measured, and the second order as derived.
+    sgd = of_height(kind, 30.0, pull)
+    steps, known = (escape_rate(sgd, method=m).log_rate for m in ("map", "finite_rate"))
+    return steps - known, second_order(sgd) * (1.0 - 0.5 * pull) ** 3
+
+
+@pytest.mark.parametrize("kind", WELLS)
+def test_order_beyond_the_second_is_at_least_three(kind: str) -> None:
+    measured, derived = np.array([beyond_first_order(kind, pull) for pull in (0.1, 0.2, 0.4)]).T
+    assert measured[0] == pytest.approx(derived[0], rel=0.05)
+    left = np.abs(measured - derived)
+    assert np.all(np.log2(left[1:] / left[:-1]) > 2.9)
+
+
+@pytest.mark.twin
+def test_second_order_rejects_a_quarter_of_the_square() -> None:
+    for kind in WELLS:
+        measured, _ = beyond_first_order(kind, 0.1)
+        assert abs(0.25 * 0.1**2 / measured - 1.0) > 0.15
