@@ -34,6 +34,7 @@ import numpy as np
 
 from fracsde._check import finite_array, integer
 from fracsde._tails.joint_moments import batch_moments
+from fracsde._tails.responses import polynomial_product, response_sum
 from fracsde.errors import InputError, OutOfRangeError, ShapeError, UnstableError, UnsupportedError
 from fracsde.problems.quadratic_loss_sgd import QuadraticLossSGD
 from fracsde.problems.sgd import SGDNearMinimum
@@ -63,7 +64,8 @@ class StationaryCumulants:
         is; NaN where an odd moment lies between a finite even one and an infinite one.
     relative_error : float [1]
         Bound on the rounding error of each cumulant where the noise does not depend on the state,
-        else of the moments about the minimum that they are made of.
+        else of the moments about the minimum that they are made of, in units of these or of the
+        standard deviation to their power.
     finite_order : int
         Largest even order asked about whose moment is finite.
     status : Status
@@ -237,32 +239,11 @@ def _filtered(
             kick = (-rate) ** n * float(high[n - 3]) / float(sgd.batch_size) ** (n - 1)
         else:
             kick = 0.0
-        response, condition = _response(sgd.rule, pull, n)
+        response, bound = response_sum(sgd.rule, pull, n)
         cumulants[n] = kick * response
-        error = max(error, 8.0 * _EPS * condition)
+        # Of cumulants that are not zero; a kick is a product of n rounded factors.
+        error = max(error, bound + 4.0 * n * _EPS) if kick else error
     return cumulants, error
-
-
-def _response(rule: StepRule, pull: float, n: int) -> tuple[float, float]:
-    # The sum over j of psi_j^n, and how much rounding it amplifies.
-    a, b, c = rule.gains
-    if not rule.has_velocity:
-        lost = -np.expm1(n * np.log1p(-pull)) if pull < 1.0 else 1.0 - (1.0 - pull) ** n
-        return float(1.0 / lost), 1.0
-    # Monomials w^(n-i) v^i of the state move among themselves; x marks the velocity.
-    weight, velocity = np.array([1.0 - a * pull, b]), np.array([-c * pull, rule.momentum])
-    block = np.array([_product(weight, n - i, velocity, i) for i in range(n + 1)])
-    kicked = np.array([a ** (n - i) * c**i for i in range(n + 1)])
-    lost = np.eye(n + 1) - block
-    return float(np.linalg.solve(lost, kicked)[0]), float(np.linalg.cond(lost, 1))
-
-
-def _product(p: FloatArray, i: int, q: FloatArray, j: int) -> FloatArray:
-    result = np.ones(1)
-    for factor, times in ((p, i), (q, j)):
-        for _ in range(times):
-            result = np.convolve(result, factor)
-    return result
 
 
 def _affine(sgd: QuadraticLossSGD, order: int) -> tuple[FloatArray, float]:
@@ -297,7 +278,8 @@ def _affine(sgd: QuadraticLossSGD, order: int) -> tuple[FloatArray, float]:
     if not (np.isfinite(joint[used]).all() and np.isfinite(back).all()):
         _refuse_size()
     known: list[FloatArray] = [np.ones(1)]  # moments of w^(n-i) v^i, by degree
-    moments, error = np.full(even + 1, np.nan), 0.0
+    errors: list[FloatArray] = [np.zeros(1)]
+    moments = np.full(even + 1, np.nan)
     moments[0] = 1.0
     for n in range(1, even + 1):
         lost, source = _equations(sgd.rule, joint, known, n)
@@ -307,9 +289,35 @@ def _affine(sgd: QuadraticLossSGD, order: int) -> tuple[FloatArray, float]:
             moments[n + 2 :: 2] = np.inf
             break
         known.append(np.asarray(np.linalg.solve(lost, source), dtype=np.float64))
-        error = max(error, 64.0 * n * _EPS * float(np.linalg.cond(lost, 1)))
+        errors.append(_rounding(sgd.rule, joint, known, errors, lost))
         moments[n] = known[n][0]
-    return moments[: order + 1] * back[: order + 1], error
+    return moments[: order + 1] * back[: order + 1], _relative(moments, errors)
+
+
+def _rounding(
+    rule: StepRule,
+    joint: FloatArray,
+    known: list[FloatArray],
+    errors: list[FloatArray],
+    lost: FloatArray,
+) -> FloatArray:
+    # Bounds on the rounding error of the last moments: entry by entry, since slow modes have
+    # equations that are badly scaled, but whose small entries are known as well as large ones.
+    n = len(known) - 1
+    moments = [np.abs(part) for part in known]
+    sizes, source = _equations(rule, joint, moments, n, sizes=True)
+    _, inherited = _equations(rule, joint, errors, n, sizes=True)
+    fresh = 16.0 * n * _EPS * ((sizes + np.abs(lost)) @ moments[n] + source)
+    return np.asarray(np.abs(np.linalg.inv(lost)) @ (fresh + inherited))
+
+
+def _relative(moments: FloatArray, errors: list[FloatArray]) -> float:
+    # In units of the moment, or of the standard deviation to its power: odd ones may vanish.
+    if len(errors) < 3:
+        return float("nan")
+    n = np.arange(1, len(errors))
+    units = np.maximum(np.abs(moments[n]), moments[2] ** (0.5 * n))
+    return float(max(error[0] / unit for error, unit in zip(errors[1:], units, strict=True)))
 
 
 def _refuse_size() -> NoReturn:
@@ -322,12 +330,13 @@ def _radius(lost: FloatArray) -> float:
 
 
 def _equations(
-    rule: StepRule, joint: FloatArray, known: list[FloatArray], n: int
+    rule: StepRule, joint: FloatArray, known: list[FloatArray], n: int, *, sizes: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     r"""Return ``I - M_n`` and what lower degrees add, for monomials ``w^(n-i) v^i``.
 
     With :math:`u = \eta (c_B w + g_B)` the state moves to :math:`w' = w + b v - a u`,
-    :math:`v' = \mu v - c u`; powers of ``u`` are averaged over batches.
+    :math:`v' = \mu v - c u`; powers of ``u`` are averaged over batches.  With ``sizes`` the sums of
+    the absolute values of what is rounded.
 
     Returns
     -------
@@ -336,7 +345,7 @@ def _equations(
     a, b, c = rule.gains
     mu = rule.momentum
     size = n + 1 if rule.has_velocity else 1
-    lost, source = np.eye(size), np.zeros(size)
+    lost, source = np.zeros((size, size)) if sizes else np.eye(size), np.zeros(size)
     for i in range(size):
         for r in range(n - i + 1):
             for s in range(i + 1):
@@ -344,15 +353,20 @@ def _equations(
                 if ways == 0.0:
                     continue
                 # (w + b v)^(n-i-r) (mu v)^(i-s), then w^l of u^(r+s).
-                rest = _product(np.array([1.0, b]), n - i - r, np.array([0.0, mu]), i - s)
+                rest = polynomial_product(np.array([1.0, b]), n - i - r, np.array([0.0, mu]), i - s)
                 rest = rest[:size]
                 for left in range(r + s + 1):
                     mean = ways * comb(r + s, left) * joint[left, r + s - left]
+                    mean = -abs(mean) if sizes else mean
                     degree = n - r - s + left
                     if degree == n:
                         lost[i, : len(rest)] -= mean * rest
+                    elif sizes:
+                        source[i] -= mean * float(known[degree][: len(rest)] @ rest)
                     else:
                         source[i] += mean * float(known[degree][: len(rest)] @ rest)
+    if sizes:
+        lost[0, 0] -= 1.0  # the weight itself is kept without rounding
     return lost, source
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import combinations, product
 
+import mpmath
 import numpy as np
 import pytest
 
 import fracsde as fs
 from fracsde._tails.joint_moments import batch_moments
+from fracsde._tails.responses import _by_monomials, response_sum
 from fracsde.errors import (
     InputError,
     NotFiniteError,
@@ -17,6 +19,7 @@ from fracsde.errors import (
     UnstableError,
     UnsupportedError,
 )
+from fracsde.problems.sgd_steps import StepRule
 from fracsde.status import Status
 from tests.support.laws import follows
 from tests.support.markov import stationary_moments
@@ -297,3 +300,74 @@ def test_exact_high_cumulants_are_not_lost_between_moments(share, momentum):
     # Normal up to there: nothing is left by cancellation.
     assert np.all(found.cumulants[2:5] == 0.0)
     assert found.excess_kurtosis == 0.0
+
+
+def response_in_high_precision(rule, pull: float, n: int) -> mpmath.mpf:
+    # Monomials of weight and velocity, with sixty digits.
+    a, b, c = (mpmath.mpf(float(gain)) for gain in rule.gains)
+    weight, velocity = [1 - a * pull, b], [-c * pull, mpmath.mpf(rule.momentum)]
+    size = n + 1 if rule.has_velocity else 1
+    lost = mpmath.eye(size)
+    for i in range(size):
+        row = [mpmath.mpf(1)]
+        for factor in [weight] * (n - i) + [velocity] * i:
+            one, two = [*row, 0], [0, *row]
+            row = [x * factor[0] + y * factor[1] for x, y in zip(one, two, strict=True)]
+        for j in range(size):
+            lost[i, j] -= row[j]
+    kicked = mpmath.matrix([a ** (n - i) * c**i for i in range(size)])
+    return mpmath.lu_solve(lost, kicked)[0]
+
+
+STEPS = [StepRule(), StepRule(momentum=0.5), StepRule(momentum=0.9, dampening=0.2)]
+STEPS += [StepRule(momentum=0.99), StepRule(momentum=0.9, nesterov=True)]
+# Shares of the largest stable pull, from flat to the border.
+SHARES = [1e-12, 1e-6, 0.01, 0.3, 0.9, 1.0 - 1e-4, 1.0 - 1e-9]
+
+
+@pytest.mark.parametrize("rule", STEPS)
+@pytest.mark.parametrize("share", SHARES)
+def test_response_in_high_precision_is_within_a_bound_that_is_not_wide(rule, share):
+    a, b, c = rule.gains
+    limit = 2.0 * (1.0 + rule.momentum) / (a * (1.0 + rule.momentum) - b * c)
+    pull = share * (limit if rule.has_velocity else 2.0)
+    with mpmath.workdps(60):
+        for n in (2, 3, 4, 7):
+            found, bound = response_sum(rule, pull, n)
+            exact = response_in_high_precision(rule, pull, n)
+            assert abs(found / exact - 1) <= bound
+            # Of the border the distance is known as well as the pull.
+            assert n > 4 or bound < 2e-11 + 1e-13 / (1.0 - share)
+
+
+@pytest.mark.twin
+def test_monomials_alone_lose_slow_modes_and_the_border():
+    with mpmath.workdps(60):
+        for share, n in ((1e-12, 2), (1.0 - 1e-9, 4)):
+            rule, pull = STEPS[3], share * 3.98
+            found, bound = _by_monomials(rule, pull, n)
+            exact = response_in_high_precision(rule, pull, n)
+            assert abs(found / exact - 1) > 1e-8
+            assert bound > 0.01
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rate", [1e-9, 1e-3])
+def test_routes_agree_at_small_rates_within_what_both_state(rule, rate):
+    gradients = np.array([-1.0, -1.0, -1.0, 3.0])
+    quadratic = fs.QuadraticSGD(
+        hessians=np.full((4, 1, 1), 0.7),
+        gradients=gradients[:, None],
+        learning_rate=rate,
+        batch_size=3,
+        **rule,
+    )
+    third, fourth = np.mean(gradients**3), np.mean(gradients**4) - 3 * np.mean(gradients**2) ** 2
+    by_filter = fs.stationary_cumulants(
+        quadratic.near_minimum(), noise_cumulants=[third, fourth], order=3
+    )
+    by_moments = fs.stationary_cumulants(quadratic, order=3)
+    assert by_filter.relative_error + by_moments.relative_error < 1e-12
+    gap = np.abs(by_filter.cumulants - by_moments.cumulants)[1:]
+    units = np.abs(by_filter.variance) ** np.array([1.0, 1.5])
+    assert np.all(gap <= (by_filter.relative_error + by_moments.relative_error) * units)
