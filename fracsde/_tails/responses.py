@@ -29,8 +29,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde.lyapunov.rounding import EPS
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
     from fracsde.problems.sgd_steps import StepRule
 
 __all__ = ["polynomial_product", "response_sum"]
+
+_EPS = float(np.finfo(np.float64).eps)
 
 
 def response_sum(rule: StepRule, pull: float, n: int) -> tuple[float, float]:
@@ -62,7 +62,7 @@ def response_sum(rule: StepRule, pull: float, n: int) -> tuple[float, float]:
     # 2 - pull is exact where it is small, but the pull is a rounded product.
     log = np.log1p(-pull if pull < 1.0 else pull - 2.0) if pull != 1.0 else -np.inf
     lost = _one_less(n * log, negative=bool(pull > 1.0 and n % 2))
-    return 1.0 / lost, 8.0 * EPS * (1.0 + pull / (2.0 - pull))
+    return 1.0 / lost, 8.0 * _EPS * (1.0 + pull / (2.0 - pull))
 
 
 def polynomial_product(p: FloatArray, i: int, q: FloatArray, j: int) -> FloatArray:
@@ -115,7 +115,7 @@ def _by_modes(rule: StepRule, pull: float, n: int) -> tuple[float, float]:
         # The power of D = |z|^2 is the largest; others are farther from 1.
         lost += 1.0 / float(np.abs(1.0 - np.abs(z[0]) ** n))
     total, sizes = float(terms.sum().real), float(np.abs(terms).sum())
-    return total, 8.0 * n * EPS * lost * sizes / abs(total) if total != 0.0 else np.inf
+    return total, 8.0 * n * _EPS * lost * sizes / abs(total) if total != 0.0 else np.inf
 
 
 def _real_terms(
@@ -158,4 +158,4 @@ def _by_monomials(rule: StepRule, pull: float, n: int) -> tuple[float, float]:
     kicked = np.array([a ** (n - i) * c**i for i in range(n + 1)])
     lost = np.eye(n + 1) - block
     total = float(np.linalg.solve(lost, kicked)[0])
-    return total, 8.0 * EPS * float(np.linalg.cond(lost, 1))
+    return total, 8.0 * _EPS * float(np.linalg.cond(lost, 1))
