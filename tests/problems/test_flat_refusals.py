@@ -40,10 +40,14 @@ def test_refusal_of_flat_directions_offers_what_has_their_law() -> None:
     growth = variance_growth(flat, [50])
     u = growth.directions.directions
     np.testing.assert_allclose(growth.variance[0], np.diag(u.T @ spread @ u), rtol=1e-12)
-    # In shuffled epochs neither is right: these do not spread from epoch to epoch.
+    # Shuffled epochs do not spread from epoch to epoch, which the one that is offered knows.
     epochs = sgd(hessian=np.diag([1.0, 0.0, 0.0]), sampling="shuffled", dataset_size=40)
-    with pytest.raises(UnstableError, match=r"they do not spread, within one .* phase_covariance"):
+    with pytest.raises(UnstableError, match=r"they do not spread, within one .* covariance_at"):
         stationary_covariance(epochs)
+    M = epochs.epochs().steps
+    early, late = covariance_at(epochs, [50 * M, 5000 * M])
+    np.testing.assert_allclose(late, early, rtol=1e-12)
+    assert late[1, 1] > 0.1  # what the last velocities of an epoch carry into the next
 
 
 def test_refusal_of_negative_curvature_offers_what_has_its_law() -> None:
