@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtri
 
 from fracsde.errors import OutOfRangeError, ShapeError, UnsupportedError
-from fracsde.observables import averaging_error, ergodicity_breaking
+from fracsde.observables import averaging_error, ergodicity_breaking, phase_autocovariance
 from fracsde.problems.ornstein_uhlenbeck import LinearRecursion
 from fracsde.stationary import stationary_covariance
 from fracsde.transients import autocovariance, mean_square_displacement
@@ -49,6 +49,27 @@ def test_exact_scatter_is_that_of_epochs_written_down(rule, epochs, gap, draws, 
         _, variance = np.array([scatter(run, np.eye(draws), gap, u) for u in each]).T
         error = averaging_error(run, draws, spacing=gap, directions=directions)
         np.testing.assert_allclose(np.ravel(error), np.sqrt(variance), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rule", SETTINGS)
+@pytest.mark.parametrize("epochs", EPOCHS)
+def test_exact_autocovariance_from_each_phase_is_that_of_epochs_written_down(rule, epochs) -> None:
+    run, lags = run_of(rule, epochs), [0, 6, 1, 3, 2]
+    rows, whole, M = written_down_rows(run, 20)
+    found = phase_autocovariance(run, np.arange(M + 1), lags)
+    expected = np.array([[rows[p + s] @ whole @ rows[p].T for s in lags] for p in range(M)])
+    np.testing.assert_allclose(found[:M], expected, rtol=0, atol=1e-14 * np.abs(expected).max())
+    np.testing.assert_array_equal(found[M], found[0])
+    mean = autocovariance(run, lags)
+    np.testing.assert_allclose(found[:M].mean(axis=0), mean, atol=1e-14 * np.abs(mean).max())
+
+
+@pytest.mark.twin
+def test_autocovariance_from_a_phase_rejects_noise_that_does_not_know_the_past() -> None:
+    run = run_of("plain", "equal batches")
+    found = phase_autocovariance(run, [2], [0, 1])[0]
+    kept = run.epochs().transition @ found[0]
+    assert np.abs(found[1] - kept).max() > 0.1 * np.abs(kept).max()
 
 
 @pytest.mark.twin
@@ -140,6 +161,10 @@ def test_limit_of_long_records_of_flat_directions_falls_with_their_length() -> N
 
 def test_refuses_what_has_no_meaning_or_no_digits() -> None:
     run = one_weight(20, 4, 0.1)
+    with pytest.raises(OutOfRangeError, match="more memory than there is"):
+        phase_autocovariance(run, [0], [10**9])
+    with pytest.raises(OutOfRangeError, match="between 0 and the 5 steps"):
+        phase_autocovariance(run, [6], [1])
     with pytest.raises(OutOfRangeError, match="of a map"):
         averaging_error(run, 10, spacing=0.5)
     with pytest.raises(ShapeError, match="`directions`"):

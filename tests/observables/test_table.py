@@ -47,6 +47,7 @@ INDEPENDENT = ("heavy ball", "Nesterov", "preconditioner")  # one column of the 
 ASKED: dict[str, Callable[..., Any]] = {
     "stationary_covariance": fs.stationary_covariance,
     "phase_covariance": lambda law: fs.phase_covariance(law, [1]),
+    "phase_autocovariance": lambda law: observables.phase_autocovariance(law, [1], [2]),
     "stationary_loss": observables.stationary_loss,
     "autocovariance": lambda law: fs.autocovariance(law, [0, 3]),
     "mean_square_displacement": lambda law: fs.mean_square_displacement(law, [3]),
@@ -68,8 +69,10 @@ ASKED: dict[str, Callable[..., Any]] = {
 # What a refusal offers in place of what was asked, wherever there is something.
 OFFERED = {
     ("its shuffled epochs", "phase_covariance"): "near_minimum|got LeastSquaresSGD",
+    ("its shuffled epochs", "phase_autocovariance"): "near_minimum|got LeastSquaresSGD",
     ("its shuffled epochs", None): "near_minimum",
     (None, "phase_covariance"): r"stationary_covariance\(process\) has the one",
+    (None, "phase_autocovariance"): r"stationary_covariance\(process\) has the one",
     ("Adam, RMSprop", "phase_fluctuation_dissipation"): "its `sgd`",
     ("matrix-free", "phase_fluctuation_dissipation"): "dense",
     ("noise by state", "phase_fluctuation_dissipation"): "near_minimum",
