@@ -132,8 +132,7 @@ def _float64(name: str, value: Any, remedy: str, *, copy: bool) -> FloatArray:
             remedy = "MatrixFreeSGD and MatrixFreeOU take operators; elsewhere pass A @ np.eye(n)"
         msg = f"`{name}` must be an array of real numbers, got {type(value).__name__}"
         raise InputError(_join(f"{msg}: {_shown(value)}", remedy))
-    # What may be the caller's own array stays writeable there; a copy is nobody's view.
-    return array if copy else array.view()
+    return array if copy else array.view()  # the caller's own array stays writeable
 
 
 def vector(name: str, value: Any, *, length: int | None = None, remedy: str = "") -> FloatArray:
