@@ -57,7 +57,8 @@ def record(
     optimizer : torch.optim.Optimizer
         Its optimiser.  What is recorded are the parameters that it moves, see
         ``metadata["model"]`` of the run; frozen ones are left out.  One that takes its place in
-        the loop is not watched: record what it does as a run of its own.
+        the loop is not watched, and a warning says so after a few batches: where it is made,
+        close the recorder and record on with ``resume=True``.
     path : path-like
         Folder of the run.
     observe : Observe, optional
@@ -81,8 +82,9 @@ def record(
         Tells ``sampling`` and ``dataset_size``.
     batch_size : int, optional
         Examples per step.  By default the rows that went through the model since the last step are
-        counted, and kept as a stream; of a closure those of its first evaluation.  Pass it where a
-        gradient scaler or you yourself leave steps out, whose batches count for the next one.
+        counted, and kept as a stream; of a closure those of its first evaluation.  Batches whose
+        gradient was dropped, as a gradient scaler drops it, are not counted.  Pass it where you
+        leave out batches before their backward pass, which count for the next step.
     dataset_size : int, optional
         Number of examples.
     sampling : {"with_replacement", "without_replacement", "shuffled", "unknown"}

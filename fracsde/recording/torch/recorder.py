@@ -41,8 +41,10 @@ import torch
 from fracsde.errors import FileWriteError, InputError, UnsupportedError
 from fracsde.recording.schedule import Every
 from fracsde.recording.torch._compiling import apart, compiling, watched
+from fracsde.recording.torch.arrivals import EXAMPLES, PASSES, UNTRAINED, Arrivals, tally
 from fracsde.recording.torch.reading import TensorReader, Unsuited, rates_of, reader_for, unscale
 from fracsde.recording.torch.rows import Rows, abandon
+from fracsde.recording.torch.telling import ANEW, tell_divergence, tell_lost, unrecorded
 from fracsde.recording.torch.watching import BatchSizes, BatchWatch
 from fracsde.records.store import RunStatus
 
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TorchRecorder"]
 
-_ANEW = "record what follows as a run of its own"
+_NOTHING = tally()
 
 
 class TorchRecorder:
@@ -68,11 +70,11 @@ class TorchRecorder:
     """
 
     __slots__ = (  # an attribute lies beside the others, and not in a dictionary
-        "__weakref__", "_ask", "_before", "_closed", "_count", "_counted", "_diverged", "_dtype",
-        "_due", "_end", "_entering", "_first", "_gradients", "_groups", "_grown", "_handles",
-        "_loss", "_lost", "_multiplied", "_optimizer", "_parameters", "_plain", "_process",
-        "_raises", "_recorder", "_rows", "_scalars", "_sizes", "_skipped", "_step", "_stops",
-        "_velocity", "_wanted",
+        "__weakref__", "_arrivals", "_ask", "_before", "_closed", "_count", "_counted",
+        "_diverged", "_dtype", "_due", "_end", "_entering", "_first", "_gradients", "_groups",
+        "_grown", "_handles", "_loss", "_lost", "_multiplied", "_optimizer", "_parameters",
+        "_plain", "_process", "_raises", "_recorder", "_rows", "_scalars", "_sizes", "_skipped",
+        "_step", "_stops", "_velocity", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -107,8 +109,11 @@ class TorchRecorder:
         self._wanted = None if recorder.schedule == Every(1) else recorder.schedule.due
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
-        watches = [BatchWatch(model)] if counting else []
-        self._count = watches[0].count if watches else [0]
+        self._count = tally()
+        self._arrivals = Arrivals(
+            parameters.tensors, parameters.own - 1, self._count, unrecorded(self)
+        )
+        watches = [BatchWatch(model, self._count, self._arrivals.look)] if counting else []
         self._entering: Any = optimizer.register_step_pre_hook(self._enter)
         self._handles = [self._entering, optimizer.register_step_post_hook(self._leave), *watches]
         self._process, self._ask = os.getpid(), True  # whether a plain step is asked about
@@ -196,6 +201,7 @@ class TorchRecorder:
         self._detach()
         if os.getpid() != self._process:
             return
+        self._arrivals.end()
         try:
             bad = self._rows.write()
         except FileWriteError as error:
@@ -215,7 +221,7 @@ class TorchRecorder:
     def _detach(self) -> None:
         self._closed = True
         self._end.detach()
-        for handle in self._handles:
+        for handle in (*self._handles, self._arrivals):
             handle.remove()
 
     def _enter(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
@@ -268,10 +274,11 @@ class TorchRecorder:
 
         def noted() -> Any:
             loss = closure()
+            count[PASSES] = 0  # weights may move between the evaluations of one step
             if first:
-                count[0] = first[0]
+                count[:] = first
                 return loss
-            first.append(count[0])
+            first.extend(count)
             if self._due:
                 if loss is not None:
                     self.note_loss(loss)
@@ -300,7 +307,7 @@ class TorchRecorder:
             resized = self._parameters.resized()
             if resized:
                 self.close(RunStatus.RECORDING)
-                msg = f"{resized}; {_ANEW}"
+                msg = f"{resized}; {ANEW}"
                 raise UnsupportedError(msg) from None
             rows.reader = TensorReader(self._parameters, self._recorder.bound, self._dtype)
             return getattr(rows.reader, what)(rows.slot, *args)
@@ -333,7 +340,8 @@ class TorchRecorder:
         if self._closed:
             return
         count = self._count
-        counted, count[0] = count[0], 0
+        counted = count[EXAMPLES] or count[UNTRAINED]
+        count[:] = _NOTHING
         if self._plain and (
             self._ask
             or "found_inf" in optimizer.__dict__
@@ -385,16 +393,8 @@ class TorchRecorder:
         self._tell_lost()
 
     def _tell_lost(self) -> None:
-        optimizer = self._optimizer()
-        lost = None if optimizer is None or self._lost else self._parameters.lost(optimizer)
-        if lost:
-            self._lost = True
-            warnings.warn(f"{lost}, in {self.path}; {_ANEW}", RuntimeWarning, stacklevel=2)
+        self._lost = self._lost or tell_lost(self._parameters, self._optimizer(), self.path)
 
     def _tell(self, step: int) -> None:
         self._diverged = True
-        message = (
-            f"the run diverged: weights or gradient of step {step}, or their squares, are not "
-            f"finite; recording {'has stopped' if self._stops else 'goes on'}, in {self.path}"
-        )
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        tell_divergence(step, self.path, stops=self._stops)

@@ -1,5 +1,9 @@
 """How many examples stood behind each step: the rows of what the model was given.
 
+Those it was given in training mode, or, where there are none, in evaluation mode: a pass over other
+data that is made with gradients on is no part of a step.  Batches whose gradient was dropped are
+forgotten, see :mod:`~fracsde.recording.torch.arrivals`.
+
 A hook counts them.  But torch calls a model that has hooks by a detour of eight microseconds, so
 where ours is the only one the way past it is taken, by the attribute that serves
 ``Module.compile``: it costs three, and no copy and no pickle of the model has it.  What is compiled
@@ -13,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.modules import module as _module
+
+from fracsde.recording.torch._compiling import compiling
+from fracsde.recording.torch.arrivals import ARRIVED, EXAMPLES, UNTRAINED, tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,24 +45,27 @@ class BatchWatch:
     ----------
     model : torch.nn.Module
         The model.
+    count : list of int
+        The tally that is added to.
+    look : callable
+        Called before rows are added, where a gradient has arrived since the last step.
     """
 
-    __slots__ = ("_hook", "_model", "_ours", "_theirs", "count")
+    __slots__ = ("_hook", "_model", "_ours", "_theirs")
 
-    def __init__(self, model: Any) -> None:
-        self.count = [0]  # since it was last set to zero
+    def __init__(self, model: Any, count: list[int], look: Callable[[], None]) -> None:
         self._model, self._theirs = model, vars(model).get(_PLACE)
         self._ours: Any = None
         self._hook: Any = None
         if self._theirs is not None:  # compiled, and perhaps called before: it sees no new hook
-            self._ours = _around(self._theirs, self.count)
+            self._ours = _around(model, self._theirs, count, look)
         elif isinstance(model, torch.jit.ScriptModule):  # it takes no hooks
-            self._ours = _around(model._call_impl, self.count)
+            self._ours = _around(model, model._call_impl, count, look)
         else:
-            hook = BatchHook(self.count)
+            hook = BatchHook(count, look)
             self._hook = model.register_forward_pre_hook(hook, with_kwargs=True)
             if _replaceable(model):
-                self._ours = _past(model, self.count)
+                self._ours = _past(model, count, look)
         if self._ours is not None:
             vars(model)[_PLACE] = self._ours
 
@@ -78,13 +88,18 @@ class BatchHook:
     Parameters
     ----------
     count : list of int
-        Its one entry is added to.
+        The tally that is added to.
+    look : callable
+        As of :class:`BatchWatch`.
     """
 
-    __slots__ = ("_count",)
+    __slots__ = ("_count", "_look")
 
-    def __init__(self, count: list[int] | None = None) -> None:
-        self._count = [0] if count is None else count
+    def __init__(
+        self, count: list[int] | None = None, look: Callable[[], None] | None = None
+    ) -> None:
+        self._count = tally() if count is None else count
+        self._look = look
 
     def __call__(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add the rows of one call.
@@ -97,7 +112,9 @@ class BatchHook:
             Its arguments.
         """
         if _differentiated():
-            self._count[0] += _rows(args, kwargs)
+            if not compiling() and self._look is not None and self._count[ARRIVED]:
+                self._look()
+            self._count[EXAMPLES if module.training else UNTRAINED] += _rows(args, kwargs)
 
     @property
     def __name__(self) -> str:
@@ -166,7 +183,7 @@ def _replaceable(model: Any) -> bool:
     return bool(devices < 2)
 
 
-def _past(model: Any, count: list[int]) -> Callable[..., Any]:
+def _past(model: Any, count: list[int], look: Callable[[], None]) -> Callable[..., Any]:
     """Return what does as ``Module._call_impl`` does with a model whose only hook is ours.
 
     Returns
@@ -191,16 +208,21 @@ def _past(model: Any, count: list[int]) -> Callable[..., Any]:
         ):
             return model._call_impl(*args, **kwargs)
         if _differentiated():
+            if count[ARRIVED]:
+                look()
+            place = EXAMPLES if held["training"] else UNTRAINED
             if args and type(args[0]) is _Tensor and args[0].ndim:
-                count[0] += args[0].size(0)  # in half the time of a shape
+                count[place] += args[0].size(0)  # in half the time of a shape
             else:
-                count[0] += _rows(args, kwargs)
+                count[place] += _rows(args, kwargs)
         return model.forward(*args, **kwargs)
 
     return called
 
 
-def _around(call: Callable[..., Any], count: list[int]) -> Callable[..., Any]:
+def _around(
+    model: Any, call: Callable[..., Any], count: list[int], look: Callable[[], None]
+) -> Callable[..., Any]:
     """Return what counts and calls a model that was compiled.
 
     Returns
@@ -210,7 +232,9 @@ def _around(call: Callable[..., Any], count: list[int]) -> Callable[..., Any]:
 
     def called(*args: Any, **kwargs: Any) -> Any:
         if _differentiated():
-            count[0] += _rows(args, kwargs)
+            if count[ARRIVED]:
+                look()
+            count[EXAMPLES if model.training else UNTRAINED] += _rows(args, kwargs)
         return call(*args, **kwargs)
 
     return called
