@@ -19,6 +19,7 @@ from fracsde import estimators
 from fracsde._check import finite_array, truth
 from fracsde._runs.window import Window, read_window
 from fracsde.errors import DiagnosticsError, InputError, OutOfRangeError, RecordError
+from fracsde.estimators.gapped import longest_window, places, spacing
 from fracsde.records import quantities as names
 
 if TYPE_CHECKING:
@@ -184,19 +185,21 @@ def _draws(lags: ArrayLike | None, run: Trajectory, wanted: tuple[str, ...]) -> 
         raise OutOfRangeError(msg)
     if not needing:
         return None
-    draws = np.rint(when / run.spacing)
-    odd = np.abs(when - draws * run.spacing) > 1e-9 * np.abs(when)
+    gap, at = spacing(run), places(run)
+    draws = np.rint(when / gap)
+    odd = np.abs(when - draws * gap) > 1e-9 * np.abs(when)
     if np.any(odd):
         msg = (
-            f"`lags` must be multiples of {run.spacing:g}, the distance between draws, got "
+            f"`lags` must be multiples of {gap:g}, the distance between draws, got "
             f"{when[odd][0]:g}; ask for multiples, or record more often"
         )
         raise RecordError(msg)
-    last = run.spacing * (run.draws - 1)
+    last = gap * ((run.draws if at is None else longest_window(at)) - 1)
     beyond = when > last
     if np.any(beyond):
+        within = "the window" if at is None else "a part without gaps"
         msg = (
-            f"`lags` must lie between {run.spacing:g} and {last:g}, the distances in the window, "
+            f"`lags` must lie between {gap:g} and {last:g}, the distances in {within}, "
             f"got {when[beyond][0]:g}; ask for others, or record longer"
         )
         raise RecordError(msg)
@@ -219,12 +222,12 @@ def _one(name: str, window: Window, draws: IntArray | None) -> Measurement:
         found = estimators.integrated_time(run)
         scaled: dict[str, Any] = {
             "quantity": names.integrated_time(tags),
-            "value": found.value * run.spacing,
-            "stderr": found.stderr * run.spacing,
+            "value": found.value * spacing(run),
+            "stderr": found.stderr * spacing(run),
         }
         return replace(found, **scaled)
     assert draws is not None  # read where it was asked for
-    times = (draws * run.spacing).tolist()
+    times = (draws * spacing(run)).tolist()
     if name == "autocorrelation":
         quantity = names.autocorrelation(tags, times)
         return estimators.autocorrelation_at(run, draws.tolist(), quantity=quantity)

@@ -31,6 +31,7 @@ from fracsde._runs.window import opened, read_window
 from fracsde.closure import GaussianClosure
 from fracsde.compare import compare
 from fracsde.errors import UnsupportedError
+from fracsde.estimators.gapped import spacing
 from fracsde.measure import examine as examine_window
 from fracsde.measure import measure
 from fracsde.records import quantities as names
@@ -296,7 +297,7 @@ def _judged(
         "lags": lags,
         "labels": window.labels,
         "unit": window.unit,
-        "spacing": found.spacing if "integrated autocorrelation time" in wanted else 1.0,
+        "spacing": spacing(found) if "integrated autocorrelation time" in wanted else 1.0,
     }
     predicted = law.predictions(found, wanted, said)
     against: dict[str, Sequence[Prediction]] = {}

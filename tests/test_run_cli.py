@@ -173,6 +173,39 @@ def test_inspect_says_what_the_run_holds(command: Any, run: Any) -> None:
     assert found["streams"][0]["name"] == "weights"
     assert found["training"] == TRAINING
     assert "content_hash" not in found
+    assert found["run"] == "run"  # as it was asked for
+    assert shown.out.startswith("run: ")
+
+
+def test_a_run_with_gaps_is_measured_at_the_steps_it_kept(command: Any, tmp_path: Path) -> None:
+    whole = sgd_run(seed_of("gaps"), chains=1, draws=6000, every=1, learning_rate=0.2)
+    kept = np.concatenate([np.arange(100) + start for start in range(0, 6000, 150)])
+    store(tmp_path / "run", fs.Trajectory(values=whole.values[:, kept], times=whole.times[kept]))
+    seen = command("inspect", "run")
+    assert "4000 rows each, with gaps at 39 places" in seen.out
+    asked = ("--quantity", "variance", "--quantity", "autocorrelation", "--lags", "7", "--json")
+    shown = command("measure", "run", *asked)
+    assert shown.code == 0, shown.err
+    [variance, correlation] = json.loads(shown.out)["measurements"]
+    law = fs.SGDNearMinimum(
+        hessian=H,
+        gradient_noise=C,
+        **{n: TRAINING[n] for n in ("momentum", "batch_size", "sampling")},
+        learning_rate=0.2,
+    ).map()
+    S = fs.stationary_covariance(law).state_matrix
+    later = np.linalg.matrix_power(law.transition, 7) @ S
+    for found, exact in (
+        (variance, S.diagonal()[:4]),
+        (correlation, later.diagonal()[:4] / S.diagonal()[:4]),
+    ):
+        z = (np.array(found["value"]) - exact) / np.array(found["stderr"])
+        assert np.abs(z).max() < 5.0
+    # Steps that are 7 rows apart and not 7 steps would lower it: what the numbers can tell.
+    assert np.min(7 / 100 * correlation["value"][0] / correlation["stderr"][0]) < 5.0
+    beyond = command("measure", "run", "--quantity", "autocorrelation", "--lags", "120")
+    assert beyond.code == 2
+    assert "distances in a part without gaps" in beyond.err
 
 
 @pytest.mark.parametrize(

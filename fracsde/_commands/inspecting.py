@@ -12,6 +12,7 @@ import typer
 from fracsde._commands.options import Json, table
 
 if TYPE_CHECKING:
+    from fracsde._typing import IntArray
     from fracsde.records.store import StoredRun
 
 __all__ = ["inspect"]
@@ -33,20 +34,20 @@ def inspect(
 
     stored = fracsde.open_run(run)
     verified = {"verified_rows": stored.verify()} if verify else {}  # first: it names what changed
-    found = _facts(stored) | verified
+    found = _facts(stored, run) | verified
     if content_hash:
         found["content_hash"] = stored.content_hash()
     context.obj.check()
     typer.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else _text(found))
 
 
-def _facts(run: StoredRun) -> dict[str, Any]:
+def _facts(run: StoredRun, path: Path) -> dict[str, Any]:
     seen, ends = run.observation, [run.steps(chain) for chain in run.chains]
     rows = [len(steps) for steps in ends]
     inside = [steps for steps in ends if len(steps)]
     fall, said = run.divergence, run.metadata.get("training")
     return {
-        "run": str(run.path),
+        "run": str(path),
         "status": run.status.name,
         "sentence": run.status.sentence,
         "observation": {"kind": seen.kind, "kept": seen.width, "parameters": run.parameters},
@@ -55,6 +56,7 @@ def _facts(run: StoredRun) -> dict[str, Any]:
         "steps": [int(min(s[0] for s in inside)), int(max(s[-1] for s in inside))]
         if inside
         else None,
+        "gaps": max((_gaps(steps) for steps in ends), default=0),
         "streams": [
             {"name": s.name, "width": s.width, "dtype": s.dtype, "unit": s.unit}
             for s in run.streams.values()
@@ -69,6 +71,21 @@ def _facts(run: StoredRun) -> dict[str, Any]:
         else {"chain": fall.chain, "step": fall.step, "stream": fall.stream},
         "second_half": _drift(run),
     }
+
+
+def _gaps(steps: IntArray) -> int:
+    """Return where more steps are missing than between other rows of a chain.
+
+    Returns
+    -------
+    int
+        Zero where no distance is that of three quarters.
+    """
+    import numpy as np
+
+    apart = np.diff(steps)
+    wide = np.count_nonzero(apart > apart.min()) if len(apart) else 0
+    return int(wide) if 4 * wide <= len(apart) else 0
 
 
 def _drift(run: StoredRun) -> dict[str, Any]:
@@ -98,7 +115,8 @@ def _text(found: dict[str, Any]) -> str:
         f"{found['run']}: {found['sentence']}",
         f"{kept[seen['kind']]}: {seen['kept']} numbers of {seen['parameters']} parameters",
         f"{found['chains']} {many}, {span}, "
-        + (f"{rows['most']} rows each" if same else f"{rows['fewest']} to {rows['most']} rows"),
+        + (f"{rows['most']} rows each" if same else f"{rows['fewest']} to {rows['most']} rows")
+        + (f", with gaps at {found['gaps']} places" if found["gaps"] else ""),
         "",
         table(
             ["stream", "unit", "width", "dtype"],

@@ -9,6 +9,7 @@ import numpy as np
 from fracsde._runs.record import settle
 from fracsde._runs.training import read_training
 from fracsde.errors import InputError
+from fracsde.estimators.gapped import spacing
 from fracsde.predict import predict
 from fracsde.problems.sgd import SGDNearMinimum
 from fracsde.records import quantities as names
@@ -69,7 +70,7 @@ def predictions_of(
     labels = run.streams["weights"].labels if named else ()
     assert settled.sgd is not None  # what `settle` is for
     if "integrated autocorrelation time" in wanted:
-        asked["spacing"] = run.trajectory(coordinates=[0]).spacing
+        asked["spacing"] = spacing(run.trajectory(coordinates=[0]))
     found = predict(settled.sgd, directions=settled.place.predict, labels=labels or None, **asked)
     training = settled.training
     about = {

@@ -29,6 +29,10 @@ logarithm, :math:`e^{zc} - 1`, if its degrees of freedom are about :math:`2\sqrt
 at 99.9 % is then right to a tenth from 20 windows on); ``n_effective`` of an integrated time is one
 more.
 
+Where draws are missing between windows, lags are those of the grid, and ``M`` lies in a window;
+:math:`\tau` in errors of means is then :math:`\tilde\tau` of :mod:`fracsde.estimators.gapped`, and
+:math:`2M + 1` there :math:`1 + 2\sum_{k \le M} f_k`.
+
 Not here: displacements (:mod:`fracsde.estimators.displacement`), which need no mean; covariances
 with errors, :mod:`fracsde.estimators.lagged`.
 
@@ -50,7 +54,6 @@ from fracsde.estimators.autocovariance import (
     centre_of,
     chain_means,
     checked_lags,
-    equally_spaced,
     without_mean,
 )
 from fracsde.estimators.chains import (
@@ -61,6 +64,7 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
+from fracsde.estimators.gapped import longest_window, on_grid, pairs, places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,16 +86,19 @@ _MIN_TIMES_OF_TIME = 100.0  # to measure the time itself
 class CorrelationTimes:
     """Time-series errors of each coordinate; what the few-chain estimators work with."""
 
-    tau: FloatArray  # 1 + 2 sum rho [draw]
+    tau: FloatArray  # 1 + 2 sum rho, over the pairs of the record [draw]
+    whole: FloatArray  # the same of a record without gaps [draw]
     window: IntArray  # M [draw]
     variance: FloatArray  # C(0) [x^2]
     correlation: FloatArray  # (lag, coordinate) to the longest window or beyond, zero past each
     count: int  # R N
+    reach: FloatArray  # 2 M + 1, over the pairs of the record [draw]
+    pairs: FloatArray  # of draws of one chain that are M apart
 
     @property
     def replicas(self) -> FloatArray:
         """Windows in the record: independent values behind an error."""
-        return np.asarray(self.count / (2.0 * self.window + 1.0), dtype=np.float64)
+        return np.asarray(self.count / self.reach, dtype=np.float64)
 
     @property
     def stderr_of_mean(self) -> FloatArray:
@@ -110,7 +117,9 @@ def correlation_times(
     """
     labels = names or coordinate_names(run)
     scale = np.abs(run.values[0, 0]) * 4 * np.finfo(np.float64).eps
-    for last in (*(lag for lag in _FIRST_LAGS if lag < run.draws // 8), run.draws - 1):
+    at = places(run)
+    longest = run.draws if at is None else longest_window(at)
+    for last in (*(lag for lag in _FIRST_LAGS if lag < longest // 8), longest - 1):
         covariance = autocovariance(run, last, mean=mean)
         variance = covariance[0]
         _refuse_constant(variance, scale, labels)
@@ -120,17 +129,34 @@ def correlation_times(
         if inside.any(axis=0).all():
             break
     window = np.where(inside.any(axis=0), inside.argmax(axis=0) + 1, run.draws)
-    count = run.chains * run.draws
-    rho[np.arange(last + 1)[:, None] > window] = 0.0
-    tau = 2.0 * rho.sum(axis=0) - 1.0
+    count, there = run.chains * run.draws, pairs(at, run.draws, last)
+    within = np.arange(last + 1)[:, None] <= window
+    rho[~within] = 0.0
+    whole = 2.0 * rho.sum(axis=0) - 1.0
+    tau, reach = whole, 2.0 * window + 1.0
+    if at is not None:
+        shares = (there / run.draws)[:, None]
+        tau = 2.0 * (shares * rho).sum(axis=0) - 1.0
+        reach = 2.0 * (shares * within).sum(axis=0) - 1.0
     if mean is None:
-        mended = 1.0 + tau / count
-        tau *= (1.0 + (2.0 * window + 1.0) / count) / mended
+        mended, lowered = 1.0 + tau / count, tau / count
+        tau = (tau + reach * lowered) / mended
+        whole = (whole + (2.0 * window + 1.0) * lowered) / mended
         variance = variance * mended
     # A floor as in Stan: an alternating series cannot be trusted to average better than this.
-    tau = np.maximum(tau, 1.0 / max(1.0, np.log10(count)))
-    _refuse_short(window, np.maximum(tau, 1.0), count, run.draws, labels)
-    return CorrelationTimes(tau=tau, window=window, variance=variance, correlation=rho, count=count)
+    least = 1.0 / max(1.0, np.log10(count))
+    tau, whole = np.maximum(tau, least), np.maximum(whole, least)
+    _refuse_short(window, reach, np.maximum(tau, 1.0), count, run, longest, labels)
+    return CorrelationTimes(
+        tau=tau,
+        whole=whole,
+        window=window,
+        variance=variance,
+        correlation=rho,
+        count=count,
+        reach=reach,
+        pairs=there[np.minimum(window, last)],
+    )
 
 
 def _refuse_constant(variance: FloatArray, scale: Any, labels: Sequence[str]) -> None:
@@ -145,16 +171,29 @@ def _refuse_constant(variance: FloatArray, scale: Any, labels: Sequence[str]) ->
 
 
 def _refuse_short(
-    window: IntArray, tau: FloatArray, count: int, draws: int, labels: Sequence[str]
+    window: IntArray,
+    reach: FloatArray,
+    tau: FloatArray,
+    count: int,
+    run: Trajectory,
+    longest: int,
+    labels: Sequence[str],
 ) -> None:
-    windows = count / (2.0 * window + 1.0)
-    short = (window >= draws) | (count < _MIN_TIMES * tau) | (windows < _MIN_WINDOWS)
+    windows = count / reach
+    short = (window >= run.draws) | (count < _MIN_TIMES * tau) | (windows < _MIN_WINDOWS)
     if np.any(short):
         k = int(np.argmax(short))
+        if window[k] >= run.draws > longest:
+            msg = (
+                f"windows of at most {longest} draws without a gap do not show where correlations "
+                f"of coordinate {labels[k]!r} end (after {tau[k]:.3g} draws so far); record longer "
+                f"windows, or at every k-th step, or run at least {MIN_CHAINS} chains"
+            )
+            raise RecordError(msg)
         msg = (
-            f"{count} draws ({draws} per chain) do not hold {_MIN_TIMES:g} autocorrelation times "
-            f"of coordinate {labels[k]!r} (estimated at {tau[k]:.3g} draws so far); record longer, "
-            f"or run at least {MIN_CHAINS} chains, which need no autocorrelation time"
+            f"{count} draws ({run.draws} per chain) do not hold {_MIN_TIMES:g} autocorrelation "
+            f"times of coordinate {labels[k]!r} (estimated at {tau[k]:.3g} draws so far); record "
+            f"longer, or run at least {MIN_CHAINS} chains, which need no autocorrelation time"
         )
         raise RecordError(msg)
 
@@ -173,7 +212,7 @@ def integrated_time(
     Parameters
     ----------
     trajectory : Trajectory or (chain, draw, coordinate) array_like [x]
-        Equally spaced draws of a stationary run; chains are averaged.
+        Equally spaced draws of a stationary run, or windows of them; chains are averaged.
     mean : (coordinate,) array_like, optional [x]
         The mean, if it is known.
     quantity : Quantity, optional
@@ -200,17 +239,17 @@ def integrated_time(
     >>> bool(abs(integrated_time(noise).value[0] - 1.0) < 0.2)
     True
     """
-    run = equally_spaced(trajectory)
+    run = on_grid(trajectory)
     times = correlation_times(run, mean)
     names = coordinate_names(run)
     label = named(quantity, "integrated autocorrelation time", "draw", names)
     longest = np.maximum(times.tau, 1.0)
     if np.any(times.count < _MIN_TIMES_OF_TIME * longest):
         raise RecordError(_too_short(run, int(np.argmax(longest)), longest, names))
-    relative = _relative_error(times) * np.sqrt(run.draws / (run.draws - times.window))
+    relative = _relative_error(times) * np.sqrt(run.draws / times.pairs)
     effective = 1.0 + np.clip(2.0 * np.sqrt(2.0) / relative, 1.0, times.replicas)
     method = "Sokal's window on the envelope of the pooled autocorrelation"
-    return measured(label, times.tau, times.tau * relative, effective, method)
+    return measured(label, times.whole, times.whole * relative, effective, method)
 
 
 def _relative_error(times: CorrelationTimes) -> FloatArray:
@@ -224,7 +263,7 @@ def _relative_error(times: CorrelationTimes) -> FloatArray:
     lags = np.arange(2.0 * last + 1.0)[:, None]
     weights = np.maximum(2.0 * times.window + 1.0 - lags, 0.0)
     total = 2.0 * (weights * square).sum(axis=0) - weights[0] * square[0]
-    variance = 2.0 * total / np.square(times.tau) - 4.0 * times.tau + 2.0 * square[0]
+    variance = 2.0 * total / np.square(times.whole) - 4.0 * times.whole + 2.0 * square[0]
     # Estimated correlations can make it small or negative; a white series' is the least.
     return np.asarray(np.sqrt(np.maximum(variance, 2.0) / times.count), dtype=np.float64)
 
@@ -245,7 +284,7 @@ def effective_sample_size(
     Parameters
     ----------
     trajectory : Trajectory or (chain, draw, coordinate) array_like [x]
-        Equally spaced draws of a stationary run.
+        Equally spaced draws of a stationary run, or windows of them.
     mean : (coordinate,) array_like, optional [x]
         The mean, if it is known.
 
@@ -261,7 +300,7 @@ def effective_sample_size(
     >>> bool(3200 < effective_sample_size(noise)[0] < 4800)
     True
     """
-    times = correlation_times(equally_spaced(trajectory), mean)
+    times = correlation_times(on_grid(trajectory), mean)
     return np.asarray(times.count / times.tau, dtype=np.float64)
 
 
@@ -284,7 +323,7 @@ def autocorrelation_at(
     Parameters
     ----------
     trajectory : Trajectory or (chain, draw, coordinate) array_like [x]
-        Equally spaced draws of a stationary run.
+        Equally spaced draws of a stationary run, or windows of them.
     lags : sequence of int
         Lags in draws, from 1.
     mean : (coordinate,) array_like, optional [x]
@@ -312,15 +351,17 @@ def autocorrelation_at(
     >>> bool(np.all(abs(m.value) < 4 * m.stderr)), m.quantity.labels
     (True, ('0 at lag 1', '0 at lag 2'))
     """
-    run = equally_spaced(trajectory)
-    chosen = checked_lags(lags, run.draws)
+    run = on_grid(trajectory)
+    at = places(run)
+    chosen = checked_lags(lags, run.draws if at is None else longest_window(at))
     labels = tuple(f"{name} at lag {k}" for k in chosen for name in coordinate_names(run))
     label = named(quantity, "autocorrelation", "1", labels)
     if run.chains < MIN_CHAINS:
         times = correlation_times(run, mean)
         covariance = autocovariance(run, int(chosen.max()), mean=mean)
         rho = covariance[chosen] / covariance[0]
-        stderr = _bartlett(times.correlation, rho, chosen, times.count)
+        seen = pairs(at, run.draws, int(chosen.max()))[chosen] if at is not None else run.draws
+        stderr = _bartlett(times.correlation, rho, chosen, run.chains * np.asarray(seen))
         replicas = np.tile(times.replicas, len(chosen))
         return measured(label, rho.ravel(), stderr.ravel(), replicas, "Bartlett's formula")
     per_chain = autocovariance(run, int(chosen.max()), mean=mean, per_chain=True)
@@ -335,7 +376,7 @@ def autocorrelation_at(
     return measured(label, rho.ravel(), stderr.ravel(), effective.ravel(), method)
 
 
-def _bartlett(rho: FloatArray, at: FloatArray, lags: IntArray, count: int) -> FloatArray:
+def _bartlett(rho: FloatArray, at: FloatArray, lags: IntArray, count: Any) -> FloatArray:
     # Return Bartlett's standard error of ``at``, the correlations at ``lags``.
     last = int(lags.max())
     used = int(np.flatnonzero(np.any(rho != 0, axis=1))[-1])
@@ -345,4 +386,4 @@ def _bartlett(rho: FloatArray, at: FloatArray, lags: IntArray, count: int) -> Fl
     for row, k in enumerate(lags):
         swing = padded[m + k] + padded[np.abs(m - k)] - 2.0 * at[row] * padded[m]
         variance[row] = np.square(swing).sum(axis=0)
-    return np.sqrt(variance / count)
+    return np.sqrt(variance / np.reshape(count, (-1, 1)))

@@ -4,7 +4,8 @@ r"""Autocovariance of stationary runs by FFT.
     C(k) = \operatorname{Cov}(x_t, x_{t+k}), \qquad
     \hat C(k) = \frac{1}{R(N - k)} \sum_{r} \sum_{t < N - k} (x_{r,t} - m)(x_{r,t+k} - m)
 
-for ``R`` chains of ``N`` draws; lags are whole numbers of draws.
+for ``R`` chains of ``N`` draws; lags are whole numbers of draws.  Of a record with gaps those pairs
+are taken that are ``k`` apart, see :mod:`~fracsde.estimators.gapped`.
 
 Not here: correlation times and errors, see :mod:`fracsde.estimators.autocorrelation`.
 """
@@ -19,6 +20,7 @@ from scipy import fft
 from fracsde._check import integer, vector
 from fracsde.errors import RecordError
 from fracsde.estimators.chains import as_trajectory, blocks, leave_one_out_means
+from fracsde.estimators.gapped import longest_window, on_grid, pairs, places, spread_out
 
 if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray, IntArray
@@ -49,9 +51,9 @@ def autocovariance(
     Parameters
     ----------
     trajectory : Trajectory or (chain, draw, coordinate) array_like [x]
-        Equally spaced draws.
+        Equally spaced draws, or windows of them.
     max_lag : int, optional
-        Largest lag in draws; ``draws - 1`` if not given.
+        Largest lag in draws; if not given the longest in a window, ``draws - 1`` of a whole record.
     mean : (coordinate,) array_like, optional [x]
         The mean, if it is known.
     per_chain : bool
@@ -64,7 +66,7 @@ def autocovariance(
     Raises
     ------
     RecordError
-        If ``max_lag`` lies beyond the record or the draws are not equally spaced.
+        If ``max_lag`` lies beyond the longest window, or draws are not equally spaced in windows.
 
     Examples
     --------
@@ -72,19 +74,22 @@ def autocovariance(
     >>> autocovariance(x, 2, mean=0.0).ravel().round(12)
     array([ 1., -1.,  1.])
     """
-    run = equally_spaced(trajectory)
-    last = _max_lag(max_lag, run.draws)
+    run = on_grid(trajectory)
+    at = places(run)
+    last = _max_lag(max_lag, run.draws if at is None else longest_window(at))
     centre = centre_of(run, mean)
     chains = run.chains if per_chain else 1
     total = np.zeros((chains, last + 1, run.dimension))
     for part in blocks(run):
         series = np.swapaxes(run.values[part] - centre, 1, 2)
+        if at is not None:
+            series = spread_out(series, at, last)
         products = lagged_products(series, last)
         if per_chain:
             total[part] = np.swapaxes(products, 1, 2)
         else:
             total[0] += products.sum(axis=0).T
-    total /= (run.draws - np.arange(last + 1.0))[:, None]
+    total /= pairs(at, run.draws, last)[:, None]
     return total if per_chain else total[0] / run.chains
 
 

@@ -37,8 +37,9 @@ from scipy import special, stats
 from fracsde._check import real
 from fracsde.errors import RecordError
 from fracsde.estimators.autocorrelation import correlation_times
-from fracsde.estimators.autocovariance import autocovariance, equally_spaced
+from fracsde.estimators.autocovariance import autocovariance
 from fracsde.estimators.chains import MIN_CHAINS, coordinate_names
+from fracsde.estimators.gapped import on_grid, places
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def burn_in(trajectory: Trajectory | ArrayLike, *, level: float = 1e-3) -> int:
     Parameters
     ----------
     trajectory : Trajectory or (chain, draw, coordinate) array_like [x]
-        Equally spaced draws, at least 20.
+        Equally spaced draws, or windows of them, at least 20.
     level : float [1]
         Chance of dropping anything from a run that was stationary from the start.
 
@@ -88,7 +89,7 @@ def burn_in(trajectory: Trajectory | ArrayLike, *, level: float = 1e-3) -> int:
     True
     """
     level = real("level", level, low=0.0, high=1.0)
-    run = equally_spaced(trajectory)
+    run = on_grid(trajectory)
     if run.draws < _MIN_DRAWS:
         msg = f"a burn-in needs at least {_MIN_DRAWS} draws, got {run.draws}; record more often"
         raise RecordError(msg)
@@ -119,7 +120,9 @@ def thinned(run: Trajectory) -> tuple[int, Trajectory]:
     every = max(1, run.draws // wanted)
     if every == 1:
         return 1, run
-    values, times = run.values[:, ::every], run.times[::every]
+    at = places(run)
+    kept = slice(None, None, every) if at is None else at % every == 0
+    values, times = run.values[:, kept], run.times[kept]
     return every, Trajectory(values=values, times=times, names=run.names)
 
 
@@ -162,7 +165,7 @@ def _blocks(scores: Trajectory) -> _Blocks:
         values=scores.values[:, half:], times=scores.times[half:], names=scores.names
     )
     few = scores.chains < MIN_CHAINS
-    tau = correlation_times(second).tau if few else _ensemble_time(second)
+    tau = correlation_times(second).whole if few else _ensemble_time(second)
     length = int(np.ceil(max(1.0, tau.max())))
     number = scores.draws // length
     if number < 4:
@@ -180,8 +183,8 @@ def _ensemble_time(second: Trajectory) -> FloatArray:
     # Integrated time of the envelope of many short chains, by Sokal's window if they reach it.
     rho = autocovariance(second)
     envelope = 1.0 + 2.0 * np.cumsum(np.abs(rho[1:] / rho[0]), axis=0)
-    inside = np.arange(1, second.draws)[:, None] >= _WINDOW * envelope
-    end = np.where(inside.any(axis=0), inside.argmax(axis=0), (second.draws - 1) // 2)
+    inside = np.arange(1, len(rho))[:, None] >= _WINDOW * envelope
+    end = np.where(inside.any(axis=0), inside.argmax(axis=0), (len(rho) - 1) // 2)
     return np.asarray(np.take_along_axis(envelope, end[None], axis=0)[0], dtype=np.float64)
 
 

@@ -36,6 +36,7 @@ from fracsde.errors import RecordError
 from fracsde.estimators.burn_in import burn_in, thinned
 from fracsde.estimators.chains import MIN_CHAINS, as_trajectory, coordinate_names
 from fracsde.estimators.diagnostics import check_stationary
+from fracsde.estimators.gapped import places, spacing
 from fracsde.estimators.ranks import bulk_effective_size, rank_r_hat, tail_effective_size
 from fracsde.records.trajectory import Trajectory
 
@@ -196,10 +197,12 @@ def _draws(run: Trajectory) -> DiagnosisRow:
         )
         return _row("draws", False, run.draws, _MIN_DRAWS, sentence)
     try:
-        gap = run.spacing
+        gap, at = spacing(run), places(run)
     except RecordError as error:
         return _row("draws", False, run.draws, _MIN_DRAWS, f"{error}.")
-    sentence = f"{run.chains} chains of {run.draws} draws, {gap:g} apart."
+    windows = 1 if at is None else 1 + int(np.count_nonzero(np.diff(at) != 1))
+    inside = "" if at is None else f" in {windows} windows"
+    sentence = f"{run.chains} chains of {run.draws} draws, {gap:g} apart{inside}."
     return _row("draws", True, run.draws, _MIN_DRAWS, sentence)
 
 

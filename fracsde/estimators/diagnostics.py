@@ -91,7 +91,8 @@ def stationarity(
     ----------
     trajectory : Trajectory or (chain, draw, coordinate) array_like [x]
         At least 20 draws.  With 16 chains or more the error is the spread across chains; with
-        fewer, the draws must be equally spaced and each half hold 50 autocorrelation times.
+        fewer, the draws must be equally spaced, or windows of such, and each half hold 50
+        autocorrelation times.
     quantity : Quantity, optional
         Name and labels of the result, ``"drift between halves"`` if not given.
 

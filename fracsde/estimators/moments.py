@@ -38,6 +38,7 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
+from fracsde.estimators.gapped import on_grid
 from fracsde.estimators.second_moments import across, along, mirrored, outer_products
 
 if TYPE_CHECKING:
@@ -346,8 +347,7 @@ def _spaced(run: Trajectory) -> Trajectory:
             f"{MIN_CHAINS} chains or record more draws"
         )
         raise RecordError(msg)
-    _ = run.spacing
-    return run
+    return on_grid(run)
 
 
 def _refuse_constant(stderr: FloatArray, names: tuple[str, ...]) -> None:

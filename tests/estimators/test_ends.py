@@ -194,17 +194,28 @@ def test_ends_have_no_unit_and_leave_their_argument(seed):
     np.testing.assert_array_equal(values, kept)
 
 
-@pytest.mark.parametrize("gaps", [False, pytest.param(True, marks=pytest.mark.twin)])
-def test_a_stored_run_that_left_out_windows_shows_blocks(gaps, seed):
-    [row] = sides(np.random.default_rng(seed), 1, 1000)
-    streams = {"weight_dot_gradient": row[:, 0], "gradient_norm_squared": row[:, 1] / 0.25}
-    steps = 1 + np.arange(1000) + (np.arange(1000) // 200 * 50 if gaps else 0)
-    run = SimpleNamespace(
-        streams={name: None for name in streams},
-        chains=(0,),
-        metadata={"training": {"optimizer": "SGD", "learning_rate": 0.5}},
-        array=lambda name, _: streams[name][:, None],
-        steps=lambda _: steps,
-    )
-    found = fluctuation_dissipation(run)
-    assert ("blocks" if gaps else "ends") in found.method
+@pytest.mark.parametrize(
+    ("missing", "shown"),
+    [
+        (0, "consecutive steps"),
+        (5, "consecutive steps"),
+        pytest.param(1000, "blocks", marks=pytest.mark.twin),
+    ],
+)
+def test_a_stored_run_that_left_out_steps_shows_what_it_kept(missing, shown, seed):
+    kept = np.arange(1000)
+    steps = 1 + kept + (kept // (1000 // (missing + 1)) * 50 if 0 < missing < 1000 else 0)
+    steps = 1 + 2 * kept if missing == 1000 else steps
+    methods = []
+    for row in sides(np.random.default_rng(seed), 8, steps[-1])[:, steps - 1]:
+        streams = {"weight_dot_gradient": row[:, 0], "gradient_norm_squared": row[:, 1] / 0.25}
+        run = SimpleNamespace(
+            streams={name: None for name in streams},
+            chains=(0,),
+            metadata={"training": {"optimizer": "SGD", "learning_rate": 0.5}},
+            array=lambda name, _, kept=streams: kept[name][:, None],
+            steps=lambda _: steps,
+        )
+        methods.append(fluctuation_dissipation(run).method)
+    assert sum(shown in method for method in methods) >= 6
+    assert ("joined" in " ".join(methods)) == (missing == 5)
