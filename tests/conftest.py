@@ -1,4 +1,4 @@
-"""Seeds from names, and one folder of compiled kernels for all."""
+"""Seeds from names, draws without sampling error, and one folder of compiled kernels for all."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def seed(request: pytest.FixtureRequest) -> int:
     from tests.support.laws import seed_of
 
     return seed_of(request.node.nodeid)
+
+
+@pytest.fixture
+def smooth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closures average over draws without sampling error."""
+    from fracsde._closure import search
+    from tests.support.wells import spaced
+
+    monkeypatch.setattr(search, "matched_draws", spaced)

@@ -10,7 +10,6 @@ import pytest
 from scipy.linalg import solve_discrete_lyapunov
 from scipy.stats import binom
 
-from fracsde._closure import search as module
 from fracsde._closure import state as states
 from fracsde._closure.fourth import Along
 from fracsde._closure.linear import stationary_weights
@@ -28,10 +27,10 @@ from tests.support.wells import (
     Chebyshev,
     Z,
     averages,
+    close,
     exact,
     pairs,
     rows_of,
-    spaced,
     well,
 )
 
@@ -125,24 +124,6 @@ def test_exact_leading_block_where_the_others_are_not_coupled_by_curvature(
     np.testing.assert_allclose(found.beyond, X[:k, :k], atol=1e-11 * np.abs(X).max())
 
 
-@pytest.fixture
-def smooth(monkeypatch):
-    monkeypatch.setattr(module, "matched_draws", spaced)
-
-
-def close(loss, batch, cumulants=3, *, momentum=0.0, draws=2**13, start=(0.0,), **options):
-    return gaussian_closure(
-        examine_minimum(loss, start),
-        learning_rate=RATE,
-        batch_size=batch,
-        momentum=momentum,
-        draws=draws,
-        rtol=1e-8,
-        cumulants=cumulants,
-        **options,
-    )
-
-
 SIZES = [8, 16, 32, 64, 128]
 WELLS = {"constant noise": (1.2, 1.0, 0.0), "noise that grows": (1.0, 0.6, 0.5)}
 
@@ -195,7 +176,7 @@ def test_twin_without_one_of_the_third_derivatives_the_order_is_lost(
     )
     loss = well(1.0, 0.6, 0.5)
     table = observed_order(
-        lambda n: abs(close(loss, n).variances[0] / exact(loss, n, bend=0.5).variance - 1.0),
+        lambda n: abs(close(loss, n, 3).variances[0] / exact(loss, n, bend=0.5).variance - 1.0),
         SIZES,
         2.0,
     )
@@ -242,7 +223,7 @@ def test_exact_third_cumulant_of_a_quadratic_loss_drawn_without_replacement() ->
         hessian_products=lambda w, V: V,
         per_example_gradients=lambda w: w + a[:, None],
     )
-    found = close(loss, 2, draws=96, sampling="without_replacement", dataset_size=5)
+    found = close(loss, 2, 3, draws=96, sampling="without_replacement", dataset_size=5)
     means = [np.mean(pair) for pair in combinations(a, 2)]
     kept = 1.0 - RATE
     for n, value in ((2, found.covariance), (3, found.third)):
@@ -319,7 +300,7 @@ def test_order_of_the_error_is_two_for_two_weights(smooth) -> None:
 def test_cumulants_too_large_for_an_expansion_are_a_status() -> None:
     """One that did not refuse would be worse than the Gaussian law: the expansion overshoots."""
     loss = well(2.5, 4.0, 0.0)
-    found = close(loss, 2, draws=256, throw=False)
+    found = close(loss, 2, 3, draws=256, throw=False)
     assert found.status is Status.INACCURATE
     assert "expansion in them is trusted up to" in found.detail
     true = exact(loss, 2).variance
@@ -328,7 +309,7 @@ def test_cumulants_too_large_for_an_expansion_are_a_status() -> None:
     assert "Third cumulants, left out here, would change" in gaussian.detail
     assert abs(found.variances[0] / true - 1.0) > abs(gaussian.variances[0] / true - 1.0)
     with pytest.raises(ComputationError, match="lower the learning rate"):
-        close(loss, 2, draws=256)
+        close(loss, 2, 3, draws=256)
     for cumulants in (2, 3):
         small = close(loss, 64, cumulants, draws=256)
         assert small.detail == ""
@@ -342,16 +323,16 @@ def test_keeps_the_gaussian_law_where_nothing_is_skewed() -> None:
     assert two.third is None
     assert np.abs(three.third).max() < 1e-12
     silent = replace(loss, projected_noise=lambda w, V: np.zeros((len(w), 1, 1)))
-    assert close(silent, 1, draws=96).variances[0] == 0.0
+    assert close(silent, 1, 3, draws=96).variances[0] == 0.0
 
 
 def test_keeps_progress_in_order_and_says_when_rounds_run_out_before_third_cumulants() -> None:
     loss, seen = well(1.0, 0.6, 0.5), []
-    found = close(loss, 32, draws=96, progress=lambda *now: seen.append(now))
+    found = close(loss, 32, 3, draws=96, progress=lambda *now: seen.append(now))
     assert seen == sorted(seen)
     assert seen[-1] == (found.rounds, 1.0)
     gaussian = close(loss, 32, 2, draws=96)
-    short = close(loss, 32, draws=96, max_rounds=gaussian.rounds - 1, throw=False)
+    short = close(loss, 32, 3, draws=96, max_rounds=gaussian.rounds - 1, throw=False)
     assert short.status is Status.NOT_CONVERGED
     assert "no third cumulants yet" in short.detail
     np.testing.assert_array_equal(short.covariance, gaussian.covariance)

@@ -425,6 +425,24 @@ def test_rival_files_of_one_name_are_refused(command: Any, run: Any, tmp_path: P
     assert "told apart by their names" in " ".join(shown.err.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("columns", [40, 79, 80])
+@pytest.mark.parametrize("name", ["record", "measure", "predict", "compare", "solve"])
+def test_help_cuts_no_name_of_an_option(
+    command: Any, name: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = command(name, "--help")
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown.out
+    assert max(map(len, shown.out.splitlines())) <= max(columns, 50)
+
+
+@pytest.mark.twin
+def test_twin_panels_cut_names_of_options(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("fracsde._command_words._NARROW", 1)
+    assert "\N{HORIZONTAL ELLIPSIS}" in command("solve", "--help").out
+
+
 @pytest.mark.parametrize("name", ["record", "inspect", "measure", "predict", "compare", "doctor"])
 def test_help_speaks_of_the_command_and_not_of_its_code(command: Any, name: str) -> None:
     shown = command(name, "--help")

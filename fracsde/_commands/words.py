@@ -7,6 +7,7 @@ A function names its arguments, ``learning_rate=5``; who typed a command wants i
 from __future__ import annotations
 
 import re
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
@@ -30,6 +31,7 @@ _OTHERWISE = (
     ("window[1]", "end"),
 )
 _VALUE = r"""\.\.\.|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|'[^']*'|"[^"]*"|[^\s,;:()`]*[^\s,;:()`.]"""
+_NARROW = 80  # columns
 _SIDES = {"<": "below", ">": "above"}
 _LAWS = ("map", "flow")  # methods of a problem that are laws of a command
 
@@ -54,6 +56,20 @@ class Speaking(TyperCommand):
         except FracsdeError as error:
             error.args = (in_options(str(error), self.params),)
             raise
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help: without panels where their columns would cut the names of options.
+
+        Parameters
+        ----------
+        ctx : click.Context
+            Of the command.
+        formatter : click.HelpFormatter
+            Lays text out.
+        """
+        if get_terminal_size().columns < _NARROW:
+            self.rich_markup_mode = None
+        super().format_help(ctx, formatter)
 
 
 def in_options(message: str, parameters: Iterable[Any]) -> str:

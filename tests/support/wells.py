@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from fracsde.closure import examine_minimum, gaussian_closure
 from fracsde.problems.stochastic_loss import StochasticLoss
 
 RATE = 0.4
@@ -65,6 +66,20 @@ def averages(operator: np.ndarray) -> np.ndarray:
     rows[-1], right = 1.0, np.zeros(len(operator))
     right[-1] = 1.0
     return np.linalg.solve(rows, right)
+
+
+def close(loss, batch, cumulants=2, *, momentum=0.0, draws=2**13, start=(0.0,), **options):
+    """Return the closure of SGD on a well at rate ``RATE``, solved to 1e-8."""
+    return gaussian_closure(
+        examine_minimum(loss, start),
+        learning_rate=RATE,
+        batch_size=batch,
+        momentum=momentum,
+        draws=draws,
+        rtol=1e-8,
+        cumulants=cumulants,
+        **options,
+    )
 
 
 Z, SHARES = np.polynomial.hermite_e.hermegauss(5)  # as a Gaussian, up to the ninth moment
