@@ -147,8 +147,8 @@ def test_a_replaced_optimiser_is_told_at_the_end_of_a_short_run(tmp_path: Path) 
     model, optimizer = training()
     recorder = record(model, optimizer, tmp_path / "run")
     train(model, optimizer, 3)
-    train(model, torch.optim.SGD(model.parameters(), lr=0.05), 2)
-    with pytest.warns(RuntimeWarning, match=r"no step after step 3.* 2 batches"):
+    train(model, torch.optim.SGD(model.parameters(), lr=0.05), 3)
+    with pytest.warns(RuntimeWarning, match=r"no step after step 3.* 3 batches"):
         recorder.close()
 
 

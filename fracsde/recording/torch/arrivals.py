@@ -1,12 +1,13 @@
 """What became of a gradient that arrived: a step was made of it, or not.
 
-A hook of one parameter sees each gradient arrive, which costs a microsecond, and only what follows
-no step is looked at.  Two things are told by it:
+A hook of one parameter sees each gradient arrive.  The first after a step it only counts, since
+each attribute of a tensor takes a microsecond there; what follows no step is looked at.  Two things
+are told by it:
 
 * A batch whose gradient was dropped has no part in the next step.  A gradient scaler leaves steps
-  out, and tells the optimiser nothing; but the gradient is gone before the next batch, or was set
-  to zero, or changed and is not finite, or it is replaced between the next batch's forward pass and
-  its backward pass.  Where batches are accumulated, each adds to it once.
+  out, and tells the optimiser nothing; but the gradient is gone before the next batch, or zero, or
+  it is replaced between the next batch's forward pass and its backward pass.  Where batches are
+  accumulated, each adds to it once.
 * Where weights change while gradient after gradient arrives and the optimiser makes no step,
   something else moves them.
 
@@ -30,9 +31,10 @@ EXAMPLES = 0  # that went through the model in training mode
 UNTRAINED = 1  # through the model in evaluation mode
 ARRIVED = 2  # version of the gradient when it last arrived, counted from 1; 0 once looked at
 PASSES = 3  # gradients that arrived
-_VERSION = 4  # of the weights when the first of them did
+_VERSION = 4  # of the weights when the second of them did
 _SEEN = 5  # version of the gradient when it was looked at, counted from 1; 0 once another arrived
 _BEFORE = 6, 7  # examples of both kinds when a gradient last arrived
+_UNKNOWN = -1  # version
 _SUSPICIOUS = 8  # gradients without a step
 _UNSEEN = 16, 32  # and where the version does not tell, as that of fused optimisers
 
@@ -60,7 +62,7 @@ class Arrivals:
         Called with the number of gradients, once, where the weights are moved by something else.
     """
 
-    __slots__ = ("_count", "_handle", "_kept", "_tell", "_tensors", "_watched")
+    __slots__ = ("_count", "_handle", "_host", "_kept", "_tell", "_tensors", "_watched")
 
     def __init__(
         self, tensors: Sequence[Any], watched: int, count: list[int], tell: Callable[[int], None]
@@ -69,6 +71,7 @@ class Arrivals:
         self._watched, self._count = self._tensors[watched], count
         self._tell: Callable[[int], None] | None = tell
         self._kept: Any = None
+        self._host = tensors[watched].is_cpu  # elsewhere numbers would be waited for
         self._handle = tensors[watched].register_post_accumulate_grad_hook(self._arrived)
 
     def remove(self) -> None:
@@ -78,31 +81,35 @@ class Arrivals:
     def look(self) -> None:
         """Forget the batches whose gradient was dropped; asked before a batch is counted."""
         count = self._count
-        version, count[ARRIVED] = count[ARRIVED] - 1, 0
+        arrived, count[ARRIVED] = count[ARRIVED], 0
         gradient = getattr(self._watched(), "grad", None)
-        if gradient is not None and (gradient._version == version or not self._useless()):
-            count[_SEEN] = gradient._version + 1
-        else:
+        version = _UNKNOWN if gradient is None else gradient._version + 1
+        if gradient is None or (arrived != version and self._zero(gradient)):
             count[EXAMPLES] = count[UNTRAINED] = 0
+        else:
+            count[_SEEN] = version
+            count[_BEFORE[0]], count[_BEFORE[1]] = count[EXAMPLES], count[UNTRAINED]
 
     def end(self) -> None:
         """Tell at the end of a recording what few gradients did not show."""
         count, watched = self._count, self._watched()
         passes = count[PASSES]
-        if passes > 1 and watched is not None and watched._version - count[_VERSION] >= passes:
+        if passes > 2 and watched is not None and watched._version - count[_VERSION] >= passes - 1:
             self._told(passes)
 
     def _arrived(self, parameter: Any) -> None:
-        count, gradient = self._count, parameter.grad
+        count = self._count
         passes = count[PASSES] = count[PASSES] + 1
+        if passes == 1 and self._host:
+            count[ARRIVED] = _UNKNOWN
+            return
+        gradient = parameter.grad
         version = count[ARRIVED] = gradient._version + 1
-        if passes == 1:
+        if passes == 2:
             count[_VERSION] = parameter._version
-        else:
-            self._follow(gradient, version)
-            if passes >= _SUSPICIOUS:
-                self._suspect(parameter, passes)
-        count[_BEFORE[0]], count[_BEFORE[1]] = count[EXAMPLES], count[UNTRAINED]
+        self._follow(gradient, version)
+        if passes >= _SUSPICIOUS:
+            self._suspect(parameter, passes)
 
     def _follow(self, gradient: Any, version: int) -> None:
         # One that was added to was changed once since; but those with graphs are made anew.
@@ -117,7 +124,7 @@ class Arrivals:
             self._kept = parameter.detach().clone()
         moved = passes == _UNSEEN[1] and not torch.equal(self._kept, parameter)
         # What the last of these gradients will do to the weights is yet to come.
-        if moved or parameter._version - self._count[_VERSION] >= passes - 1:
+        if moved or parameter._version - self._count[_VERSION] >= passes - 2:
             self._told(passes)
 
     def _told(self, passes: int) -> None:
@@ -125,15 +132,19 @@ class Arrivals:
         if tell is not None:
             tell(passes)
 
-    def _useless(self) -> bool:
-        """Return whether the gradient as a whole is zero, or somewhere not finite.
+    def _zero(self, watched: Any) -> bool:
+        """Return whether the gradient as a whole is zero, that of what is watched first.
 
         Returns
         -------
         bool
         """
+        if bool(_dense(watched).any()):
+            return False
         tensors = [tensor() for tensor in self._tensors]
-        found = [t.grad.detach() for t in tensors if t is not None and t.grad is not None]
-        dense = [g if g.layout is torch.strided else g.to_dense() for g in found]
-        finite = all(bool(torch.isfinite(g).all()) for g in dense)
-        return not finite or not any(bool(g.any()) for g in dense)
+        found = [t.grad for t in tensors if t is not None and t.grad is not None]
+        return not any(bool(_dense(gradient).any()) for gradient in found)
+
+
+def _dense(gradient: Any) -> Any:
+    return gradient if gradient.layout is torch.strided else gradient.to_dense()
