@@ -32,6 +32,7 @@ _OTHERWISE = (
 )
 _VALUE = r"""\.\.\.|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|'[^']*'|"[^"]*"|[^\s,;:()`]*[^\s,;:()`.]"""
 _NARROW = 80  # columns
+_CALL = r"\b\w+\.\w+\([^()]*\)"  # code that is to be written, whose arguments stay
 _SIDES = {"<": "below", ">": "above"}
 _LAWS = ("map", "flow")  # methods of a problem that are laws of a command
 
@@ -110,8 +111,8 @@ def in_options(message: str, parameters: Iterable[Any]) -> str:
 
     message = re.sub(r"`(\w+)`, or `(\w+)` of a comparison", either, message)
     message = re.sub(
-        rf"(?<![\w.-])({names})=({_VALUE})",
-        lambda found: _with_value(known[found[1]], found[2]),
+        rf"{_CALL}|(?<![\w.-])({names})=({_VALUE})",
+        lambda found: _with_value(known[found[1]], found[2]) if found[1] else found[0],
         message,
     )
     message = re.sub(

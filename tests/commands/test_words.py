@@ -58,6 +58,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
          "use --weight-decay above 0, another start."),
         ("record", "`targets` and `inputs`", "`targets` and `inputs`"),
         ("measure", "`momentum` is no option", "`momentum` is no option"),
+        ("compare", "pass hessian=..., or Recorder.attach('curvature', hessian=H)",
+         "pass --hessian ..., or Recorder.attach('curvature', hessian=H)"),
         ("solve", "`checkpoint` saves marches", "--checkpoint saves marches"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@ a step, counted by hand; and training that goes on without the recorder is notic
 
 from __future__ import annotations
 
+import copy
 import gc
 import warnings
 import weakref
@@ -178,6 +179,35 @@ def test_a_replaced_optimiser_is_recorded_when_it_is_attached(tmp_path: Path) ->
     assert run.steps(0).tolist() == list(range(44))
     last = torch.cat([p.detach().reshape(-1) for p in model.parameters()]).numpy()
     assert np.array_equal(run.array("weights", 0)[-1], last)
+
+
+def test_a_state_that_is_loaded_in_mid_run_is_told(tmp_path: Path) -> None:
+    model, optimizer = training(momentum=0.5)
+    with record(model, optimizer, tmp_path / "run") as recorder:
+        start = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+        optimizer.load_state_dict(start[1])  # before the first step: nothing to tell
+        train(model, optimizer, 2)
+        checkpoint = copy.deepcopy((model.state_dict(), optimizer.state_dict(), recorder.step))
+        model.load_state_dict(start[0])  # an average that is tried, say, and taken out again
+        model.load_state_dict(checkpoint[0])
+        train(model, optimizer, 3)
+        with pytest.warns(RuntimeWarning, match=r"in mid-run.* resume=step\)"):
+            optimizer.load_state_dict(checkpoint[1])
+    model.load_state_dict(checkpoint[0])
+    with record(model, optimizer, tmp_path / "run", resume=checkpoint[2]) as recorder:
+        optimizer.load_state_dict(checkpoint[1])
+        train(model, optimizer, 1)
+    assert fs.open_run(tmp_path / "run").steps(0).tolist() == [0, 1, 2, 3]
+
+
+def test_parameters_that_are_frozen_later_are_said_to_stand_still(tmp_path: Path) -> None:
+    model, optimizer = training()
+    recorder = record(model, optimizer, tmp_path / "run")
+    train(model, optimizer, 2)
+    model[2].weight.requires_grad_(False)
+    train(model, optimizer, 2)
+    with pytest.warns(RuntimeWarning, match=r"2\.weight have been frozen"):
+        recorder.close()
 
 
 def test_many_gradients_without_a_step_are_no_replaced_optimiser(tmp_path: Path) -> None:

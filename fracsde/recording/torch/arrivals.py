@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+
+    from fracsde.recording.torch.parameters import TrainedParameters
 
 __all__ = ["ARRIVED", "EXAMPLES", "PASSES", "UNTRAINED", "Arrivals", "tally"]
 
@@ -52,10 +54,8 @@ class Arrivals:
 
     Parameters
     ----------
-    tensors : sequence of torch.nn.Parameter
+    parameters : TrainedParameters
         Those that are recorded.
-    watched : int
-        Which of them is watched.
     count : list of int
         A tally, which whoever sees a step sets to zero.
     tell : callable
@@ -65,14 +65,15 @@ class Arrivals:
     __slots__ = ("_count", "_handle", "_host", "_kept", "_tell", "_tensors", "_watched")
 
     def __init__(
-        self, tensors: Sequence[Any], watched: int, count: list[int], tell: Callable[[int], None]
+        self, parameters: TrainedParameters, count: list[int], tell: Callable[[int], None]
     ) -> None:
-        self._tensors = tuple(weakref.ref(tensor) for tensor in tensors)
-        self._watched, self._count = self._tensors[watched], count
+        self._tensors = tuple(weakref.ref(tensor) for tensor in parameters.tensors)
+        watched = parameters.tensors[parameters.own - 1]
+        self._watched, self._count = weakref.ref(watched), count
         self._tell: Callable[[int], None] | None = tell
         self._kept: Any = None
-        self._host = tensors[watched].is_cpu  # elsewhere numbers would be waited for
-        self._handle = tensors[watched].register_post_accumulate_grad_hook(self._arrived)
+        self._host = watched.is_cpu  # elsewhere numbers would be waited for
+        self._handle = watched.register_post_accumulate_grad_hook(self._arrived)
 
     def remove(self) -> None:
         """Watch no more."""

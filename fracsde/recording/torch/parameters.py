@@ -108,6 +108,10 @@ class TrainedParameters:
         ]
         if thawed:
             return f"the optimiser moves {listed(thawed)} by now, which is not recorded"
+        ours = zip(self.names, self.tensors, strict=True)
+        frozen = [name for name, tensor in ours if not tensor.requires_grad]
+        if frozen:
+            return f"{listed(frozen)} have been frozen since, and stand still in what is recorded"
         held = {id(p) for p in model.parameters()}
         ours = zip(self.names[: self.own], self.tensors, strict=False)
         lost = [name for name, tensor in ours if id(tensor) not in held]

@@ -44,7 +44,7 @@ from fracsde.recording.torch._compiling import apart, compiling, watched
 from fracsde.recording.torch.arrivals import EXAMPLES, PASSES, UNTRAINED, Arrivals, tally
 from fracsde.recording.torch.reading import TensorReader, Unsuited, rates_of, reader_for, unscale
 from fracsde.recording.torch.rows import Rows, abandon
-from fracsde.recording.torch.telling import ANEW, tell_divergence, tell_lost, unrecorded
+from fracsde.recording.torch.telling import ANEW, reloaded, tell_divergence, tell_lost, unrecorded
 from fracsde.recording.torch.watching import BatchSizes, BatchWatch
 from fracsde.records.store import RunStatus
 
@@ -110,12 +110,12 @@ class TorchRecorder:
         self._rows = Rows(recorder, recorder.bound.width, kept)
         self._rows.reader = reader_for(parameters, recorder.bound, dtype, self._rows.slots)
         self._count = tally()
-        self._arrivals = Arrivals(
-            parameters.tensors, parameters.own - 1, self._count, unrecorded(self)
-        )
+        self._arrivals = Arrivals(parameters, self._count, unrecorded(self))
         watches = [BatchWatch(model, self._count, self._arrivals.look)] if counting else []
         self._entering: Any = optimizer.register_step_pre_hook(self._enter)
-        self._handles = [self._entering, optimizer.register_step_post_hook(self._leave), *watches]
+        leaving = optimizer.register_step_post_hook(self._leave)
+        loading = optimizer.register_load_state_dict_post_hook(reloaded(self))
+        self._handles = [self._entering, leaving, loading, *watches]
         self._process, self._ask = os.getpid(), True  # whether a plain step is asked about
         self._end = weakref.finalize(self, abandon, self._rows, self._process, self._handles)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fracsde.recording.torch.parameters import TrainedParameters
     from fracsde.recording.torch.recorder import TorchRecorder
 
-__all__ = ["ANEW", "tell_divergence", "tell_lost", "unrecorded"]
+__all__ = ["ANEW", "reloaded", "tell_divergence", "tell_lost", "unrecorded"]
 
 ANEW = "record what follows as a run of its own"
 _ATTACH = (
@@ -63,6 +63,37 @@ def tell_lost(parameters: TrainedParameters, optimizer: Any, path: Path) -> bool
     if lost is not None:
         warnings.warn(f"{lost}, in {path}; {ANEW}", RuntimeWarning, stacklevel=3)
     return lost is not None
+
+
+def reloaded(recorder: TorchRecorder) -> Callable[[Any], None]:
+    """Return what warns of a state that is loaded into an optimiser in the middle of a record.
+
+    Parameters
+    ----------
+    recorder : TorchRecorder
+        Whose steps go on; it is not kept alive.
+
+    Returns
+    -------
+    callable
+        To be called with the optimiser.
+    """
+    path, process, held = recorder.path, os.getpid(), weakref.ref(recorder)
+    start = recorder._step
+
+    def tell(optimizer: Any) -> None:
+        alive = held()
+        if alive is None or os.getpid() != process or alive._step == start:
+            return
+        message = (
+            "a state was loaded into the recorded optimiser in mid-run, and steps are counted on "
+            f"as if none had been, in {path}; to go back to a checkpoint, close the recorder, load "
+            "model and optimiser, and call record(..., resume=step) with the step of the "
+            "checkpoint; to take up another run, " + ANEW
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+    return tell
 
 
 def unrecorded(recorder: TorchRecorder) -> Callable[[int], None]:
