@@ -202,8 +202,6 @@ def test_a_run_with_gaps_is_measured_at_the_steps_it_kept(command: Any, tmp_path
     ):
         z = (np.array(found["value"]) - exact) / np.array(found["stderr"])
         assert np.abs(z).max() < 5.0
-    # Steps that are 7 rows apart and not 7 steps would lower it: what the numbers can tell.
-    assert np.min(7 / 100 * correlation["value"][0] / correlation["stderr"][0]) < 5.0
     beyond = command("measure", "run", "--quantity", "autocorrelation", "--lags", "120")
     assert beyond.code == 2
     assert "distances in a part without gaps" in beyond.err
