@@ -440,7 +440,7 @@ def test_help_cuts_no_name_of_an_option(
 @pytest.mark.twin
 def test_twin_panels_cut_names_of_options(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setattr("fracsde._command_words._NARROW", 1)
+    monkeypatch.setattr("fracsde._commands.words._NARROW", 1)
     shown = command("solve", "--help").out
     assert "--progress" not in shown
     assert "--prog" in shown
