@@ -195,7 +195,7 @@ def _folded(halves: FloatArray) -> FloatArray:
     middle = halves.size // 2
     low, high = np.partition(halves, [middle - 1, middle], axis=None)[middle - 1 : middle + 1]
     away = np.abs(halves - 0.5 * (low + high))
-    return np.where((low <= halves) & (halves <= high), 0.5 * (high - low), away)
+    return np.asarray(np.where((low <= halves) & (halves <= high), 0.5 * (high - low), away))
 
 
 def _r_hat(x: FloatArray) -> float:
