@@ -24,7 +24,7 @@ from fracsde._compiled import njit
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
 
-__all__ = ["alternating", "alternating_reference"]
+__all__ = ["alternating", "alternating_reference", "shifted_solves"]
 
 _TINY = 1e-150  # beside columns of size near 1
 
@@ -108,3 +108,36 @@ def alternating_reference(
         out[j] = w.T
         rest -= 2.0 * p * w
     return out[:, :k] * (2.0 * np.outer(shifts, weights))[..., None], out[:, k:]
+
+
+@njit(cache=True, error_model="numpy")
+def shifted_solves(
+    diagonal: FloatArray, beside: FloatArray, shifts: FloatArray, columns: FloatArray
+) -> None:
+    """Overwrite the columns by the solutions of ``(T + p_j) y = f_j``, each with its own shift.
+
+    Parameters
+    ----------
+    diagonal, beside : (n,), (n - 1,) float64
+        Of ``T``; all ``T + p_j`` are positive definite.
+    shifts : (m,) float64
+        All ``p_j``.
+    columns : (n, m) float64
+        All ``f_j``, in the order of C; written to.
+    """
+    n, m = columns.shape
+    shares = np.empty((n, m))
+    for j in range(m):
+        shares[0, j] = 1.0 / (diagonal[0] + shifts[j])
+    for i in range(1, n):
+        e = beside[i - 1]
+        for j in range(m):
+            ratio = e * shares[i - 1, j]
+            shares[i, j] = 1.0 / (diagonal[i] + shifts[j] - e * ratio)
+            columns[i, j] -= ratio * columns[i - 1, j]
+    for j in range(m):
+        columns[n - 1, j] *= shares[n - 1, j]
+    for i in range(n - 2, -1, -1):
+        e = beside[i]
+        for j in range(m):
+            columns[i, j] = shares[i, j] * (columns[i, j] - e * columns[i + 1, j])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from fracsde.lyapunov import blas, solve_lyapunov, tridiagonal
-from fracsde.lyapunov.alternating import alternating, alternating_reference
+from fracsde.lyapunov import blas, solve_lyapunov, tridiagonal_equation
+from fracsde.lyapunov.alternating import alternating, alternating_reference, shifted_solves
 from fracsde.lyapunov.lowrank import poles
 from fracsde.lyapunov.rounding import EPS
 from fracsde.lyapunov.tridiagonal import LEAST, reduced, solution
@@ -103,58 +103,64 @@ def test_routes_agree_with_the_eigenvectors_within_their_error_estimates(drift, 
 
 
 @pytest.mark.twin
-def test_residual_sees_a_correction_with_too_few_steps(seed: int, monkeypatch) -> None:
+def test_residual_sees_images_of_the_cuts_after_too_few_steps(seed: int, monkeypatch) -> None:
     A, Q = drifts(seed)["spread"], noises(seed)["full"]
     form = reduced(A)
     monkeypatch.setattr(
-        "fracsde.lyapunov.tridiagonal.poles",
+        "fracsde.lyapunov.tridiagonal_equation.poles",
         lambda low, high, border, count: poles(low, high, border, count // 2),
     )
     assert residual(A, Q, solution(form, Q)) > 1e-12
 
 
 @pytest.mark.twin
-def test_residual_sees_a_correction_of_the_wrong_sign(seed: int, monkeypatch) -> None:
+def test_residual_sees_images_of_the_cuts_with_a_step_of_the_wrong_sign(
+    seed: int, monkeypatch
+) -> None:
     def damaged(d, e, shifts, columns, weights):
         left, right = alternating(d, e, shifts, columns, weights)
         return -left, right
 
     A, Q = drifts(seed)["chain"], noises(seed)["full"]
-    monkeypatch.setattr("fracsde.lyapunov.tridiagonal.alternating", damaged)
+    monkeypatch.setattr("fracsde.lyapunov.tridiagonal_equation.alternating", damaged)
     assert residual(A, Q, solution(reduced(A), Q)) > 1e-6
 
 
 @pytest.mark.parametrize("drift", ["spread", "chain", "two levels", "nearly singular"])
-def test_what_the_correction_leaves_out_is_below_rounding_of_the_solution(
-    drift: str, seed: int, monkeypatch
-) -> None:
-    A, Q = drifts(seed)[drift], noises(seed)["full"]
-    usual, seen = tridiagonal._add_correction, []
+def test_images_of_the_cuts_are_those_of_the_solution(drift: str, seed: int, monkeypatch) -> None:
+    # Z in T Z + Z T = X solves the equation of D with the pairs of its own images.
+    form, usual, seen = reduced(drifts(seed)[drift]), tridiagonal_equation._add_pairs, []
 
-    def watched(X, left, right, least):
-        before = np.tril(X)
-        usual(X, left, right, least)
-        seen.append((np.tril(X) - before, left.T @ right, least))
+    def watched(block, pairs):
+        seen.append(pairs)
+        usual(block, pairs)
 
-    monkeypatch.setattr(tridiagonal, "_add_correction", watched)
-    S = solution(reduced(A), Q)
-    ((added, half, least),) = seen
-    gap = np.tril(half + half.T) - added
-    missed = np.linalg.norm(gap + np.tril(gap, -1).T)
-    assert least < EPS * np.linalg.norm(S)
-    assert missed < least + 40.0 * EPS * np.linalg.norm(S)  # of two orders of summation
+    monkeypatch.setattr(tridiagonal_equation, "_add_pairs", watched)
+    X = np.asfortranarray(noises(seed)["full"])
+    band = form.diagonal, form.beside, form.low, form.high
+    tridiagonal_equation.solve_tridiagonal(*band, X)
+    solved = np.tril(X) + np.tril(X, -1).T
+    images, across = np.split(seen[0], 2, axis=1)
+    cuts = np.argmax(across != 0.0, axis=0) + 1
+    weights = np.abs(form.beside[cuts - 1])
+    gap = np.linalg.norm(images - weights * (solved @ across))
+    assert len(seen) == len(cuts) + 1 >= 4
+    assert gap < 40.0 * EPS * weights.max() * np.linalg.norm(solved)
 
 
+@pytest.mark.parametrize("factor", [-1.0, 1.0 + 1e-9])
 @pytest.mark.twin
-def test_residual_sees_a_correction_that_leaves_out_too_much(seed: int, monkeypatch) -> None:
+def test_residual_sees_a_wrong_image_of_one_cut(factor: float, seed: int, monkeypatch) -> None:
+    usual = tridiagonal_equation._add_pairs
+
+    def damaged(block, pairs):
+        factors = np.ones(pairs.shape[1])
+        factors[0] = factor
+        usual(block, pairs * factors)
+
+    monkeypatch.setattr(tridiagonal_equation, "_add_pairs", damaged)
     A, Q = drifts(seed)["spread"], noises(seed)["full"]
-    usual = tridiagonal._add_correction
-    monkeypatch.setattr(
-        tridiagonal,
-        "_add_correction",
-        lambda X, left, right, least: usual(X, left, right, 1e14 * least),
-    )
-    assert residual(A, Q, solution(reduced(A), Q)) > 1e-12
+    assert residual(A, Q, solution(reduced(A), Q)) > 1e-13
 
 
 def test_matrices_that_are_not_clearly_positive_keep_their_eigenvectors(seed: int) -> None:
@@ -222,6 +228,18 @@ def test_engine_of_alternating_directions_equals_its_reference(n, k, J, seed: in
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-13)
         smallest = np.abs(one[one != 0.0]).min()
         assert smallest > 1e-153
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (2, 5), (67, 33)])
+def test_engine_of_shifted_tridiagonal_systems_equals_dense_solves(n, m, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    diagonal, beside, shifts = 2.0 + rng.random(n), rng.uniform(-1.0, 1.0, n - 1), rng.random(m)
+    T, columns = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1), rng.random((n, m))
+    expected = [
+        np.linalg.solve(T + p * np.eye(n), f) for p, f in zip(shifts, columns.T, strict=True)
+    ]
+    shifted_solves(diagonal, beside, shifts, columns)
+    np.testing.assert_allclose(columns.T, expected, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(("m", "b"), [(1, 1), (5, 2), (70, 64)])
