@@ -7,7 +7,8 @@ r"""Low-rank solutions of tridiagonal Lyapunov equations by alternating directio
 
 with diagonal ``K``, and the same for ``G``.  What is left is :math:`r(T) Z r(T)` with
 :math:`r(t) = \prod_j (p_j - t)/(p_j + t)`.  Columns that decay are cut off far below rounding,
-since subnormal numbers slow every product down.
+since subnormal numbers slow every product down.  Beside it, tridiagonal systems with one shift and
+one right-hand side each.
 
 Not here: which shifts make ``r`` small (:func:`fracsde.lyapunov.lowrank.poles`).
 """

@@ -30,7 +30,7 @@ with the spectral norms from eigenvalues or a few power iterations, hence never 
 
 A symmetric equation costs, on top of its eigenvectors, two changes of coordinates of :math:`3n^3`
 operations each.  Large Lyapunov equations of positive definite matrices do without eigenvectors
-(:mod:`fracsde.lyapunov.tridiagonal`), and cost 1.3 times as much as those at 1000 rows.
+(:mod:`fracsde.lyapunov.tridiagonal`), and cost 1.3 to 1.4 times as much as those at 1000 rows.
 
 The inverse of a stable equation maps positive matrices to positive ones, so its norm is attained
 at the identity ([RussoDye1966]_): one more solve, with ``I`` for ``Q``, gives the condition
