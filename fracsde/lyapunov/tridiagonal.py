@@ -44,7 +44,8 @@ LEAST = 256
 """Rows from which the eigenvectors cost more."""
 
 Panel = tuple[int, "FloatArray", "FloatArray"]  # start, V and K of I - V K^T
-_PANEL = 64  # reflectors applied at once
+_PANEL, _WIDE = 64, 96  # reflectors applied at once, below and from `_LARGE` rows
+_LARGE = 1500
 _COLUMNS = 16  # reduced at once: half of LAPACK's own choice is faster
 
 
@@ -102,7 +103,8 @@ def reduced(array: FloatArray, gap: float | None = None) -> Tridiagonal | None:
     form = Tridiagonal(diagonal=diagonal, beside=beside, low=low, high=high, panels=())
     if not form.positive:
         return None
-    panels = tuple(_panel(rows, factors, first) for first in range(0, n - 1, _PANEL))
+    width = _PANEL if n < _LARGE else _WIDE
+    panels = tuple(_panel(rows, factors, k, width) for k in range(0, n - 1, width))
     return Tridiagonal(diagonal=diagonal, beside=beside, low=low, high=high, panels=panels)
 
 
@@ -122,10 +124,10 @@ def _extremes(diagonal: FloatArray, beside: FloatArray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _panel(rows: FloatArray, factors: FloatArray, first: int) -> Panel:
+def _panel(rows: FloatArray, factors: FloatArray, first: int, width: int) -> Panel:
     # Reflectors I - f v v^T one after another are I - V F V^T, where the inverse of F has 1/f on
     # its diagonal and V^T V above it; a reflector that does nothing has f = 0.
-    f = factors[first : first + _PANEL]
+    f = factors[first : first + width]
     idle = f == 0.0
     V = rows[first + 1 :, first : first + len(f)].copy(order="F")
     V[: len(f)] = np.tril(V[: len(f)], -1)
