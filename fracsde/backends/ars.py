@@ -182,7 +182,7 @@ def cipher_bits(context: Any) -> int:
     Returns
     -------
     int
-        0, 128 or 512.
+        0, 128, 256 or 512.
     """
     triple, name, features = context.codegen().magic_tuple()
     found = set(str(features).split(","))
@@ -191,6 +191,8 @@ def cipher_bits(context: Any) -> int:
         return 128 if "+aes" in found or apple else 0
     if {"+vaes", "+avx512f"} <= found:
         return 512
+    if {"+vaes", "+avx2"} <= found:
+        return 256
     return 128 if {"+aes", "+sse2"} <= found else 0
 
 
@@ -240,18 +242,24 @@ def encrypting(context: Any, builder: Any, blocks: list[Any], keys: list[Any]) -
 
 def _round(context: Any, builder: Any, block: Any, key: Any, *, last: bool) -> Any:
     bits = cipher_bits(context)
-    if bits == 512:
+    if bits == 64 * block.type.count:
         name = "aesenclast" if last else "aesenc"
-        return call(builder, f"llvm.x86.aesni.{name}.512", block.type, block, key)
-    parts = [shuffled(builder, block, block, [2 * k, 2 * k + 1]) for k in range(4)]
+        return call(builder, f"llvm.x86.aesni.{name}.{bits}", block.type, block, key)
+    parts = [
+        shuffled(builder, block, block, [2 * k, 2 * k + 1]) for k in range(block.type.count // 2)
+    ]
     key = shuffled(builder, key, key, [0, 1])
     if context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64")):
         parts = [_arm_round(builder, part, key, last=last) for part in parts]
     else:
         name = "llvm.x86.aesni.aesenclast" if last else "llvm.x86.aesni.aesenc"
         parts = [call(builder, name, key.type, part, key) for part in parts]
-    first, second = (shuffled(builder, parts[k], parts[k + 1], range(4)) for k in (0, 2))
-    return shuffled(builder, first, second, range(8))
+    while len(parts) > 1:
+        whole = range(2 * parts[0].type.count)
+        parts = [
+            shuffled(builder, a, b, whole) for a, b in zip(parts[0::2], parts[1::2], strict=True)
+        ]
+    return parts[0]
 
 
 def _arm_round(builder: Any, block: Any, key: Any, *, last: bool) -> Any:

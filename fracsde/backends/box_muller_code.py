@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["radius", "turn"]
 
 _ONE_BITS, _ROOT_HALF_BITS = 0x3FF0000000000000, 0x3FE6A09E00000000
-_EXPONENT, _SIGN, _SWAP = 0xFFF << 52, 1 << 63, 1 << 62
+_EXPONENT, _SIGN, _SWAP_BIT = 0xFFF << 52, 1 << 63, 62
 
 # As LOG, COS and SIN of the other module, best in single precision.
 _LOG_SINGLE = (
@@ -39,7 +39,7 @@ _LOG_SINGLE = (
 _COS_SINGLE = (1.0, -1.23370054938, 0.253669410485, -0.0208615297081, 0.000906743540434)
 _SIN_SINGLE = (0.5 * pi, -0.645964020039, 0.0796870381847, -0.0046219945716)
 _ONE_BITS32, _ROOT_HALF_BITS32 = 0x3F800000, 0x3F3504F3
-_EXPONENT32, _SIGN32, _SWAP32 = 0x1FF << 23, 1 << 31, 1 << 30
+_EXPONENT32, _SIGN32, _SWAP_BIT32 = 0x1FF << 23, 1 << 31, 30
 
 
 def _radius64(word: Lanes) -> Lanes:
@@ -47,7 +47,7 @@ def _radius64(word: Lanes) -> Lanes:
     bits = (word.same(2.0) - ((word >> 12) | _ONE_BITS).as_reals()).as_bits()
     exponent = bits.minus(_ROOT_HALF_BITS) & _EXPONENT
     m = bits.minus(exponent).as_reals()  # between sqrt(1/2) and sqrt(2)
-    power = exponent.signed_shift(52).from_signed()
+    power = exponent.from_exponent()
     # A division would save ten multiplications and take longer than twenty.
     f = m - 1.0
     square = f * f
@@ -59,12 +59,12 @@ def _turn64(word: Lanes) -> tuple[Lanes, Lanes]:
     # cos and sin of (pi / 2) (n + x): n the two top bits, x the others less one half.
     x = (((word << 2) >> 12) | _ONE_BITS).as_reals() - 1.5
     cosine, sine = (x * x).polynomials((1.0, *COS), (0.5 * pi, *SIN))
-    return _quartered(word, cosine, sine * x, _SWAP, _SIGN)
+    return _quartered(word, cosine, sine * x, _SWAP_BIT, _SIGN)
 
 
 def _quartered(word: Lanes, c: Lanes, s: Lanes, swap: int, sign: int) -> tuple[Lanes, Lanes]:
     # n = 0..3: (c, s), (-s, c), (-c, -s), (s, -c)
-    a, b = (word & swap).choose(s, c)
+    a, b = word.choose(swap, s, c)
     flip = (word ^ (word << 1)) & sign
     return (a.as_bits() ^ flip).as_reals(), (b.as_bits() ^ (word & sign)).as_reals()
 
@@ -83,7 +83,7 @@ def _radius32(word: Lanes) -> Lanes:
 def _turn32(word: Lanes) -> tuple[Lanes, Lanes]:
     x = (((word << 2) >> 9) | _ONE_BITS32).as_reals() - 1.5
     cosine, sine = (x * x).polynomials(_COS_SINGLE, _SIN_SINGLE)
-    return _quartered(word, cosine, sine * x, _SWAP32, _SIGN32)
+    return _quartered(word, cosine, sine * x, _SWAP_BIT32, _SIGN32)
 
 
 def radius(word: Lanes) -> Lanes:

@@ -9,10 +9,11 @@ written as vectors of 64 bytes in place of loops that a compiler may or may not 
     y_{r, c} \leftarrow \rho_r\,y_{r, c} + \sigma_r\,z_{r, c}, \qquad
     \mathrm{record}_{c, r} = T_{r, c} + m_r .
 
-The product keeps four rows by four vectors of sums in registers; every multiplication and addition
-is fused, in the order of the columns: the numbers depend neither on the machine nor on
-which other chains share a table.  The record transposes blocks of 8 by 8 numbers (16 by 16 in
-single precision) in registers and writes each chain's part of the record in one run, into memory
+The product keeps the sums of some rows and vectors in registers, as many as the machine has room
+for (:mod:`fracsde.backends.product_code`); every multiplication and addition is fused, in the order
+of the columns: the numbers depend neither on the machine nor on which other chains share a table.
+The record transposes blocks of 8 by 8 numbers (16 by 16 in single precision, in quarters where
+registers are short) in registers and writes each chain's part of the record in one run, into memory
 that has been asked for while the numbers were made.
 
 Inner loops are compiled without counts of references to arrays
@@ -32,63 +33,15 @@ from numba import types
 from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
-from fracsde.backends.vector_code import BYTES, Table, constant, fused, shuffled
+from fracsde.backends.product_code import VECTORS, height_of, spaced, tile
+from fracsde.backends.vector_code import BYTES, Table, fused, shuffled, wide_registers
 from fracsde.backends.vectors import fma, uncounted, wide_vectors
 
-__all__ = ["ROWS", "VECTORS", "advance", "push", "record", "step", "turn"]
-
-ROWS, VECTORS = 4, 4
-"""Rows and vectors of the sums that a product keeps in registers."""
+__all__ = ["advance", "push", "record", "step", "turn"]
 
 _TOGETHER = 4  # vectors of states that step side by side
 
 cgutils: Any = _cgutils  # has no types
-
-
-def _tile(vectors: int, *, products: int) -> Any:
-    # out[at + r size + v] = sum_k M[row + r columns + k] X[from + k size + v] for each r and v,
-    # summed over products (M, row, columns, X, from, n); the sums stay in registers.
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        sums_at = Table(context, builder, signature.args[0], args[0])
-        at, size, factors = args[1], args[2], signature.args[3]
-        step = ir.Constant(at.type, sums_at.width)
-        targets = [
-            place
-            for base in _spaced(builder, at, size, ROWS)
-            for place in _spaced(builder, base, step, vectors)
-        ]
-        zero = constant(sums_at.vector, 0.0)
-        sums = [cgutils.alloca_once_value(builder, zero) for _ in targets]
-        for p in range(products):
-            kinds = factors[6 * p : 6 * p + 6]
-            given = [builder.extract_value(args[3], 6 * p + k) for k in range(6)]
-            matrix, source = (Table(context, builder, kinds[k], given[k]) for k in (0, 3))
-            lines = _spaced(builder, given[1], given[2], ROWS)
-            with cgutils.for_range(builder, given[5]) as loop:
-                first = builder.add(given[4], builder.mul(loop.index, size))
-                columns_of_x = [
-                    source.load_vector(place) for place in _spaced(builder, first, step, vectors)
-                ]
-                for r, line in enumerate(lines):
-                    factor = matrix.spread(builder.add(line, loop.index))
-                    for v, x in enumerate(columns_of_x):
-                        total = sums[r * vectors + v]
-                        builder.store(fused(builder, factor, x, builder.load(total)), total)
-        for place, total in zip(targets, sums, strict=True):
-            sums_at.store_vector(place, builder.load(total))
-        return context.get_dummy_value()
-
-    def build(typingctx: Any, out: Any, at: Any, size: Any, factors: Any) -> Any:
-        return types.none(out, at, size, factors), emit
-
-    return intrinsic(build)
-
-
-def _spaced(builder: Any, first: Any, step: Any, count: int) -> list[Any]:
-    found = [first]
-    for _ in range(count - 1):
-        found.append(builder.add(found[-1], step))
-    return found
 
 
 def _vector_steps(vectors: int) -> Any:
@@ -114,7 +67,7 @@ def _vector_steps(vectors: int) -> Any:
             )
             _, at, _, _, d, _, lane, _, count, size = args
             lanes, table = ir.Constant(at.type, 16 // path.item), builder.mul(d, size)
-            places = _spaced(builder, at, ir.Constant(at.type, path.width), vectors)
+            places = spaced(builder, at, ir.Constant(at.type, path.width), vectors)
             coordinates = [builder.udiv(place, size) for place in places]
             now = [
                 cgutils.alloca_once_value(builder, states.load_vector(place)) for place in places
@@ -161,12 +114,23 @@ def _turned_block(
         table, means, target = (Table(context, builder, kinds[n], args[n]) for n in (0, 3, 5))
         _, at, size, _, first, _, to, gap = args
         word, width = at.type, table.width
-        rows = []
-        for r in range(width):
-            value = table.load_vector(builder.add(at, builder.mul(size, ir.Constant(word, r))))
-            rows.append(builder.fadd(value, means.spread(builder.add(first, ir.Constant(word, r)))))
-        for c, column in enumerate(_transposed(builder, rows, width)):
-            target.store_vector(builder.add(to, builder.mul(gap, ir.Constant(word, c))), column)
+        # Sixteen rows of sixteen do not stay in short registers, eight rows of eight do.
+        side = 8 if width == 16 and not wide_registers(context) else width
+
+        def moved(place: Any, step: Any, count: int) -> Any:
+            return builder.add(place, builder.mul(step, ir.Constant(word, count)))
+
+        kind = ir.VectorType(table.vector.element, side)
+        for c in range(0, width, side):
+            for r in range(0, width, side):
+                rows = []
+                for n in range(r, r + side):
+                    place = builder.add(moved(at, size, n), ir.Constant(word, c))
+                    mean = means.spread(builder.add(first, ir.Constant(word, n)), side)
+                    rows.append(builder.fadd(table.load_vector(place, kind), mean))
+                for n, column in enumerate(_transposed(builder, rows, side), start=c):
+                    place = builder.add(moved(to, gap, n), ir.Constant(word, r))
+                    target.store_vector(place, column)
         return context.get_dummy_value()
 
     return types.none(source, at, size, mean, first, out, to, gap), generate
@@ -187,8 +151,8 @@ def _transposed(builder: Any, rows: list[Any], width: int) -> list[Any]:
     return rows
 
 
-_one_tile, _one_column = (_tile(n, products=1) for n in (VECTORS, 1))
-_two_tile, _two_column = (_tile(n, products=2) for n in (VECTORS, 1))
+_one_tile, _one_column = (tile(n, products=1) for n in (VECTORS, 1))
+_two_tile, _two_column = (tile(n, products=2) for n in (VECTORS, 1))
 
 
 _take_steps, _take_step = _vector_steps(_TOGETHER), _vector_steps(1)
@@ -196,7 +160,7 @@ _put_block: Any = intrinsic(_turned_block)
 
 
 @uncounted
-def turn(out: Any, to: Any, M: Any, X: Any, place: Any) -> None:
+def turn(out: Any, to: Any, M: Any, tiles: Any, X: Any, place: Any) -> None:
     """Write ``M @ X[place]`` to the rows of a table from ``to`` on.
 
     Parameters
@@ -206,7 +170,10 @@ def turn(out: Any, to: Any, M: Any, X: Any, place: Any) -> None:
     to : int
         First row.
     M : (r, d) ndarray
-        ``r`` a multiple of :data:`ROWS`; C-contiguous like the others.
+        C-contiguous like the others.
+    tiles : int
+        Into how many tiles of equally many rows its rows are split, see
+        :func:`fracsde.backends.product_code.tile_rows`.
     X : (n, d, size) ndarray
         Several other factors.
     place : int
@@ -216,12 +183,13 @@ def turn(out: Any, to: Any, M: Any, X: Any, place: Any) -> None:
     size, d, flat = out.shape[1], M.shape[1], X.reshape(-1)
     width, first = BYTES // out.itemsize, place * M.shape[1] * out.shape[1]
     whole = size - size % (VECTORS * width)
-    for row in range(0, M.shape[0], ROWS):
+    height = height_of(M.shape[0], tiles)
+    for row in range(0, M.shape[0], height):
         target = (to + row) * size
         for at in range(0, whole, VECTORS * width):
-            _one_tile(out, target + at, size, (M, row * d, d, flat, first + at, d))
+            _one_tile(out, target + at, size, height, (M, row * d, d, flat, first + at, d))
         for at in range(whole, size, width):
-            _one_column(out, target + at, size, (M, row * d, d, flat, first + at, d))
+            _one_column(out, target + at, size, height, (M, row * d, d, flat, first + at, d))
 
 
 @uncounted
@@ -231,15 +199,16 @@ def step(out: Any, L: Any, z: Any, place: Any, extent: Any, E: Any, X: Any) -> N
     Parameters
     ----------
     out : (rows, size) ndarray
-        Written; ``rows`` a multiple of :data:`ROWS`, ``size`` of one vector.
+        Written; ``size`` a multiple of one vector.
     L : (rows, r) ndarray
         C-contiguous like the others.
     z : (n,) ndarray
         Holds ``Z``, ``(r, size)``, from ``place`` on.
     place : int
         Where.
-    extent : (rows / ROWS,) int64
-        Columns of ``L`` that are not zero in these rows.
+    extent : (tiles,) int64
+        Columns of ``L`` that are not zero in the rows of each tile, which has
+        :func:`fracsde.backends.product_code.tile_rows` of them.
     E : (rows, d) ndarray
         The other matrix.
     X : (d or more, size) ndarray
@@ -249,15 +218,16 @@ def step(out: Any, L: Any, z: Any, place: Any, extent: Any, E: Any, X: Any) -> N
     size, r, d, flat = out.shape[1], L.shape[1], E.shape[1], X.reshape(-1)
     width = BYTES // out.itemsize
     whole = size - size % (VECTORS * width)
-    for tile in range(out.shape[0] // ROWS):
-        row, depth = tile * ROWS, extent[tile]
+    height = height_of(out.shape[0], extent.shape[0])
+    for part in range(extent.shape[0]):
+        row, depth = part * height, extent[part]
         target = row * size
         for at in range(0, whole, VECTORS * width):
             noise = (L, row * r, r, z, place + at, depth)
-            _two_tile(out, target + at, size, (*noise, E, row * d, d, flat, at, d))
+            _two_tile(out, target + at, size, height, (*noise, E, row * d, d, flat, at, d))
         for at in range(whole, size, width):
             noise = (L, row * r, r, z, place + at, depth)
-            _two_column(out, target + at, size, (*noise, E, row * d, d, flat, at, d))
+            _two_column(out, target + at, size, height, (*noise, E, row * d, d, flat, at, d))
 
 
 @uncounted

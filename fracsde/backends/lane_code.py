@@ -3,7 +3,9 @@
 Words become normals in registers, four vectors side by side: a polynomial is a chain in which each
 operation waits for the last, and one chain would keep an eighth of the machine busy.  Rounds of
 the cipher use one unit of two; in single precision and runs of chains those of the next four
-vectors are woven into the polynomials of these.
+vectors are woven into the polynomials of these.  Sixteen registers of 32 bytes do not hold four
+vectors side by side: there one after the other is worked on, two registers each, and the processor
+finds what is independent by itself.
 
 Not here: the loops over vectors (:mod:`fracsde.backends.lane_normals`).
 """
@@ -19,7 +21,8 @@ from numba.extending import intrinsic
 
 from fracsde.backends.ars import ROUNDS, cipher_bits, encrypted, encrypting
 from fracsde.backends.box_muller_code import radius, turn
-from fracsde.backends.vector_code import Lanes, Table, shuffled
+from fracsde.backends.narrow_code import narrow_words
+from fracsde.backends.vector_code import Lanes, Table, cgutils, shuffled, wide_registers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +33,7 @@ TOGETHER = 4
 """Vectors worked on side by side."""
 
 
-def vectors(together: int, source_kind: str) -> Any:
+def vectors(together: int, source_kind: str, *, wide: bool | None = None) -> Any:
     """Return the intrinsic that writes normals of vectors of blocks.
 
     Those of vector ``n`` go to ``z[lane stride + at + n width]`` and what follows.
@@ -41,6 +44,9 @@ def vectors(together: int, source_kind: str) -> Any:
         Vectors in one call.
     source_kind : {"addresses", "chains", "words"}
         Whether it takes addresses of blocks, those of the first of each vector, or words.
+    wide : bool, optional
+        Whether vectors are worked on side by side, as registers of 64 bytes allow, or one after
+        the other: as the target has them, unless given.  The bits are the same.
 
     Returns
     -------
@@ -52,7 +58,9 @@ def vectors(together: int, source_kind: str) -> Any:
         typingctx: Any, z: Any, stride: Any, at: Any, source: Any, shift: Any, keys: Any
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _emit(context, builder, (signature, args), together, source_kind)
+            side_by_side = wide_registers(context) if wide is None else wide
+            emit = _emit if side_by_side else _emit_in_turn
+            return emit(context, builder, (signature, args), together, source_kind)
 
         return types.none(z, stride, at, source, shift, keys), generate
 
@@ -79,6 +87,24 @@ def _emit(
         for k, side in enumerate(turn(Lanes(builder, words[lane + 1]))):
             row = builder.add(at, builder.mul(stride, ir.Constant(word, lane + k)))
             _store(out, row, (length * side).vectors)
+    return context.get_dummy_value()
+
+
+def _emit_in_turn(
+    context: Any, builder: Any, call: tuple[Any, Any], together: int, source_kind: str
+) -> Any:
+    signature, args = call
+    out, table, schedule = (Table(context, builder, signature.args[k], args[k]) for k in (0, 3, 5))
+    _, stride, at, _, shift, _ = args
+    word = at.type
+    with cgutils.for_range(builder, ir.Constant(word, together)) as loop:
+        first = builder.add(at, builder.mul(loop.index, ir.Constant(word, out.width)))
+        words = narrow_words(context, (out, table, schedule), first, shift, source_kind)
+        for lane in range(0, len(words), 2):
+            length = radius(Lanes(builder, [words[lane]], wide=False))
+            for k, side in enumerate(turn(Lanes(builder, [words[lane + 1]], wide=False))):
+                row = builder.add(first, builder.mul(stride, ir.Constant(word, lane + k)))
+                _store(out, row, (length * side).vectors)
     return context.get_dummy_value()
 
 
@@ -114,8 +140,9 @@ def woven(stage: str) -> Any:
             )
             # Double precision waits for square roots, and other processors have too few registers.
             if out.item == 8 or cipher_bits(context) < 512:
+                emit = _emit if wide_registers(context) else _emit_in_turn
                 if stage != "first":
-                    _emit(context, builder, (signature, args), TOGETHER, "chains")
+                    emit(context, builder, (signature, args), TOGETHER, "chains")
                 return context.get_dummy_value()
             _, stride, at, _, shift, _ = args
             word, lanes = at.type, 16 // out.item

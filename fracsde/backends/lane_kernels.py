@@ -89,8 +89,8 @@ def dense(
     start, which, slot, observed, mean, out : ndarray
         As for :func:`fracsde.backends.numba_cpu.dense_paths`, all of the kind of ``out``.
     transition, factor : (g, rows, d) and (g, rows, r) ndarray
-        With rows of zeros up to a multiple of :data:`fracsde.backends.chain_lanes.ROWS`.
-    extents : (g, rows / ROWS) int64
+        With rows of zeros up to a multiple of :func:`fracsde.backends.product_code.tile_rows`.
+    extents : (g, tiles) int64
         How many columns of a factor reach, in each tile of rows.
     rule : (3,) or (0,) ndarray
         ``b``, ``r`` and ``mu`` of steps with momentum, whose transition takes the first half of
@@ -220,6 +220,7 @@ def decoupled_lanes(
     which: Any,
     slot: Any,
     basis: Any,
+    tiles: Any,
     mean: Any,
     out: Any,
     size: Any,
@@ -234,7 +235,9 @@ def decoupled_lanes(
         As for :func:`fracsde.backends.numba_cpu.decoupled_paths`, all of the kind of ``out``.
     basis : (rows, d) ndarray
         Matrix from states to the record, with rows of zeros up to a multiple of
-        :data:`fracsde.backends.chain_lanes.ROWS`; without rows where states are recorded.
+        :func:`fracsde.backends.product_code.tile_rows`; without rows where states are recorded.
+    tiles : int
+        How many tiles of rows that makes.
     size : int
         Chains worked on at a time, a multiple of one vector.
     k0, k1 : uint32
@@ -243,7 +246,9 @@ def decoupled_lanes(
     rows = _tile_rows(start.shape[1], size, 16 // out.itemsize, which.shape[0])
     means = _means(mean, rows * (16 // out.itemsize))
     for b in prange((start.shape[0] + size - 1) // size):
-        _decoupled_group(b, start, decay, scale, which, slot, basis, means, out, size, k0, k1)
+        _decoupled_group(
+            b, start, decay, scale, which, slot, basis, tiles, means, out, size, k0, k1
+        )
 
 
 @njit(cache=True, error_model="numpy")
@@ -255,6 +260,7 @@ def _decoupled_group(
     which: Any,
     slot: Any,
     basis: Any,
+    tiles: Any,
     means: Any,
     out: Any,
     size: Any,
@@ -276,7 +282,7 @@ def _decoupled_group(
     rho, sigma = np.empty((count, d), out.dtype), np.empty((count, d), out.dtype)
     kinds = np.full(count, -1)
     _load_states(y, start, first, held)
-    law, script = (decay, scale, basis), (which, slot, means)
+    law, script = (decay, scale, basis, tiles), (which, slot, means)
     run, addresses = (first * gap, gap, held, k), (starts, round_keys(k0, k1))
     _decoupled_steps(law, script, run, addresses, (z, y, path, seen, rho, sigma, kinds), flat)
 
@@ -286,7 +292,7 @@ def _decoupled_steps(
     law: Any, script: Any, run: Any, addresses: Any, scratch: Any, flat: Any
 ) -> None:
     # As _dense_steps.
-    (decay, scale, basis), (which, slot, means) = law, script
+    (decay, scale, basis, tiles), (which, slot, means) = law, script
     (first, gap, held, k), (starts, keys) = run, addresses
     z, y, path, seen, rho, sigma, kinds = scratch
     (count, d, size), steps, lanes = path.shape, which.shape[0], z.shape[0]
@@ -313,7 +319,7 @@ def _decoupled_steps(
             if plain:
                 _copy(seen[pending * k : (pending + 1) * k].reshape(-1), path[t].reshape(-1))
             else:
-                turn(seen, pending * k, basis, path, t)
+                turn(seen, pending * k, basis, tiles, path, t)
             pending += 1
         if pending > 0:
             record(seen, means, flat, place, gap, pending * k, held)

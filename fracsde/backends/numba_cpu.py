@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import get_num_threads
+from numba.core.registry import cpu_target
 
-from fracsde.backends.chain_lanes import ROWS, VECTORS
 from fracsde.backends.lane_kernels import decoupled_lanes, dense
 from fracsde.backends.path_kernels import add_into, decoupled, dense_few, fill
+from fracsde.backends.product_code import VECTORS, tile_rows
+from fracsde.backends.vector_code import BYTES, wide_registers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +37,7 @@ __all__ = [
 FUSED_DIMENSION = 128
 _FEW_CHAINS, _FEW_DIMENSION = 8, 256
 _GROUP = 64
+_NEAR = 28_672  # bytes of the first-level cache
 _CHUNK = 262_144  # numbers that stay in the second-level cache
 
 
@@ -98,8 +101,8 @@ def dense_paths(
     X, E, L, m = (np.ascontiguousarray(a, out.dtype) for a in (start, transition, factor, mean))
     if chains >= _FEW_CHAINS and d <= _FEW_DIMENSION:
         E, L = _whole_tiles(E), _whole_tiles(L)
-        size, rule = _lanes(chains, out), np.empty(0, out.dtype)
-        dense(X, E, L, _extents(L), rule, which, slot, observed, m, out, size, *key)
+        size, rule = _lanes(chains, out, _near(d)), np.empty(0, out.dtype)
+        dense(X, E, L, _extents(L, d), rule, which, slot, observed, m, out, size, *key)
     elif d <= _FEW_DIMENSION:
         Et, Lt = (np.ascontiguousarray(array.transpose(0, 2, 1)) for array in (E, L))
         dense_few(X, Et, Lt, which, slot, observed, m, out, *key)
@@ -146,22 +149,22 @@ def momentum_paths(
     X, M, L, numbers, m = (
         np.ascontiguousarray(a, out.dtype) for a in (start, pull[None], factor[None], rule, mean)
     )
-    M, L, size = _whole_tiles(M), _whole_tiles(L), _lanes(chains, out)
-    dense(X, M, L, _extents(L), numbers, which, slot, observed, m, out, size, *key)
+    M, L, size = _whole_tiles(M), _whole_tiles(L), _lanes(chains, out, _near(d))
+    dense(X, M, L, _extents(L, d), numbers, which, slot, observed, m, out, size, *key)
 
 
 def _whole_tiles(matrices: FloatArray) -> FloatArray:
     # Rows of zeros up to a multiple of what a product works on at a time.
     pad = [(0, 0)] * matrices.ndim
-    pad[-2] = (0, -matrices.shape[-2] % ROWS)
+    pad[-2] = (0, -matrices.shape[-2] % tile_rows(matrices.shape[-2]))
     return np.pad(matrices, pad)
 
 
-def _extents(factor: FloatArray) -> IntArray:
-    # How many columns reach in each tile of rows: a Cholesky factor has half of them.
+def _extents(factor: FloatArray, d: int) -> IntArray:
+    # How many columns reach in each tile of the d rows: a Cholesky factor has half of them.
     columns = np.arange(1, factor.shape[2] + 1)
     reach = ((factor != 0.0) * columns).max(axis=2)
-    return np.asarray(reach.reshape(len(factor), -1, ROWS).max(axis=2), dtype=np.int64)
+    return np.asarray(reach.reshape(len(factor), -1, tile_rows(d)).max(axis=2), dtype=np.int64)
 
 
 def _dense_blas(
@@ -239,9 +242,10 @@ def decoupled_paths(
     y, rho, sigma, m = (np.array(a, out.dtype, order="C") for a in (start, decay, scale, mean))
     if chains >= _FEW_CHAINS and d <= FUSED_DIMENSION:
         W = np.zeros((0, d)) if turn is None else _whole_tiles(turn)
-        size = _lanes(chains, out, 1 if turn is None else VECTORS)
+        tiles = 0 if turn is None else len(W) // tile_rows(len(turn))
+        size = _lanes(chains, out, 1 if turn is None else _near(d))
         W = np.ascontiguousarray(W, out.dtype)
-        decoupled_lanes(y, rho, sigma, which, slot, W, m, out, size, *key)
+        decoupled_lanes(y, rho, sigma, which, slot, W, tiles, m, out, size, *key)
         return
     if turn is None:
         group = min(_group(chains), max(8, _GROUP // d))
@@ -296,8 +300,16 @@ def _group(chains: int) -> int:
     return min(_GROUP, max(8, -(-share // 8) * 8))
 
 
-def _lanes(chains: int, out: NDArray[Any], vectors: int = VECTORS) -> int:
+def _near(d: int) -> int:
+    # Vectors of chains whose states and normals stay in the first-level cache beside a tile's
+    # matrix.  Larger registers, and what was measured on such machines, ask for all.
+    if wide_registers(cpu_target.target_context):
+        return VECTORS
+    return max(1, min(VECTORS, _NEAR // (2 * d * BYTES)))
+
+
+def _lanes(chains: int, out: NDArray[Any], vectors: int) -> int:
     # As many vectors of chains as keep a product busy and occupy every thread.
-    width = 64 // out.itemsize
+    width = BYTES // out.itemsize
     share = -(-chains // get_num_threads())
     return width * min(vectors, -(-share // width))

@@ -1,8 +1,9 @@
 """Vectors of 64 bytes in the code that an intrinsic emits.
 
 Compilers turn some loops into vector instructions and leave others; what is written here is vectors
-from the start, on every machine: one that has narrower registers takes several.  The order of
-operations is kept as written and every fused multiplication is asked for by name, so that numbers
+from the start, on every machine: one that has narrower registers takes several, and needs other
+shapes of the same sums to hold them (:func:`wide_registers`).  The order of operations is kept as
+written and every fused multiplication is asked for by name, so that numbers
 have the same bits everywhere.
 
 Not here: what is computed with them (:mod:`fracsde.backends.chain_lanes`,
@@ -19,7 +20,16 @@ from numba.core import cgutils as _cgutils
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["BYTES", "Lanes", "Table", "call", "constant", "fused", "shuffled"]
+__all__ = [
+    "BYTES",
+    "Lanes",
+    "Table",
+    "call",
+    "constant",
+    "fused",
+    "shuffled",
+    "wide_registers",
+]
 
 BYTES = 64
 """Of a vector."""
@@ -51,12 +61,13 @@ class Table:
         pointer = self.builder.gep(self.data, [place])
         return self.builder.load(pointer)
 
-    def spread(self, place: Any) -> Any:
-        """Return one number in every lane."""
-        nothing = ir.Constant(self.vector, ir.Undefined)
+    def spread(self, place: Any, lanes: int | None = None) -> Any:
+        """Return one number in every lane, of a vector or of so many."""
+        lanes = self.width if lanes is None else lanes
+        nothing = ir.Constant(ir.VectorType(self.vector.element, lanes), ir.Undefined)
         first = ir.Constant(ir.IntType(32), 0)
         one = self.builder.insert_element(nothing, self.load(place), first)
-        return shuffled(self.builder, one, nothing, [0] * self.width)
+        return shuffled(self.builder, one, nothing, [0] * lanes)
 
     def load_vector(self, place: Any, kind: Any = None) -> Any:
         """Return the vector, or other kind of vector, that begins at a place."""
@@ -65,9 +76,9 @@ class Table:
         return self.builder.load(pointer, align=self.item)
 
     def store_vector(self, place: Any, value: Any) -> None:
-        """Write a vector that begins at a place."""
+        """Write a vector, of any length, that begins at a place."""
         pointer = self.builder.bitcast(
-            self.builder.gep(self.data, [place]), self.vector.as_pointer()
+            self.builder.gep(self.data, [place]), value.type.as_pointer()
         )
         self.builder.store(value, pointer, align=self.item)
 
@@ -86,12 +97,20 @@ class Lanes:
         Values of one vector type.
     after : callable, optional
         Called when the code of an operation has been emitted, to emit some other in between.
+    wide : bool
+        Whether the target has the instructions of :func:`wide_registers`: masks, and conversions
+        of whole numbers of 64 bits.  Others do without, and find the same bits.
     """
 
     def __init__(
-        self, builder: Any, vectors: Iterable[Any], after: Callable[[], object] | None = None
+        self,
+        builder: Any,
+        vectors: Iterable[Any],
+        after: Callable[[], object] | None = None,
+        *,
+        wide: bool = True,
     ) -> None:
-        self.builder, self.vectors, self.after = builder, list(vectors), after
+        self.builder, self.vectors, self.after, self.wide = builder, list(vectors), after, wide
         kind = self.vectors[0].type
         self.bits = 64 if kind.element in (ir.DoubleType(), ir.IntType(64)) else 32
         self.integers = ir.VectorType(ir.IntType(self.bits), kind.count)
@@ -107,7 +126,7 @@ class Lanes:
         return self._of(found)
 
     def _of(self, vectors: Iterable[Any]) -> Lanes:
-        return Lanes(self.builder, vectors, self.after)
+        return Lanes(self.builder, vectors, self.after, wide=self.wide)
 
     def same(self, value: Any) -> Lanes:
         """Return a real number in every lane."""
@@ -164,10 +183,24 @@ class Lanes:
         """Move bits down, the sign too."""
         return self.each(self.builder.ashr, count)
 
-    def choose(self, first: Lanes, second: Lanes) -> tuple[Lanes, Lanes]:
-        """Return the first where a whole number is not zero and the second elsewhere, and back."""
-        zero = constant(self.integers, 0)
-        where = [self.builder.icmp_unsigned("!=", word, zero) for word in self.vectors]
+    def choose(self, bit: int, first: Lanes, second: Lanes) -> tuple[Lanes, Lanes]:
+        """Return the first where a bit of a whole number is set and the second elsewhere, and back.
+
+        Parameters
+        ----------
+        bit : int
+            Which, from the lowest, 0, on.
+        first, second : Lanes
+            To choose from.
+
+        Returns
+        -------
+        tuple of two Lanes
+        """
+        # Without masks, lanes are chosen by their highest bit.
+        word = self & (1 << bit) if self.wide else self << (self.bits - 1 - bit)
+        zero, test = constant(self.integers, 0), "!=" if self.wide else "<"
+        where = [self.builder.icmp_signed(test, value, zero) for value in word.vectors]
         pairs = zip(where, first.vectors, second.vectors, strict=True)
         both = [(self.builder.select(w, a, b), self.builder.select(w, b, a)) for w, a, b in pairs]
         chosen, other = zip(*both, strict=True)
@@ -180,6 +213,13 @@ class Lanes:
     def as_reals(self) -> Lanes:
         """Read whole numbers as reals."""
         return self.each(lambda x: self.builder.bitcast(x, self.reals))
+
+    def from_exponent(self) -> Lanes:
+        """Convert the whole numbers with sign in the twelve top bits of 64, all others 0."""
+        if self.wide:
+            return self.signed_shift(52).from_signed()
+        # 2**52 + 2**11 + n has the bits of n, its sign turned, below an exponent.
+        return ((self >> 52) ^ (0x433 << 52 | 0x800)).as_reals() - (2.0**52 + 2.0**11)
 
     def from_signed(self) -> Lanes:
         """Convert whole numbers to reals."""
@@ -217,6 +257,22 @@ class Lanes:
         """Return a polynomial from its even and its odd part, two chains of half the length."""
         even, odd = square.polynomials(coefficients[0::2], coefficients[1::2])
         return odd.fma(self, even)
+
+
+def wide_registers(context: Any) -> bool:
+    """Return whether the compiler's target has 32 registers of 64 bytes, and what comes with them.
+
+    Parameters
+    ----------
+    context : numba target context
+        As an intrinsic receives it.
+
+    Returns
+    -------
+    bool
+        False of processors with 16 registers of 32 bytes, or 32 of 16.
+    """
+    return "+avx512f" in str(context.codegen().magic_tuple()[2]).split(",")
 
 
 def constant(kind: Any, value: float) -> Any:

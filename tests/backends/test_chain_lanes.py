@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fracsde.backends.chain_lanes import ROWS, VECTORS, advance, push, record, step, turn
+from fracsde.backends.chain_lanes import advance, push, record, step, turn
+from fracsde.backends.product_code import VECTORS, tile_rows
 
 PRECISIONS = [np.float64, np.float32]
 
@@ -21,7 +22,7 @@ def width(precision: type) -> int:
 )
 def test_engine_step_equals_the_sum_of_two_products(precision, tiles, depth, vectors) -> None:
     rng = np.random.default_rng(depth)
-    rows, size = tiles * ROWS, vectors * width(precision)
+    rows, size = tiles * tile_rows(tiles * 6), vectors * width(precision)
     L, E = (rng.normal(size=(rows, n)).astype(precision) for n in (depth, rows - 1))
     z = rng.normal(size=3 + depth * size).astype(precision)
     X = rng.normal(size=(rows, size)).astype(precision)  # one row more than is read
@@ -38,10 +39,11 @@ def test_engine_step_equals_the_sum_of_two_products(precision, tiles, depth, vec
 def test_engine_turn_writes_one_product_and_nothing_else(precision, tiles, d, vectors) -> None:
     rng = np.random.default_rng(d)
     size = vectors * width(precision)
-    M = rng.normal(size=(tiles * ROWS, d)).astype(precision)
+    rows = tiles * tile_rows(tiles * 5)
+    M = rng.normal(size=(rows, d)).astype(precision)
     X = rng.normal(size=(3, d, size)).astype(precision)
-    out = np.full((tiles * ROWS + 3, size), np.nan, precision)
-    turn(out, 2, M, X, 1)
+    out = np.full((rows + 3, size), np.nan, precision)
+    turn(out, 2, M, tiles, X, 1)
     tolerance = 16 * (d + 1) * np.finfo(precision).eps
     expected = M.astype(float) @ X[1].astype(float)
     np.testing.assert_allclose(out[2:-1], expected, rtol=0, atol=tolerance)
@@ -63,11 +65,12 @@ def test_step_reads_no_column_beyond_the_extent_of_a_tile() -> None:
 def test_columns_of_a_product_do_not_depend_on_the_size_of_the_table(precision) -> None:
     rng = np.random.default_rng(2)
     size = (VECTORS + 1) * width(precision)
-    M = rng.normal(size=(ROWS, 9)).astype(precision)
+    rows = tile_rows(4)
+    M = rng.normal(size=(rows, 9)).astype(precision)
     X = rng.normal(size=(1, 9, size)).astype(precision)
-    whole, few = np.empty((ROWS, size), precision), np.empty((ROWS, width(precision)), precision)
-    turn(whole, 0, M, X, 0)
-    turn(few, 0, M, np.ascontiguousarray(X[:, :, : width(precision)]), 0)
+    whole, few = (np.empty((rows, n), precision) for n in (size, width(precision)))
+    turn(whole, 0, M, 1, X, 0)
+    turn(few, 0, M, 1, np.ascontiguousarray(X[:, :, : width(precision)]), 0)
     np.testing.assert_array_equal(whole[:, : width(precision)], few)
 
 

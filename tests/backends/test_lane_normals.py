@@ -14,6 +14,7 @@ from scipy import stats
 
 from fracsde.backends import lane_normals
 from fracsde.backends.ars import ars4x32_reference, round_keys
+from fracsde.backends.lane_code import TOGETHER, vectors
 from fracsde.backends.lane_normals import (
     fill_chains,
     fill_chains_ahead,
@@ -117,6 +118,26 @@ def test_exact_bits_are_those_of_words_from_tables(n: int, precision: type) -> N
     lane_normals._tabled_chains(z, addresses(n), 3, round_keys(*KEY), none, 0, 0, 0, 0)
     fill_chains(expected, addresses(n), 3, *KEY)
     np.testing.assert_array_equal(z, expected)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("source", ["addresses", "chains", "words"])
+def test_exact_bits_do_not_depend_on_the_width_of_registers(source: str, precision: type) -> None:
+    # Vectors of 64 bytes side by side, and pairs of blocks in registers of 32 one after the other.
+    found, width = [], 64 // np.dtype(precision).itemsize
+    for wide in (True, False):
+        fill = vectors(TOGETHER, source, wide=wide)
+
+        @njit
+        def run(z, words, keys, fill=fill):
+            fill(z.reshape(-1), z.shape[1], 0, words, 9, keys)
+
+        z = empty(TOGETHER * width, precision)
+        words = np.random.default_rng(4).integers(2**32, size=(TOGETHER * width, 4))
+        run(z, words.astype(np.uint32), round_keys(*KEY))
+        found.append(z)
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_array_equal(*found)
 
 
 NARROW = "+sse2,+avx,+avx2,+fma,+aes"
