@@ -4,8 +4,8 @@ Words become normals in registers, four vectors side by side: a polynomial is a 
 operation waits for the last, and one chain would keep an eighth of the machine busy.  Rounds of
 the cipher use one unit of two; in single precision and runs of chains those of the next four
 vectors are woven into the polynomials of these.  Sixteen registers of 32 bytes do not hold four
-vectors side by side: there one after the other is worked on, two registers each, and the processor
-finds what is independent by itself.
+vectors side by side: there one after the other is worked on, two registers each, while the next is
+encrypted, two rounds between one operation and the next.
 
 Not here: the loops over vectors (:mod:`fracsde.backends.lane_normals`).
 """
@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from fracsde.backends.ars import ROUNDS, cipher_bits, encrypted, encrypting
 from fracsde.backends.box_muller_code import radius, turn
-from fracsde.backends.narrow_code import narrow_words
+from fracsde.backends.narrow_code import narrow_words, putting_words
 from fracsde.backends.vector_code import Lanes, Table, cgutils, shuffled, wide_registers
 
 if TYPE_CHECKING:
@@ -117,8 +117,9 @@ def woven(stage: str) -> Any:
     """Return the intrinsic that does one stage of many vectors of chains, four at a time.
 
     In single precision, on processors that encrypt four blocks at once, the words of four vectors
-    are encrypted while those of the last four become normals.  They wait in ``z`` where their
-    normals will be.
+    are encrypted while those of the last four become normals; on those that encrypt two, the words
+    of each vector while those of the last become normals.  They wait in ``z`` where their normals
+    will be.
 
     Parameters
     ----------
@@ -138,7 +139,11 @@ def woven(stage: str) -> Any:
             out, table, schedule = (
                 Table(context, builder, signature.args[k], args[k]) for k in (0, 3, 5)
             )
-            # Double precision waits for square roots, and other processors have too few registers.
+            if cipher_bits(context) == 256:
+                _weave_in_turn(context, (out, table, schedule), args, stage)
+                return context.get_dummy_value()
+            # Double precision waits for square roots, side by side; encrypting one block at a time
+            # leaves no time.
             if out.item == 8 or cipher_bits(context) < 512:
                 emit = _emit if wide_registers(context) else _emit_in_turn
                 if stage != "first":
@@ -174,6 +179,41 @@ def woven(stage: str) -> Any:
         return types.none(z, stride, at, starts, shift, keys), generate
 
     return intrinsic(build)
+
+
+def _weave_in_turn(context: Any, tables: tuple[Table, Table, Table], args: Any, stage: str) -> None:
+    out = tables[0]
+    builder, (_, stride, at, _, shift, _) = out.builder, args
+    word = at.type
+    rows = [builder.mul(stride, ir.Constant(word, lane)) for lane in range(16 // out.item)]
+
+    def vector(first: Any, rest: Iterator[None]) -> None:
+        def two_more() -> None:
+            next(rest, None)
+            next(rest, None)
+
+        kind = ir.VectorType(ir.IntType(8 * out.item), out.width)
+        places = [builder.add(first, row) for row in rows]
+        words = [out.load_vector(place, kind) for place in places]
+        for lane in range(0, len(rows), 2):
+            length = radius(Lanes(builder, [words[lane]], two_more, wide=False))
+            sides = turn(Lanes(builder, [words[lane + 1]], two_more, wide=False))
+            for place, side in zip(places[lane : lane + 2], sides, strict=True):
+                _store(out, place, (length * side).vectors)
+        for _ in rest:
+            pass
+
+    if stage == "first":
+        for _ in putting_words(context, tables, at, shift, rows):
+            pass
+        return
+    count = TOGETHER if stage == "middle" else TOGETHER - 1
+    with cgutils.for_range(builder, ir.Constant(word, count)) as loop:
+        first = builder.add(at, builder.mul(loop.index, ir.Constant(word, out.width)))
+        ahead = builder.add(first, ir.Constant(word, out.width))
+        vector(first, putting_words(context, tables, ahead, shift, rows))
+    if stage == "last":
+        vector(builder.add(at, ir.Constant(word, count * out.width)), iter(()))
 
 
 def _words_of_chains(

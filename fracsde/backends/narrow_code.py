@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from fracsde.backends.ars import ROUNDS, encrypted
+from fracsde.backends.ars import ROUNDS, encrypted, encrypting
 from fracsde.backends.vector_code import shuffled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fracsde.backends.vector_code import Table
 
-__all__ = ["narrow_words"]
+__all__ = ["narrow_words", "putting_words"]
 
 _TWO_BLOCKS = ir.VectorType(ir.IntType(64), 4)
 
@@ -64,6 +66,36 @@ def narrow_words(
             blocks = encrypted(context, builder, blocks, _schedule(builder, keys, at.type))
         halves.append(_unpacked(builder, blocks, lanes))
     return [shuffled(builder, a, b, range(out.width)) for a, b in zip(*halves, strict=True)]
+
+
+def putting_words(
+    context: Any, tables: tuple[Table, Table, Table], at: Any, shift: Any, rows: list[Any]
+) -> Iterator[None]:
+    """Put the words of one vector of chains where their normals will be, and pause now and then.
+
+    Parameters
+    ----------
+    context, tables, at, shift
+        As for :func:`narrow_words`.
+    rows : list of i64
+        Where the normals of each lane begin.
+
+    Yields
+    ------
+    None
+    """
+    out, table, keys = tables
+    builder, half = out.builder, out.width // 2
+    schedule = _schedule(builder, keys, at.type)
+    for first in (0, half):
+        pairs = [(first + i, first + i + half // 2) for i in range(half // 2)]
+        blocks = _counted(builder, table, at, shift, (out.width, pairs))
+        yield from encrypting(context, builder, blocks, schedule)
+        for row, found in zip(rows, _unpacked(builder, blocks, len(rows)), strict=True):
+            place = builder.add(builder.add(at, row), ir.Constant(at.type, first))
+            number = ir.VectorType(out.vector.element, half)
+            out.store_vector(place, builder.bitcast(found, number))
+            yield
 
 
 def _counted(
