@@ -143,12 +143,12 @@ def _unpacked(builder: Any, blocks: list[Any], lanes: int) -> list[Any]:
     # Vectors of the first, the second, ... word of 64 or of 32 bits.
     halves = [[k, 4 + k, 2 + k, 6 + k] for k in range(2)]
     if lanes == 2:
-        return [shuffled(builder, *blocks, order) for order in halves]
+        return [shuffled(builder, blocks[0], blocks[1], order) for order in halves]
     words = ir.VectorType(ir.IntType(32), 8)
     parts, found = [builder.bitcast(block, words) for block in blocks], []
     for first in (0, 2):
         order = [first + lane + k for lane in (0, 4) for k in (0, 8, 1, 9)]
-        low, high = (shuffled(builder, *parts[k : k + 2], order) for k in (0, 2))
+        low, high = (shuffled(builder, parts[k], parts[k + 1], order) for k in (0, 2))
         low, high = (builder.bitcast(value, _TWO_BLOCKS) for value in (low, high))
         found += [builder.bitcast(shuffled(builder, low, high, k), words) for k in halves]
     return found

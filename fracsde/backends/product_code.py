@@ -24,7 +24,7 @@ Not here: which products are taken (:mod:`fracsde.backends.chain_lanes`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -32,9 +32,6 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from fracsde.backends.vector_code import Table, cgutils, constant, fused, wide_registers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["HEIGHTS", "ROWS", "VECTORS", "height_of", "spaced", "tile", "tile_rows"]
 
@@ -182,5 +179,5 @@ def _height_of(typingctx: Any, rows: Any, tiles: Any) -> Any:
     return types.intp(types.intp, types.intp), generate
 
 
-height_of: Callable[[int, int], int] = intrinsic(_height_of)
+height_of: Any = intrinsic(_height_of)
 """Rows of each of the tiles of so many rows; compiled code only."""
