@@ -134,6 +134,55 @@ def test_law_three_in_a_row_are_covered_however_near(gap, seed):
     assert np.all(hits > 0.95 * TRIALS - 4.0 * np.sqrt(TRIALS * 0.05 * 0.95))
 
 
+@pytest.mark.parametrize("chains", [4, 32])
+@pytest.mark.parametrize("about", [None, 0.0])
+def test_exact_mean_of_all_equal_ones_is_that_of_the_diagonal(chains, about, seed):
+    # A trace does not know the axes: the measured covariance's own diagonal has the same mean.
+    x = ar1(np.random.default_rng(seed), chains, 3200 // chains, 0.5, 3)
+    m = covariance_eigenvalues(x, about=None if about is None else np.zeros(3))
+    assert m.group.tolist() == [0, 0, 0]
+    assert m.means.quantity.labels == ("1 to 3",)
+    found = covariance(x, None if about is None else np.zeros(3)).matrix
+    np.testing.assert_allclose(
+        m.means.value, found.trace() / 3.0, rtol=1e-3 if chains < 16 else 1e-12
+    )
+    assert m.means.stderr[0] < m.stderr.min()
+
+
+def test_law_mean_of_equal_ones_is_covered_and_its_error_is_the_spread(seed):
+    rng = np.random.default_rng(seed)
+    spectrum = np.array([4.0, 1.0, 1.0, 1.0])
+    values, errors, hits = [], [], 0
+    for _ in range(TRIALS):
+        m = covariance_eigenvalues(ar1(rng, 32, 100, 0.5, 4) * np.sqrt(spectrum))
+        assert m.means.quantity.labels[0] == "1"
+        assert m.means.value[0] == m.value[0]
+        values.append(m.means.value[-1])
+        errors.append(m.means.stderr[-1])
+        reach = -special.stdtrit(m.means.n_effective - 1.0, 0.025) * m.means.stderr
+        hits += bool(abs(m.means.value[-1] - 1.0) < reach[-1])
+    assert covers(hits, TRIALS, 0.95)
+    assert honest(np.array(values), np.array(errors))
+
+
+@pytest.mark.twin
+def test_law_mean_of_equal_ones_is_missed_with_the_error_of_independent_draws(seed):
+    rng = np.random.default_rng(seed)
+    found = [covariance_eigenvalues(ar1(rng, 32, 100, 0.8, 3)).means for _ in range(100)]
+    assert all(len(m.value) == 1 for m in found)
+    naive = np.sqrt(2.0 / (3.0 * 3200.0))
+    assert not honest(np.array([m.value[0] for m in found]), np.full(100, naive))
+
+
+def test_group_that_top_cuts_in_two_has_no_mean(seed):
+    x = ar1(np.random.default_rng(seed), 32, 100, 0.5, 4) * np.sqrt([9.0, 1.0, 1.0, 1.0])
+    assert covariance_eigenvalues(x).means.quantity.labels == ("1", "2 to 4")
+    cut = covariance_eigenvalues(x, top=3)
+    assert cut.group.tolist() == [0, 1, 1]
+    assert cut.means.quantity.labels == ("1",)
+    assert covariance_eigenvalues(x[..., 1:], top=2).means is None
+
+
 @pytest.mark.twin
 def test_equal_ones_are_missed_by_their_own_sample(seed):
     rng = np.random.default_rng(seed)

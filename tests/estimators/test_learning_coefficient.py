@@ -512,6 +512,22 @@ def test_three_poles_are_covered_or_doubted(powers):
             assert not (wrong and fit.status.ok)
 
 
+@pytest.mark.parametrize(
+    ("powers", "doubted"),
+    [((1, 1, 1, 1), True), ((2, 2, 2, 2), True), ((1, 1), False), ((2, 1), False), ((2,), False)],
+)
+def test_law_four_poles_are_doubted_at_coarse_errors_and_two_are_not(powers, doubted, seed):
+    # Of 40 runs, 34 and more are expected, and 2 at most.
+    t, rng = np.geomspace(1e2, 1e4, 5), np.random.default_rng(seed)
+    exact = np.array([monomial_at_temperature(x, powers) for x in t])
+    fits = [
+        fit_temperatures(t, exact * (1.0 + 0.03 * rng.normal(size=5)), 0.03 * exact)
+        for _ in range(40)
+    ]
+    count = sum(not fit.status.ok for fit in fits)
+    assert (count >= 22) if doubted else (count <= 10)
+
+
 @pytest.mark.parametrize("powers", [(1, 1), (2, 1)])
 def test_interval_holds_the_coefficients_of_equal_and_of_near_poles_where_errors_hide_which(powers):
     t = np.geomspace(1e3, 1e7, 5)

@@ -75,6 +75,50 @@ def _eigenvalues(law: AR1, chains: int, draws: int, spectrum: np.ndarray, wide: 
     )
 
 
+def _means(spectrum: np.ndarray) -> Callable[[np.ndarray], Measurement]:
+    # Of the largest and of the smallest group, less what those ranks have in truth.
+    def measure(values: np.ndarray) -> Measurement:
+        found = estimators.covariance_eigenvalues(values)
+        means = found.means
+        sizes = np.bincount(found.group)
+        truth = np.bincount(found.group, weights=spectrum) / sizes
+        at = [0, -1]
+        return Measurement(
+            quantity=Quantity(name="mean less its truth", labels=("largest", "smallest")),
+            value=(means.value - truth)[at],
+            stderr=means.stderr[at],
+            n_effective=means.n_effective[at],
+        )
+
+    return measure
+
+
+def _plain_mean(values: np.ndarray) -> Measurement:
+    # All draws taken for independent.
+    flat = values.reshape(-1, values.shape[-1])
+    squares = np.square(flat).mean(axis=1)
+    error = squares.std() / len(flat) ** 0.5
+    return Measurement(
+        quantity=Quantity(name="mean less its truth", labels=("largest", "smallest")),
+        value=np.full(2, squares.mean() - 1.0),
+        stderr=np.full(2, error),
+        n_effective=float(len(flat)),
+    )
+
+
+def _groups(law: AR1, chains: int, draws: int, spectrum: np.ndarray, apart: str) -> Case:
+    return runs(
+        f"eigenvalues of {len(spectrum)} not told apart, their mean",
+        _means(spectrum),
+        _sample(law, chains, draws, spectrum),
+        law=f"{law}, {apart}",
+        chains=chains,
+        draws=draws,
+        truth={"largest": 0.0, "smallest": 0.0},
+        naive=_plain_mean if np.ptp(spectrum) == 0.0 else None,
+    )
+
+
 def _entry(values: np.ndarray) -> Measurement:
     return estimators.covariance_entries(values, [(0, 1), (1, 1)])
 
@@ -108,4 +152,8 @@ CASES = (
     _eigenvalues(AR1(phi=0.8), 64, 100, _MANY),
     _eigenvalues(AR1(phi=0.8), 32, 100, np.full(3, 1.0), _GROUP),
     _eigenvalues(AR1(phi=0.8), 32, 100, np.array([1.3, 1.15, 1.0]), _GROUP),
+    _groups(AR1(phi=0.8), 32, 100, np.full(3, 1.0), "equal"),
+    _groups(AR1(phi=0.8), 32, 100, np.array([1.3, 1.15, 1.0]), "condition 1.3"),
+    _groups(AR1(phi=0.8), 4, 500, np.full(8, 1.0), "equal"),
+    _groups(AR1(innovations="t(5)"), 32, 50, np.repeat([2.0, 1.0], [1, 5]), "five equal and 2"),
 )
