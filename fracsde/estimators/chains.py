@@ -218,17 +218,30 @@ def measured(
         If a standard error is not positive.
     """
     flat = np.atleast_1d(stderr)
-    if not np.all(flat > 0):
-        k = int(np.argmin(flat > 0))
-        where = quantity.label(k) if quantity.labels else "the value"
+    if not np.all(np.isfinite(flat)):
+        k = int(np.argmin(np.isfinite(flat)))
         msg = (
-            f"{quantity.name!r}: {where} is the same in every chain or draw, so it has no standard "
-            "error; drop constant coordinates and frozen parameters"
+            f"{quantity.name!r}: squares of {_which(quantity, k)} leave the range of float64; the "
+            "run diverged, or measure it in a larger unit"
+        )
+        raise RecordError(msg)
+    # An error below the rounding of its value is that of equal numbers, added in another order.
+    varies = flat > 0.5 * np.finfo(np.float64).eps * np.abs(np.atleast_1d(value))
+    if not np.all(varies):
+        k = int(np.argmin(varies))
+        msg = (
+            f"{quantity.name!r}: {_which(quantity, k)} is the same in every chain or draw, so it "
+            "has no standard error; drop constant coordinates and frozen parameters, and give each "
+            "chain a seed of its own"
         )
         raise RecordError(msg)
     return Measurement(
         quantity=quantity, value=value, stderr=stderr, n_effective=n_effective, method=method
     )
+
+
+def _which(quantity: Quantity, k: int) -> str:
+    return quantity.label(k) if quantity.labels else "the value"
 
 
 def as_trajectory(source: Trajectory | ArrayLike) -> Trajectory:
@@ -241,12 +254,18 @@ def as_trajectory(source: Trajectory | ArrayLike) -> Trajectory:
     Raises
     ------
     RecordError
-        If chains have unequal lengths.
+        If chains have unequal lengths, or entries are masked.
     ShapeError
         If it is not a real array of that shape.
     """
     if isinstance(source, Trajectory):
         return source
+    if np.ma.is_masked(source):
+        msg = (
+            "a record must have no gaps, got an array with masked entries; drop the chains or the "
+            "draws that have them"
+        )
+        raise RecordError(msg)
     if isinstance(source, (list, tuple)):
         shapes = [np.shape(chain) for chain in source]
         if len(set(shapes)) > 1:

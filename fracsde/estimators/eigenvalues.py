@@ -285,8 +285,9 @@ def _refuse_flat(value: FloatArray, stderr: FloatArray) -> None:
     flat = ~(stderr > 0.0) | (value <= 1e-14 * value.max())
     if np.any(flat):
         msg = (
-            f"the run does not vary in {int(flat.sum())} of {len(value)} directions: drop constant "
-            "or dependent coordinates, or record more draws than coordinates"
+            f"the run does not vary in {int(flat.sum())} of {len(value)} directions, or by less "
+            "than the rounding of the largest: drop constant or dependent coordinates, record more "
+            "draws than coordinates, or measure coordinates of so unlike scales apart"
         )
         raise RecordError(msg)
 

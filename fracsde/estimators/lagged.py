@@ -141,6 +141,7 @@ def _along(
     away = run.values - centre_of(run, mean)
     shape = (len(lags), run.dimension)
     value, stderr, effective = np.empty(shape), np.empty(shape), np.empty(shape)
+    centre = None if mean is not None else correlation_times(run)
     for row, k in enumerate(lags):
         if run.draws - k < 2:
             msg = f"lag {k} leaves one pair of {run.draws} draws; ask for a smaller lag"
@@ -150,12 +151,15 @@ def _along(
         times = correlation_times(series)
         value[row] = products.mean(axis=(0, 1))
         stderr[row] = times.stderr_of_mean
+        if centre is not None:  # by their times the record was let through as well
+            through = times.let_through
+            stderr[row] *= np.maximum(centre.let_through, through) / through
         independent = times.count / np.maximum(times.tau, 1.0)
         bound = burden_of_squares(np.square(away).reshape(-1, run.dimension), independent)
         own = burden_of_squares(
             np.abs(products - value[row]).reshape(-1, run.dimension), independent
         )
         effective[row] = lightened(along_freedom(products - value[row], times), sharper(own, bound))
-    if mean is None:
-        value += np.square(correlation_times(run).stderr_of_mean)
+    if centre is not None:
+        value += centre.variance * centre.tau / centre.count
     return value, stderr, effective

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from fracsde._typing import ArrayLike, FloatArray, IntArray
     from fracsde.estimators.autocorrelation import CorrelationTimes
 
+_ROUNDING = 1e-15  # of an average of products
+
 __all__ = ["across", "along", "along_freedom", "mirrored", "outer_products"]
 
 
@@ -94,6 +96,7 @@ def across(
         average = average + correction * (1.0 / (R * (R - 1.0)) - 2.0 / (R * (R - 2.0)))
     stderr = np.sqrt(moments.second / (R * (R - 1.0)))
     scale = products(np.sqrt(square / (R * run.draws))[None, None])[0]
+    stderr[stderr < _ROUNDING * scale] = 0.0  # chains that agree but for rounding
     plain = freedom(moments.second / R, moments.fourth / R, float(R), scale)
     # A product's burden is the mean of its factors': sums of logarithms are logarithms of products.
     roots = np.exp(0.5 * burden_of_run(run, centre, axes=axes))
@@ -152,7 +155,7 @@ def along(
     """
     centre = centre_of(run, about)
     names = coordinate_names(run)
-    value, stderr, replicas, own = (np.empty(len(i)) for _ in range(4))
+    value, stderr, replicas, own, through = (np.empty(len(i)) for _ in range(5))
     independent = np.full(run.dimension, float(run.chains * run.draws))
     step = max(1, (1 << 22) // (run.chains * run.draws))
     x = run.values - centre
@@ -163,7 +166,7 @@ def along(
         labels = [f"{names[a]}, {names[b]}" for a, b in zip(i[part], j[part], strict=True)]
         times = correlation_times(series, names=labels)
         value[part] = products.mean(axis=(0, 1))
-        stderr[part] = times.stderr_of_mean
+        stderr[part], through[part] = times.stderr_of_mean, times.let_through
         away = products - value[part]
         replicas[part] = along_freedom(away, times)
         held = times.count / np.maximum(times.tau, 1.0)
@@ -173,8 +176,14 @@ def along(
     burden = burden_of_run(run, centre, independent)
     replicas = lightened(replicas, sharper(own, 0.5 * (burden[i] + burden[j])))
     if about is None:
-        tau = correlation_times(run).tau
-        value *= 1.0 + np.sqrt(tau[i] * tau[j]) / (run.chains * run.draws)
+        times = correlation_times(run)
+        noise = times.tau / times.count  # variance of the mean over that of a draw
+        # The record was let through by the coordinates' times too.
+        stderr *= np.maximum(times.let_through[i], times.let_through[j]).clip(through) / through
+        # The mean's own noise is all that there is where squares do not vary, as of signs.
+        square = np.square(value) + times.variance[i] * times.variance[j]
+        stderr = np.sqrt(np.square(stderr) + noise[i] * noise[j] * square)
+        value *= 1.0 + np.sqrt(noise[i] * noise[j])
     return value, stderr, replicas
 
 
