@@ -31,9 +31,9 @@ more.
 
 Records that hold too few autocorrelation times are refused by the time that is estimated.  One that
 is let through was so more likely because its estimate came out low; near the border its error is
-that of the likeliest time under a law cut off there, see :mod:`fracsde.estimators.cut_off`.  Of records that
-hold 40 times, a third of which pass, intervals held 90 % of means and 85 % of variances without,
-and hold 93 and 90 to 92 % with it.
+that of the likeliest time under a law cut off there, see :mod:`fracsde.estimators.cut_off`.  Of
+records that hold 40 times, a third of which pass, intervals held 90 % of means and 85 % of
+variances without, and hold 93 % and 90 to 92 % with it.
 
 Where draws are missing between windows, lags are those of the grid, and ``M`` lies in a window;
 :math:`\tau` in errors of means is then :math:`\tilde\tau` of :mod:`fracsde.estimators.gapped`, and

@@ -179,7 +179,7 @@ def _variation(run: Trajectory) -> DiagnosisRow:
     for chain in run.values:
         still &= np.ptp(chain, axis=0) == 0.0
     if not still.any():
-        return _row("variation", True, 0, 0, "every coordinate varies.")
+        return _twins(run)
     names = np.array(coordinate_names(run))[still]
     shown = ", ".join(repr(str(name)) for name in names[:5]) + (", ..." if len(names) > 5 else "")
     where = "one draw per chain" if run.draws == 1 else "any chain"
@@ -188,6 +188,20 @@ def _variation(run: Trajectory) -> DiagnosisRow:
         "constant coordinates and frozen parameters, or record more draws."
     )
     return _row("variation", False, len(names), 0, sentence)
+
+
+def _twins(run: Trajectory) -> DiagnosisRow:
+    # Chains of one seed; those that end alike are compared whole.
+    first: dict[bytes, int] = {}
+    for r, chain in enumerate(run.values):
+        before = first.setdefault(chain[-1].tobytes(), r)
+        if before < r and np.array_equal(run.values[before], chain):
+            sentence = (
+                f"chains {before} and {r} are the same draw for draw: give each chain a seed of "
+                "its own, or errors across chains mean nothing."
+            )
+            return _row("variation", False, 1, 0, sentence)
+    return _row("variation", True, 0, 0, "every coordinate varies.")
 
 
 def _draws(run: Trajectory) -> DiagnosisRow:

@@ -215,7 +215,8 @@ def fit_fractional_order(
     Raises
     ------
     RecordError
-        If there are fewer than 16 chains or 8 times in the window, or the mean does not relax.
+        If there are fewer than 16 chains or 8 times in the window, chains differ in fewer than 8
+        ways over all times, or the mean does not relax.
 
     References
     ----------
@@ -306,7 +307,21 @@ def _checked(
             "replicas, widen the window or record more often"
         )
         raise RecordError(msg)
+    _refuse_alike(x[:, keep])
     return t[keep], x[:, keep], start
+
+
+def _refuse_alike(x: FloatArray) -> None:
+    # Chains that differ by the same few numbers at all times say nothing of any other difference.
+    sizes = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
+    rank = int(np.sum(sizes > 1e-10 * sizes[0]))
+    if rank < _MIN_TIMES:
+        msg = (
+            f"chains differ in {rank} ways over all times, {_MIN_TIMES} are needed for an error; "
+            "where they keep a distance from one another, subtract it, and give each chain noise "
+            "of its own"
+        )
+        raise RecordError(msg)
 
 
 def _reason(shape: FloatArray, gain: float, stderr: float, chains: int) -> str:

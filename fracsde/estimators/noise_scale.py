@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from fracsde.estimators.loss import DifferentiableLoss
     from fracsde.estimators.ratios import Ratio
 
+_ROUNDING = 1e-14  # below which an error is none
+
 __all__ = ["NoiseScale", "gradient_noise_scale", "noise_scale_of_batches"]
 
 _DENSE = 3000  # parameters up to which the Hessian is formed for many examples
@@ -293,6 +295,8 @@ def noise_scale_of_batches(
 
     Raises
     ------
+    RecordError
+        If they do not vary.
     ShapeError
         If the two do not have the same shape.
     OutOfRangeError
@@ -338,4 +342,12 @@ def noise_scale_of_batches(
     times = np.arange(noise.shape[1], dtype=np.float64)
     values = np.stack([noise, gradient], axis=2)
     series = Trajectory(values=values, times=times, names=("noise", "gradient"))
-    return _scale("simple", ratio_of_means(series, level=level), level)
+    found = ratio_of_means(series, level=level)
+    sizes = abs(found.top), abs(found.bottom)
+    if not (found.top_stderr > _ROUNDING * sizes[0] and found.bottom_stderr > _ROUNDING * sizes[1]):
+        msg = (
+            "`small` and `large` are the same in every chain or draw, or too small to be told "
+            "apart, so a ratio of them has no error; pass squares of batches drawn afresh"
+        )
+        raise RecordError(msg)
+    return _scale("simple", found, level)

@@ -102,3 +102,24 @@ def test_refuses_squares_out_of_range(seed):
     x = 1e160 * np.random.default_rng(seed).standard_normal((20, 100, 1))
     with np.errstate(all="ignore"), pytest.raises(RecordError, match="range of float64"):
         estimators.variances(x)
+
+
+def test_diagnose_refuses_chains_with_one_seed_but_not_chains_that_end_alike(seed):
+    x = ar1(np.random.default_rng(seed), 20, 200, 0.5, 2)
+    x[7] = x[3]
+    with pytest.raises(RecordError, match="chains 3 and 7 are the same"):
+        estimators.diagnose(x).refuse()
+    x[7, :-1] = -x[7, :-1]
+    assert estimators.diagnose(x).rows[0].ok
+
+
+def test_refuses_errors_of_what_does_not_vary(seed):
+    rng = np.random.default_rng(seed)
+    with pytest.raises(RecordError, match="drawn afresh"):
+        estimators.noise_scale_of_batches(
+            np.full((20, 30), 2.0), np.ones((20, 30)), small_batch=4, large_batch=16
+        )
+    times = np.geomspace(0.1, 10.0, 20)
+    shifted = np.exp(-times) + rng.standard_normal((40, 1))
+    with pytest.raises(RecordError, match="differ in 1 ways"):
+        estimators.fit_fractional_order(times, shifted)
