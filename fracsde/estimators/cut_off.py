@@ -47,4 +47,4 @@ def cut_off_shift(room: FloatArray) -> FloatArray:
     """
     u = np.linspace(-1.6, 6.0, 400)
     shift = np.exp(-0.5 * u**2 - special.log_ndtr(u)) / np.sqrt(2.0 * np.pi)
-    return np.minimum(np.interp(room, u + shift, shift, right=0.0), 2.0)
+    return np.asarray(np.minimum(np.interp(room, u + shift, shift, right=0.0), 2.0))

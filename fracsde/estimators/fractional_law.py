@@ -226,6 +226,13 @@ def moving_record(
             "first movement"
         )
         raise RecordError(msg)
+    way = x[:, late] - begin[:, None]
+    if not np.any(np.ptp(way, axis=0) > 1e-14 * np.abs(way).max()):
+        msg = (
+            f"all {len(x)} chains move alike, so that nothing has an error; give each chain a seed "
+            "of its own"
+        )
+        raise RecordError(msg)
     return t[late], x[:, late], begin
 
 

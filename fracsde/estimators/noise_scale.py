@@ -145,16 +145,19 @@ class NoiseScale:
 
 
 def _scale(kind: str, ratio: Ratio, level: float) -> NoiseScale:
+    # A squared length that came out negative is not told from zero, whatever its error says: of
+    # gradients that differ in sign alone it says that there is none.
+    impossible = kind == "simple" and ratio.bottom <= 0.0
     return NoiseScale(
         kind=kind,
         value=ratio.value,
         stderr=ratio.stderr,
-        interval=ratio.interval,
+        interval=(0.0, np.inf) if impossible and ratio.resolved else ratio.interval,
         noise=ratio.top,
         noise_stderr=ratio.top_stderr,
         gradient=ratio.bottom,
         gradient_stderr=ratio.bottom_stderr,
-        resolved=ratio.resolved,
+        resolved=ratio.resolved and not impossible,
         level=level,
         n_effective=ratio.n_effective,
         method=ratio.method,

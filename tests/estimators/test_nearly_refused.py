@@ -10,6 +10,7 @@ from fracsde import estimators
 from fracsde.errors import RecordError
 from fracsde.estimators import autocorrelation
 from fracsde.estimators.autocorrelation import cut_off_shift
+from fracsde.networks import SoftmaxRegression
 from tests.support.series import ar1
 
 
@@ -123,3 +124,20 @@ def test_refuses_errors_of_what_does_not_vary(seed):
     shifted = np.exp(-times) + rng.standard_normal((40, 1))
     with pytest.raises(RecordError, match="differ in 1 ways"):
         estimators.fit_fractional_order(times, shifted)
+    path = np.concatenate([[0.0], np.cumsum(rng.standard_normal(9))])
+    for fit in (estimators.fit_fractional_moments, estimators.fit_fractional_likelihood):
+        with pytest.raises(RecordError, match="move alike"):
+            fit(np.arange(10.0), np.tile(path, (40, 1)), motion="free")
+
+
+def test_no_noise_scale_is_stated_of_gradients_that_differ_in_sign_alone():
+    # Their mean is zero exactly, its squared length comes out negative and its error zero.
+    net = SoftmaxRegression(inputs=np.ones((50, 3)), targets=np.arange(50) % 2)
+    found = estimators.gradient_noise_scale(
+        net, np.zeros(net.parameters), population="distribution"
+    )
+    assert found.gradient < 0.0
+    assert not found.resolved
+    assert found.interval == (0.0, np.inf)
+    with pytest.raises(RecordError, match="not told from zero"):
+        found.measurement()
