@@ -7,7 +7,7 @@ r"""Autocovariance of stationary runs by FFT.
 for ``R`` chains of ``N`` draws; lags are whole numbers of draws.  Of a record with gaps those pairs
 are taken that are ``k`` apart, see :mod:`~fracsde.estimators.gapped`.
 
-Not here: correlation times and errors, see :mod:`fracsde.estimators.autocorrelation`.
+Not here: correlation times and errors, see :mod:`fracsde.estimators.correlation_times`.
 """
 
 from __future__ import annotations

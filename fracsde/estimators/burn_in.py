@@ -36,9 +36,9 @@ from scipy import special, stats
 
 from fracsde._check import real
 from fracsde.errors import RecordError
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import autocovariance
 from fracsde.estimators.chains import MIN_CHAINS, coordinate_names
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.estimators.gapped import on_grid, places
 from fracsde.records.trajectory import Trajectory
 

@@ -28,7 +28,6 @@ from scipy import stats
 
 from fracsde._check import real
 from fracsde.errors import RecordError
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import centre_of, chain_means
 from fracsde.estimators.chains import (
     MIN_CHAINS,
@@ -38,6 +37,7 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:

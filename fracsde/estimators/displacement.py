@@ -37,7 +37,6 @@ import numpy as np
 
 from fracsde._check import choice
 from fracsde.errors import RecordError
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import checked_lags, checked_start
 from fracsde.estimators.chains import (
     as_trajectory,
@@ -46,6 +45,7 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.estimators.displacement_kernels import across_chains, direct_sums, transformed_sums
 from fracsde.estimators.second_moments import along_freedom
 from fracsde.records.trajectory import Trajectory

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import centre_of
 from fracsde.estimators.chains import MIN_CHAINS
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.estimators.heavy_squares import (
     burden_of_run,
     burden_of_squares,

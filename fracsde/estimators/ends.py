@@ -44,8 +44,8 @@ import numpy as np
 from scipy import fft, optimize, special
 
 from fracsde.errors import RecordError
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.chains import MIN_CHAINS, freedom
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.estimators.joined import parted
 from fracsde.estimators.ratios import ratio_of
 

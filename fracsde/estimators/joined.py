@@ -35,12 +35,12 @@ import numpy as np
 from scipy import fft, optimize
 
 from fracsde.errors import RecordError
-from fracsde.estimators.autocorrelation import correlation_times
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.records.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray
-    from fracsde.estimators.autocorrelation import CorrelationTimes
+    from fracsde.estimators.correlation_times import CorrelationTimes
 
 __all__ = ["Parted", "parted"]
 

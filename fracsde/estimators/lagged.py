@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fracsde.errors import RecordError
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import (
     autocovariance,
     centre_of,
@@ -44,6 +43,7 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.estimators.heavy_squares import (
     burden_of_run,
     burden_of_squares,

@@ -28,7 +28,6 @@ import numpy as np
 
 from fracsde._check import finite_array
 from fracsde.errors import RecordError, ShapeError
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import centre_of, chain_means
 from fracsde.estimators.chains import (
     MIN_CHAINS,
@@ -38,6 +37,7 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.estimators.gapped import on_grid
 from fracsde.estimators.second_moments import across, along, mirrored, outer_products
 

@@ -24,8 +24,8 @@ import numpy as np
 from scipy import stats
 
 from fracsde.errors import RecordError
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.chains import MIN_CHAINS
+from fracsde.estimators.correlation_times import correlation_times
 
 if TYPE_CHECKING:
     from fracsde._typing import FloatArray

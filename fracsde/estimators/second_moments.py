@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.autocovariance import centre_of
 from fracsde.estimators.chains import blocks, coordinate_names, freedom
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.estimators.heavy_squares import (
     burden_of_run,
     burden_of_squares,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fracsde._typing import ArrayLike, FloatArray, IntArray
-    from fracsde.estimators.autocorrelation import CorrelationTimes
+    from fracsde.estimators.correlation_times import CorrelationTimes
 
 _ROUNDING = 1e-15  # of an average of products
 

@@ -60,7 +60,6 @@ import numpy as np
 
 from fracsde._check import choice, integer, vector
 from fracsde.errors import RecordError
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.chains import (
     MIN_CHAINS,
     as_trajectory,
@@ -69,6 +68,7 @@ from fracsde.estimators.chains import (
     measured,
     named,
 )
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.estimators.tail_gaps import (
     FEWEST,
     FEWEST_FITTED,

@@ -8,8 +8,8 @@ from scipy import stats
 
 from fracsde.errors import RecordError
 from fracsde.estimators import autocorrelation_at, effective_sample_size, integrated_time, mean
-from fracsde.estimators.autocorrelation import correlation_times
 from fracsde.estimators.chains import as_trajectory
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.records import Quantity
 from tests.support.laws import covers, follows, honest
 from tests.support.series import ar1

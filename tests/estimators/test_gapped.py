@@ -17,7 +17,7 @@ from fracsde.estimators import (
     mean,
     variances,
 )
-from fracsde.estimators.autocorrelation import correlation_times
+from fracsde.estimators.correlation_times import correlation_times
 from fracsde.estimators.gapped import longest_window, pairs, places, spacing
 from tests.support.laws import covers, honest, sigmas
 

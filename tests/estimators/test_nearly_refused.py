@@ -9,7 +9,7 @@ from scipy import special, stats
 from fracsde import estimators
 from fracsde.errors import RecordError
 from fracsde.estimators import autocorrelation
-from fracsde.estimators.autocorrelation import cut_off_shift
+from fracsde.estimators.cut_off import cut_off_shift
 from fracsde.networks import SoftmaxRegression
 from tests.support.series import ar1
 
