@@ -131,7 +131,7 @@ def test_routes_agree_windows_among_few_lags_and_among_all(rho, seed: int, monke
     # Windows of a few lags, of hundreds, and of thousands, which take the second range of lags.
     run = as_trajectory(ar1(np.random.default_rng(seed), 2, 200_000, rho))
     found = correlation_times(run)
-    monkeypatch.setattr("fracsde.estimators.autocorrelation._FIRST_LAGS", ())
+    monkeypatch.setattr("fracsde.estimators.correlation_times._FIRST_LAGS", ())
     whole = correlation_times(run)
     np.testing.assert_array_equal(found.window, whole.window)
     np.testing.assert_allclose(found.tau, whole.tau, rtol=1e-12)

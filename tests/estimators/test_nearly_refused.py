@@ -8,7 +8,7 @@ from scipy import special, stats
 
 from fracsde import estimators
 from fracsde.errors import RecordError
-from fracsde.estimators import autocorrelation
+from fracsde.estimators import correlation_times as times_of
 from fracsde.estimators.cut_off import cut_off_shift
 from fracsde.networks import SoftmaxRegression
 from tests.support.series import ar1
@@ -51,13 +51,13 @@ def test_law_intervals_of_records_let_through_hold_the_truth(estimator, truth, l
 @pytest.mark.twin
 def test_law_intervals_of_records_let_through_miss_it_without_the_factor(seed, monkeypatch):
     # 85 % of variances.
-    monkeypatch.setattr(autocorrelation, "cut_off_shift", lambda room: 0.0 * room)
+    monkeypatch.setattr(times_of, "cut_off_shift", lambda room: 0.0 * room)
     assert _held(seed, estimators.variances, 1.0, 1600) < 0.88
 
 
 def test_limit_of_a_long_record_is_no_factor(seed):
     x = ar1(np.random.default_rng(seed), 4, 4000, 0.5, 2)
-    times = autocorrelation.correlation_times(estimators.chains.as_trajectory(x))
+    times = times_of.correlation_times(estimators.chains.as_trajectory(x))
     np.testing.assert_allclose(times.let_through, 1.0, atol=1e-6)
 
 
