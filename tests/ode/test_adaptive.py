@@ -162,16 +162,22 @@ def test_a_damaged_jacobian_never_gives_a_wrong_answer(sign):
         assert solution.status in {Status.NOT_CONVERGED, Status.INACCURATE}
 
 
+# The last has kinks, which the error estimate sees in part.
 @pytest.mark.parametrize(
-    "problem", [problems.lotka_volterra(), problems.brusselator(), problems.chua()]
+    ("problem", "allowed"),
+    [
+        (problems.lotka_volterra(), 1e-5),
+        (problems.brusselator(), 1e-5),
+        (problems.chua(), 1e-4),
+    ],
 )
-def test_routes_agree_on_published_systems(problem):
+def test_routes_agree_on_published_systems(problem, allowed):
     loose, tight = (
         solve(problem, [2.0, 5.0, 8.0], scheme=Adaptive(rtol=rtol, atol=rtol))
         for rtol in (1e-6, 1e-9)
     )
     size = np.abs(tight.values).max(axis=0)
-    assert (np.abs(loose.values - tight.values) / size).max() < 1e-5
+    assert (np.abs(loose.values - tight.values) / size).max() < allowed
 
 
 def test_a_pulse_is_seen_with_a_longest_interval():
