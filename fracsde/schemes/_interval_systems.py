@@ -49,7 +49,7 @@ __all__ = ["Modes", "NodeOperators", "modes_of", "operators_at_nodes"]
 
 _DENSE = 1200  # unknowns of an interval up to which a dense matrix is solved
 _REFINEMENTS = 3
-_CLEAN = 4e-15  # relative residual at which refinement stops
+_CLEAN = 1e-15  # relative residual at which refinement stops: mass is kept as well
 
 
 @dataclass(frozen=True, eq=False)
