@@ -48,7 +48,7 @@ __all__ = ["Dense", "Values", "dense_apply", "factorise", "scalar_values", "slop
 
 _EPS = float(np.finfo(np.float64).eps)
 _CONDITION = 200.0  # of eigenvectors: two digits more than rounding are lost to them
-_CONTOUR_GOAL = 2e-14
+_CONTOUR_GOAL = 7e-15
 _SECTORS = (0.0, 0.35, 0.7, 1.0)  # left free for matrices far from normal, if they need it
 _CHEAP = 40  # nodes for which a contour is tried before Schur-Parlett, however small the matrix
 _ENOUGH = 1e-13  # difference of two rules at which no other road is tried
