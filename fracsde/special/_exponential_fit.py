@@ -37,6 +37,8 @@ SAFETY = 1.02  # of an error measured on a grid, for what lies between two of it
 
 _STEPS = 60  # Gauss-Newton steps for one number of terms
 _LONGEST = 0.7  # change of a logarithm in one step
+_GAIN, _LEAST_GAIN = 0.01, 1e-4  # of a step, of the square, at which the descent ends
+_SLOW = 0.8  # of the error before, above which the descent has ended too soon
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +102,7 @@ def followed(
         Weights and rates, rates increasing.
     """
     past: list[tuple[FloatArray, FloatArray]] = []
+    smallest = np.inf
     for n in counts:
         best, changes = None, -1
         for rates, guess in _starts(past, n, lowest, highest, power):
@@ -114,6 +117,11 @@ def followed(
                 break
         if best is None:  # pragma: no cover - there is always a start
             continue
+        if problem.worst(*best) > _SLOW * smallest:  # a flat valley, and no optimum
+            further = _descend(problem, *best, gain=_LEAST_GAIN)
+            if problem.worst(*further) < problem.worst(*best):
+                best, changes = further, problem.changes(*further)
+        smallest = min(smallest, problem.worst(*best))
         order = np.argsort(best[1])
         weights, rates = best[0][order], best[1][order]
         if changes >= 2 * n - 2 or not past:  # else not the optimum: of no use as a guide
@@ -165,7 +173,7 @@ def _fitted_weights(problem: FitProblem, rates: FloatArray, guess: FloatArray) -
 
 
 def _descend(
-    problem: FitProblem, weights: FloatArray, rates: FloatArray
+    problem: FitProblem, weights: FloatArray, rates: FloatArray, *, gain: float = _GAIN
 ) -> tuple[FloatArray, FloatArray]:
     # Gauss-Newton steps in a trust region of the logarithms; of normalised weights where the
     # mass is given, whose direction without effect has no component in the residual.
@@ -195,10 +203,10 @@ def _descend(
             radius = 0.3 * float(np.abs(step).max())
         else:
             break
-        gain, p, square = 1.0 - lower / square, trial, lower
+        gained, p, square = 1.0 - lower / square, trial, lower
         free = np.abs(step).max() < 0.99 * radius
         radius = min(_LONGEST, 3.0 * radius)
-        if gain < 0.01 and free:
+        if gained < gain and free:
             break
     weights, rates = np.exp(p[:n]), np.exp(p[n:])
     return (weights / weights.sum() if problem.unit_mass else weights), rates
