@@ -28,7 +28,14 @@ from fracsde._ode.memory import Left, Past
 from fracsde._ode.newton import newton
 from fracsde._ode.pieces import Piece, Pieces
 from fracsde._ode.systems import SingularSystemError, mixed, stage_solver
-from fracsde._ode.tables import Basis, StartingPowers, interval_table, polynomials, starting_powers
+from fracsde._ode.tables import (
+    Basis,
+    StartingPowers,
+    interval_table,
+    polynomials,
+    starting_powers,
+    unresolved,
+)
 from fracsde.schemes.keeping import taken
 
 if TYPE_CHECKING:
@@ -173,12 +180,20 @@ class _Run:
         carried = np.stack([self.jacobian @ e for e in errors])
         between = seen[m:, n:] + reach[m:] + mixed(tables[:, m:, :-1], self.which, carried)
         between = np.abs(between / size).max(axis=0)
-        if isinstance(basis, StartingPowers):
+        first = isinstance(basis, StartingPowers)
+        if first:
             wrong = max(wrong, float(between.max()))
-        if not np.isfinite(wrong):
-            return None
         noise = np.abs(tables[:, m:, :-1]).sum(axis=2).max(axis=1)[self.which]
         noise *= np.abs(self.jacobian @ (size * self.signs)) / size
+        smooth = (between <= _SMOOTH) & (noise <= _NOISY) | first
+        if wrong <= 1.0 and np.all(smooth) and not (first or self.problem.rhs is None):
+            inside = self.problem.initial + seen[m:, :n] + mixed(tables[:, m:, :-1], self.which, F)
+            points = zip(self.t + h * basis.between, inside, strict=True)
+            off = unresolved(basis, np.vstack([self.slope, F]), [self.value(*p) for p in points])
+            kinked = solve(mixed(stages, self.which, np.tile(off, (m, 1))))
+            wrong = max(wrong, float(np.abs(kinked / size).max()))
+        if not np.isfinite(wrong):
+            return None
         return _Trial(
             states=Y,
             slopes=F,
@@ -188,7 +203,7 @@ class _Run:
             known=seen[:m, n:] + reach[:m],
             stages=stages,
             solve=solve,
-            smooth=(between <= _SMOOTH) & (noise <= _NOISY) | isinstance(basis, StartingPowers),
+            smooth=smooth,
             wrong=wrong,
         )
 
@@ -303,8 +318,7 @@ class _Run:
         h = h or self.first(first)
         if h == 0.0:
             return "No first interval is short enough; check the right-hand side near time 0."
-        power = min(basis.rate(float(alpha)) for alpha in self.orders)
-        trials = 0
+        power, trials = min(basis.rate(float(alpha)) for alpha in self.orders), 0
         while self.t < self.end * (1.0 - 1e-14):
             h = self.next_length(h)
             if self.stats["intervals"] >= _MANY:

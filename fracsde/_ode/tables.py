@@ -46,6 +46,7 @@ __all__ = [
     "interval_table",
     "polynomials",
     "starting_powers",
+    "unresolved",
 ]
 
 _APART = 0.08  # exponents nearer to each other are one: the other is interpolated well
@@ -250,3 +251,24 @@ def interval_table(basis: Basis, alpha: float) -> FloatArray:
     (2 m, m + 1) ndarray of float64
     """
     return basis.integrals(alpha, np.concatenate([basis.nodes, basis.between]))
+
+
+def unresolved(basis: Basis, slopes: FloatArray, found: list[FloatArray]) -> FloatArray:
+    """Return how far a right-hand side is from its polynomial between nodes, as a kink makes it.
+
+    Parameters
+    ----------
+    basis : Basis
+        Of an interval but the first.
+    slopes : (m + 1, n) float64 [y/t**alpha]
+        The right-hand side at the start and at the nodes, through which the polynomial goes.
+    found : list of (n,) float64
+        The same at the points between.
+
+    Returns
+    -------
+    (n,) ndarray of float64
+        The mean distance, on which the states depend.
+    """
+    expected = lagrange(np.append(0.0, basis.nodes), basis.between) @ slopes
+    return np.asarray(np.abs(np.stack(found) - expected).mean(axis=0))

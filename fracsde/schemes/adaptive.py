@@ -13,9 +13,9 @@ there of its polynomial, which uses later nodes only, gives the error of the int
 linearised equation carries these errors on to a global estimate.  Where that misses the tolerance
 the whole is done again with a smaller local one.
 
-A kink of :math:`f` is seen by that difference in part, so that where ``f`` is piecewise linear the
-global estimate can be far too small: of Chua's circuit of three orders the values at ``rtol`` of
-1e-6 and 1e-7 err by 3e-5 of the largest, those at 1e-8 by 8e-7 and those at 1e-9 by 1.4e-8.
+Where :math:`f` has a kink, a polynomial misses it between nodes: an interval is tried again,
+shorter, also where :math:`f` half way between nodes is further from the polynomial through all of
+them than the tolerance allows.
 
 At :math:`\alpha = 1` this is the Radau IIA method, without memory.
 
