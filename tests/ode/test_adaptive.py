@@ -183,7 +183,7 @@ def _beyond_the_estimate(rtol):
 
 @pytest.mark.parametrize("rtol", [1e-6, 1e-7, 1e-8])
 def test_the_estimate_is_honest_where_the_right_hand_side_has_kinks(rtol):
-    assert _beyond_the_estimate(rtol) < 10.0
+    assert _beyond_the_estimate(rtol) < 5.0  # 0.4 to 2.4 at thirteen tolerances
 
 
 @pytest.mark.twin
@@ -191,7 +191,8 @@ def test_the_estimate_is_wrong_where_kinks_between_nodes_are_not_looked_for(monk
     monkeypatch.setattr(
         "fracsde._ode.collocation.unresolved", lambda basis, slopes, found: 0.0 * found[0]
     )
-    assert _beyond_the_estimate(1e-7) > 100.0
+    # 6 to 1600 at the same thirteen, all but one of them above 15.
+    assert max(_beyond_the_estimate(rtol) for rtol in (1e-6, 1e-7, 1e-8)) > 15.0
 
 
 def test_a_pulse_is_seen_with_a_longest_interval():
